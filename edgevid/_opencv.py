@@ -2,8 +2,7 @@
 
 `from edgevid._opencv import cv2` needs no OpenCV: only what draws, watches a camera's view or trains does.
 Any of opencv-python, opencv-python-headless and opencv-contrib-python serves. They install the same folder,
-so that edgevid depends on none of them, and its extras bring none but `opencv`.
-"""
+so that edgevid depends on none of them, and its extras bring none but `opencv`."""
 
 from __future__ import annotations
 

@@ -13,8 +13,7 @@
     └── MissingExtraError     ImportError    an optional package is missing; names the pip command
 
 Each is also the builtin exception that a user would guess. Each message states what was expected, what was
-received and what to do next.
-"""
+received and what to do next."""
 
 from __future__ import annotations
 

@@ -3,8 +3,7 @@
 ByteTrack (Zhang 2022, arXiv 2110.06864) matches detections of high score first and of low score second.
 OC-SORT (Cao 2023, arXiv 2203.14360) adds the observations themselves: the direction of travel between them,
 a filter run along the straight path over a gap, and a second try against the last observation.
-Both run in native code over real elapsed seconds, so that uneven and dropped frames do no harm.
-"""
+Both run in native code over real elapsed seconds, so that uneven and dropped frames do no harm."""
 
 import copy
 import dataclasses
@@ -101,8 +100,7 @@ class ByteTracker(Hinted):
         `frame_rate` gives updates without a time theirs: one frame after the last.
         `tuning` sets the method itself: see TUNING. The `*match_thresh` are ByteTrack's largest costs, 0 to
         1: 1 - similarity (overlap, times score in the first stage). Parameter names of ByteTrack, OC-SORT,
-        supervision, trackers and Ultralytics are taken with their meaning: docs/coming_from.md.
-        """
+        supervision, trackers and Ultralytics are taken with their meaning: docs/coming_from.md."""
         own = {
             "track_high_thresh": track_high_thresh, "track_low_thresh": track_low_thresh,
             "new_track_thresh": new_track_thresh, "lost_after_s": lost_after_s, "coast_s": coast_s,
@@ -133,8 +131,7 @@ class ByteTracker(Hinted):
         camera motion.
 
         InputError when the time is not finite or does not advance: call `reset` when the source starts again.
-        Without a `timestamp` it is one frame after the last, at the tracker's `frame_rate`.
-        """
+        Without a `timestamp` it is one frame after the last, at the tracker's `frame_rate`."""
         found = detections if isinstance(detections, Detections) else as_detections(detections, "tracker")
         time = self._next(timestamp)
         columns = self._core.update(found.boxes, found.scores, found.labels, time, self._coast_s)
@@ -201,8 +198,7 @@ class Tracker(ByteTracker):
     Overlap is weighed by how well the heights agree and by how close the scores are (Hybrid-SORT, Yang 2024,
     arXiv 2308.00783). Boxes reach further the longer the time between two frames, and what most objects do at
     once is taken for the camera's motion: docs/tracking.md. benchmarks/tracking_choice.py chose the values,
-    benchmarks/tracking_quality.py compares trackers with their peers.
-    """
+    benchmarks/tracking_quality.py compares trackers with their peers."""
 
     _method = {  # noqa: RUF012
         "match_thresh": 0.9, "second_match_thresh": 0.4, "new_match_thresh": 0.9, "position_noise": 0.04,

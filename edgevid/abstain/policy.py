@@ -5,8 +5,7 @@ confidence of the best class reaches a threshold, chosen on labeled tracks by `e
 track gets a row too, with label -1 and its Reason.
 
 Where no class reaches its threshold, a parent of several classes may (`Settings.tree`): "vehicle", where car
-and truck are both likely. Parents are labels after those of the classes: C for the first one.
-"""
+and truck are both likely. Parents are labels after those of the classes: C for the first one."""
 
 import math
 from collections.abc import Iterable, Mapping

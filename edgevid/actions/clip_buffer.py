@@ -3,8 +3,7 @@
 Time is a grid of moments k / rate_hz on the stream's clock, shared by all objects. A moment gets the frame
 nearest to it, within half a step, or stays empty. It closes at the first frame at or after it, because every
 later frame is farther; until then the last frame before it is kept, and only the nearer one is cropped. So
-clips do not depend on the frame rate, and all objects come due together, in one batch.
-"""
+clips do not depend on the frame rate, and all objects come due together, in one batch."""
 
 import numpy as np
 
@@ -78,8 +77,7 @@ class ClipBuffer:
         self, spec: ClipSpec | None = None, *, capacity: int = 64, budget: float | None = None, burst: int = 16
     ) -> None:
         """`capacity` objects are held at a time (more are counted in `rejected` and wait); `budget` is
-        the number of recognitions per second (None: no limit), `burst` the most clips of one frame.
-        """
+        the number of recognitions per second (None: no limit), `burst` the most clips of one frame."""
         if capacity < 1:
             raise InputError(f"capacity: expected at least 1 object, got {capacity}")
         self.spec, self.capacity = spec or ClipSpec(), capacity

@@ -3,8 +3,7 @@
 The double features of Yang et al., "Make Skeleton-based Action Recognition Model Smaller, Faster and Better"
 (2019): distances between all joints, independent of the camera position, and movements of the joints at two
 speeds; here also the centered joints themselves. A step uses only earlier steps, so a live stream and a
-recorded clip give the same values.
-"""
+recorded clip give the same values."""
 
 from typing import Literal
 
@@ -60,8 +59,7 @@ def encode(joints: Array, valid: Array) -> Array:
 
     A step is centered on its own joints and divided by its own size (their root mean square distance
     from the center), so position and distance of the object do not matter. Movement over
-    `LAGS` steps is in those sizes; it is zero where the earlier step is missing.
-    """
+    `LAGS` steps is in those sizes; it is zero where the earlier step is missing."""
     if joints.ndim < 3 or joints.shape[-1] != 2 or joints.shape[:-2] != valid.shape:
         raise InputError(f"encode: expected (..., T, J, 2) and (..., T), got {joints.shape}, {valid.shape}")
     joints = np.where(valid[..., None, None], joints, 0).astype(np.float64)

@@ -16,8 +16,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Readers get the old file or the new one, never a part; a crash or a power failure leaves one of both. The
     temporary name is unique, so that two programs never write one file. The mode of a replaced file stays,
     its owner where possible, and a symbolic link keeps pointing to its file. SourceError, an OSError, where
-    no file can be made there; OSError where the disk is full.
-    """
+    no file can be made there; OSError where the disk is full."""
     path = Path(os.path.realpath(path))
     check_file(path)
     make_folder(path.parent)

@@ -90,8 +90,7 @@ def edit_toml(path: Path, tables: Mapping[str, Sequence[Row]]) -> str:
 
     "[zone]" has all rows of [[zone]], "lens" one or none, "" one: keys of the top, of which those that are
     None go. A row with the first value (such as the name) or the second of one in the file takes its place:
-    only the keys that differ change. InputError where the file cannot be edited so.
-    """
+    only the keys that differ change. InputError where the file cannot be edited so."""
     from tomlkit.exceptions import TOMLKitError
 
     text = path.read_bytes().decode("utf-8-sig")

@@ -170,8 +170,7 @@ class CameraHealth(Closing):
 
         `view` and `speed_drift` are the two detectors (None: their defaults). With a `calibration`, an alarm
         states by what share speeds would be wrong. `alarms` are the kinds that invalidate speeds; the others
-        are only reported in `events`. `start` is the local time of a recording's first frame (None: now).
-        """
+        are only reported in `events`. `start` is the local time of a recording's first frame (None: now)."""
         require_opencv("Camera health")
         if wrong := sorted(set(alarms) - set(KINDS)):
             raise InputError(f"camera health: expected alarms among {', '.join(KINDS)}, got {wrong[0]!r}")

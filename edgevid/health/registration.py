@@ -2,8 +2,7 @@
 
 Small tiles of the reference are searched in the image by the direction of their gradients, which light
 changes little (orientation correlation: Fitch et al., BMVC 2002); the similarity that most tiles agree on
-is the camera's motion (RANSAC), the other tiles are traffic.
-"""
+is the camera's motion (RANSAC), the other tiles are traffic."""
 
 from __future__ import annotations
 

@@ -2,8 +2,7 @@
 
 Baselines are medians and median deviations of log speeds for each hour of the day and weekday, and of the
 ratio far : near of single vehicles. A two-sided CUSUM of log-likelihood ratios (Page 1954) accumulates
-evidence; its threshold log(2 N) bounds false alarms to one in N independent vehicles (Lorden 1971).
-"""
+evidence; its threshold log(2 N) bounds false alarms to one in N independent vehicles (Lorden 1971)."""
 
 from __future__ import annotations
 

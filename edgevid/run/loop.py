@@ -145,8 +145,7 @@ def run(
 
     With `skip_damaged`, frames that are damaged are counted and not processed.
 
-    InputError where pipeline, zones or a sink lacks a method; SourceError where a sink cannot write any more.
-    """
+    InputError where pipeline, zones or a sink lacks a method; SourceError where a sink cannot write any more."""
     independent = bool(getattr(frames, "independent", False))  # photos: nothing of one goes into the next
     summary = Summary() if summary is None else summary
     parts = _checked(pipeline, frames, sinks, zones, summary)

@@ -49,8 +49,7 @@ def process(
     draws. `result.frame_index` is the index that supervision's callback gets. `pipeline`: a Pipeline, or what
     `Pipeline(detector)` takes: a model's name or file, a Detector, a function; None: the default model.
     `on_event` is called with each event when it is found. `source_path` and `target_path` are supervision's
-    names. An existing `target` is replaced; InputError where it is the source.
-    """
+    names. An existing `target` is replaced; InputError where it is the source."""
     source, target = source if source_path is None else source_path, target or target_path
     with suppress(OSError, TypeError):  # one of them is no file
         if os.path.samefile(source, target):  # type: ignore[arg-type]

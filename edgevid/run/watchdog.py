@@ -35,8 +35,7 @@ class Watchdog:
 
     The run is alive while it waits for its camera, which may be away for days, and while its count of
     frames grows. A run that does neither hangs: then the pings to systemd stop, and a unit with WatchdogSec
-    restarts the service. Before the first frame the run is alive: models may take long to load.
-    """
+    restarts the service. Before the first frame the run is alive: models may take long to load."""
 
     def __init__(self, source: Any, summary: Summary, *, every_s: float = 60.0) -> None:
         """`source` is the run's; `every_s` is the time between two status lines, 0 for none."""

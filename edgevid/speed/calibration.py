@@ -291,8 +291,7 @@ def make_calibration(
 
     `size` is the image's (width, height); `region` a polygon in pixels (None: the convex hull of the points
     with a margin); `k1` the radial distortion at `focal` pixels (None: the longer side of the image).
-    `meters_error` is the relative standard error that all meters have in common.
-    """
+    `meters_error` is the relative standard error that all meters have in common."""
     image, meters = np.array(image, float), np.array(meters, float)
     check_pairs(image, meters, size)
     focal = focal or float(max(size))

@@ -145,8 +145,7 @@ def camera_from_homography(to_image: F64, size: tuple[int, int], visible: F64) -
 
     The two columns of the homography are orthogonal and equally long once the focal length is right: least
     squares of both conditions (Zhang 2000). None where the view has no perspective to measure it from.
-    `size` is the image's (width, height), `visible` (2,) a point on the plane in view: it tells up from down.
-    """
+    `size` is the image's (width, height), `visible` (2,) a point on the plane in view: it tells up from down."""
     longest = max(size)
     shift = np.array([[1, 0, -size[0] / 2], [0, 1, -size[1] / 2], [0, 0, 1.0]])
     (a, b), (c, d), (e, f) = (np.diag([1 / longest, 1 / longest, 1]) @ shift @ to_image)[:, :2]

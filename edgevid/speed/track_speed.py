@@ -98,8 +98,7 @@ def noise_of(error: F64, times: F64, terms: float) -> tuple[float, float]:
 
     That is (1 + r) / (1 - r) for the correlation r from one sighting to the next. Both are drawn towards what
     is usual while sightings are few. A fit of `terms` takes part of a slow error for motion: residuals
-    are smaller and correlate less than errors do, and both are corrected for it.
-    """
+    are smaller and correlate less than errors do, and both are corrected for it."""
     gaps = np.diff(times)
     gap = max(float(np.median(gaps)), 1e-6)
     close = gaps < 1.5 * gap
@@ -209,8 +208,7 @@ def track_speed(sightings: F64, to_ground: F64, to_image: F64) -> TrackSpeed | N
     detected, but not measured). `to_ground` and `to_image` (3, 3) are the plane's homographies. A straight
     constant motion and one of any acceleration are fitted to the sightings of one object, and count by their
     evidence. What they differ by, what a median of steps and the distance from first to last differ by, what
-    was left out, and turns widen the standard error.
-    """
+    was left out, and turns widen the standard error."""
     span = float(np.ptp(sightings[:, 0])) if len(sightings) else 0.0
     rows = sightings[sightings[:, 3] > 0]
     places = homography.apply(to_ground, rows[:, 1:3])

@@ -75,8 +75,7 @@ class WindowCore:
 
     Residuals contain neither the correlation of box errors nor changes of speed, so the standard error comes
     from the boxes' noise with its correlation in time, and from the process noise. Jumps, and ids that went
-    to another object, are outliers of the line. One column per frame; one row (slot) per track.
-    """
+    to another object, are outliers of the line. One column per frame; one row (slot) per track."""
 
     def __init__(self, window_s: float, process_noise: float, to_ground: F64, lost_after_s: float = 0.0) -> None:
         self._window, self._q, self._to_ground = window_s, process_noise, to_ground

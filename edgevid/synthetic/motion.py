@@ -2,8 +2,7 @@
 
 The mean change of the lower and of the upper half of a person's crops (motion energy, Bobick and Davis 2001)
 and the way of the box go into a softmax regression that `benchmarks/street_motion.py` fits on other rendered
-streets. It is for the demo alone: it has not been tried on a camera.
-"""
+streets. It is for the demo alone: it has not been tried on a camera."""
 
 import numpy as np
 

@@ -163,8 +163,7 @@ class Result(Hinted):
 
         The keys are those of supervision's CSVSink (x_min, ..., confidence, tracker_id), then class_name,
         frame, time_s, speed_mps with speed_sigma_mps (standard error) and speed_reason, and for each task its
-        label, confidence and reason: docs/records.md.
-        """
+        label, confidence and reason: docs/records.md."""
         return flat_rows(self)
 
     def to_pandas(self) -> Any:
@@ -189,8 +188,7 @@ class Result(Hinted):
 
         `data` has the other columns of `to_dicts` (class_name, speed_mps, speed_sigma_mps, action, ...), with
         NaN and "" where there is no value, and key points; `mask` has the masks; `metadata` has frame, time_s
-        and size. MissingExtraError without supervision.
-        """
+        and size. MissingExtraError without supervision."""
         names = [name for name in flat_names(self) if name not in (*BOX_NAMES, "frame", "time_s")]
         made = self.tracks.to_supervision()
         made.data |= _data(self.to_dicts(), names, self.verdicts)

@@ -3,8 +3,7 @@
 A thread decodes and leaves its newest frame in a one-place slot. A slow consumer of a camera loses frames,
 which are counted, and never falls behind; a stream that comes in segments (HLS) is handed on in order at its
 own pace, and a finite file in order, to its end. Times go forward across reconnections: each connection's own
-stamps are laid onto the clock of this machine at its first frame.
-"""
+stamps are laid onto the clock of this machine at its first frame."""
 
 import logging
 import random
@@ -62,8 +61,7 @@ class LiveSource(SourceBase):
         up to half as much again of jitter, so that a hundred cameras do not come back at one moment.
         `give_up_s` seconds without a frame end it with SourceError (None: never). `rtsp_transport` is tcp
         or udp; a camera that rejects tcp gets udp. The address of an image is read every `snapshot_s` seconds
-        (None: as often as it changes, 0.2 to 1 s). `decode`: docs/field.md. `packets` gets each encoded one.
-        """
+        (None: as often as it changes, 0.2 to 1 s). `decode`: docs/field.md. `packets` gets each encoded one."""
         super().__init__()
         self.uri = masked(uri)
         self.stall_s, self.give_up_s, self._snapshot_s = stall_s, give_up_s, snapshot_s

@@ -3,8 +3,7 @@
 Sound stamps are left exactly as they are, uneven ones too. The decoder hands frames on in presentation order,
 so a stamp that is missing, repeated or out of order is replaced: by the decoding stamps where those are
 sounder (FFmpeg's rule, guess_correct_pts), else evenly between the sound ones around it, else by the
-container's rate. Where the stamps jump, as in recordings that were joined end to end, time goes on.
-"""
+container's rate. Where the stamps jump, as in recordings that were joined end to end, time goes on."""
 
 import math
 from collections import Counter

@@ -101,8 +101,7 @@ class ZoneMonitor:
 
         `size` is the (width, height) of the frames that zones and lines were drawn on, for streams whose size
         differs or changes (see `resize`); relative ones need it. An object that was not reported for longer
-        than `lost_after_s` has ended, and so have all where there was no update for so long: the tracker's.
-        """
+        than `lost_after_s` has ended, and so have all where there was no update for so long: the tracker's."""
         zones, lines = tuple(zones), tuple(lines)
         self.relative = {place.name for place in (*zones, *lines) if place.relative}  # Those given as shares
         self.zones, self.lines = in_pixels(zones, size), in_pixels(lines, size)

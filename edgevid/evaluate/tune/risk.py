@@ -2,8 +2,7 @@
 
 A verdict is emitted when its confidence reaches the threshold; coverage is the share emitted; risk is the
 share of errors among the emitted verdicts. The unit is the track: its frames depend on each other, so they
-are reduced to one verdict first.
-"""
+are reduced to one verdict first."""
 
 import math
 from dataclasses import dataclass
@@ -152,8 +151,7 @@ def fixed_sequence(found: RiskCoverage, risk: float, delta: float) -> float | No
 
     (Angelopoulos et al. 2021, arXiv 2110.01052.) None where even the first test fails. The sequence begins at
     three times the fewest verdicts that could pass (at half of all where there are fewer), because a single
-    error stops a start at the strictest threshold; the start depends on n, `risk` and `delta` only.
-    """
+    error stops a start at the strictest threshold; the start depends on n, `risk` and `delta` only."""
     base = min_error_free(risk, delta)
     start = min(3 * base, max(base, found.n // 2))
     first = row = int(np.searchsorted(found.emitted, start))

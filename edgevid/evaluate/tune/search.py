@@ -143,8 +143,7 @@ def tune(
     `settings` gives the rules besides the threshold. With labels and `fit`, HOLDOUT of the tracks fit
     temperature and correlation and the others choose the threshold, so that a guarantee stays valid. Without
     labels only abstain-rate can be chosen. `production` holds scores from the deployment: they are compared
-    with the table, and abstain-rate is chosen on them. InputError states what is reachable instead.
-    """
+    with the table, and abstain-rate is chosen on them. InputError states what is reachable instead."""
     target, settings, warnings = target or Target(), settings or Settings(), list[str]()
     if table.labels is None and target.kind != "abstain-rate":
         raise InputError(

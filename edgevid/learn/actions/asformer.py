@@ -2,8 +2,7 @@
 
 After Yi, Wen and Jiang, "ASFormer: Transformer for Action Segmentation" (BMVC 2021): blocks of a
 dilated convolution and attention within a window of the same reach; an encoder whose output decoders
-refine. Norms are per step, so that the causal form can be streamed.
-"""
+refine. Norms are per step, so that the causal form can be streamed."""
 
 import math
 

@@ -2,8 +2,7 @@
 
 Every head takes `valid` (B, T), false where a step is padding (usually on the left), and returns
 logits: (B, C) of a whole clip or (B, T, C) of each step. Causal heads also have `states`
-and `step`, one moment of many tracks at a time, equal to the full pass.
-"""
+and `step`, one moment of many tracks at a time, equal to the full pass."""
 
 from typing import Literal
 
