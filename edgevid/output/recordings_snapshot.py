@@ -51,6 +51,7 @@ class BestMoments:
         best.name = best.name or self._folder.name(utc, str(event.track), ".jpg")
         if event.kind == "track-ended":
             del self._tracks[event.track]  # type: ignore[arg-type]
+        if event.kind == "track-ended" or best.written is None:
             self._write(best, put)
         return best.name
 

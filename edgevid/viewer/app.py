@@ -8,6 +8,7 @@ with Server(viewer_app(state)) as server: ...
 import asyncio
 import json
 import logging
+import time as clock
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
@@ -31,6 +32,7 @@ log = logging.getLogger("edgevid")
 
 MAX_CLIENTS = 16
 MAX_BYTES = 256 * 1024  # Of an edit of the annotations
+WRITTEN_S = 10.0  # A file that was changed less than this ago may be written still
 RESULT_S = 0.5  # Between two results of the stream of events
 TRY_AGAIN_LATER = 1013  # The close code of RFC 6455
 
@@ -83,8 +85,13 @@ async def _media(state: ViewerState, request: Request) -> Response:
     path = state.recordings / camera / name
     if not path.is_file():
         return JSONResponse({"error": "this recording was deleted for newer ones, or is not there yet"}, 404)
-    save = "download" in request.query_params
-    return FileResponse(path, filename=f"{camera}-{name}", content_disposition_type="attachment" if save else "inline")
+    kind = "attachment" if "download" in request.query_params else "inline"
+    answer = FileResponse(path, filename=f"{camera}-{name}", content_disposition_type=kind)
+    if "range" in request.headers or clock.time() - path.stat().st_mtime > WRITTEN_S:
+        return answer
+    # It may grow meanwhile, so that its length is not known.
+    chunks = iter(partial(path.open("rb").read, FileResponse.chunk_size), b"")
+    return StreamingResponse(chunks, headers=dict(answer.headers), media_type=answer.media_type)
 
 
 async def _latest(state: ViewerState, request: Request) -> Response:

@@ -22,6 +22,7 @@ from edgevid.errors import InputError
 from edgevid.output import SqliteSink, read_database
 from edgevid.output.recordings import Recorder
 from edgevid.output.recordings_folder import Named, RecordingsFolder, read_name
+from edgevid.output.recordings_snapshot import BestMoments
 from edgevid.run import run
 from edgevid.types import Detections, Event, Frame, Header, Result, SpeedReport, Tracks
 from edgevid.video.open import open_video
@@ -183,6 +184,14 @@ def test_the_snapshot_is_the_largest_moment_and_the_database_names_both(tmp_path
     assert rows[crossing.id]["clip"] == crossing.clip
     assert rows[ended.id]["snapshot"] == crossing.snapshot
     assert rows[ended.id]["clip"] is None
+
+
+def test_an_event_of_an_object_that_is_gone_has_its_snapshot_at_once(tmp_path: Path) -> None:
+    moments, mover = BestMoments(RecordingsFolder(tmp_path)), Mover()
+    frame = Frame(np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8), 0.0, 0)
+    moments.update(frame, mover.process(frame), lambda write: write())
+    event = Event("r-1", "track-speed", "2026-01-31T12:00:00.000Z", 1.0, "gate", "r", track=1)
+    assert (tmp_path / moments.name(event, START, lambda write: write())).stat().st_size > 100
 
 
 def test_a_killed_program_leaves_files_that_play(tmp_path: Path, clip: Path) -> None:

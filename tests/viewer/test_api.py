@@ -67,6 +67,16 @@ def test_recordings_are_listed_and_served_in_parts(client: TestClient, state: An
     assert saved.content == whole
 
 
+def test_a_file_that_is_still_written_is_served_as_far_as_it_is(client: TestClient, state: Any) -> None:
+    path = state.recordings / "gate" / "00000000-20260131T120000Z.mp4"
+    path.touch()
+    answer = client.get(f"/media/gate/{path.name}?download")
+    assert "content-length" not in answer.headers
+    assert answer.content == path.read_bytes()
+    assert (answer.headers["content-type"], answer.status_code) == ("video/mp4", 200)
+    assert answer.headers["content-disposition"].startswith("attachment")
+
+
 @pytest.mark.parametrize(
     "path",
     ["gate/events.db", "../rec/events.db", "..%2frec/events.db", "gate/..%2f..%2fevents.db",

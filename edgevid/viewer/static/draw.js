@@ -2,22 +2,26 @@
 // frame pixel. The same painter serves the page and the snapshot.
 
 import { colorOf } from "./colors.js";
-import { drawGrid, drawAnnotations } from "./draw_ground.js";
+import { drawAnnotations, drawGrid, drawNames } from "./draw_ground.js";
 import { drawLabels, lines } from "./draw_labels.js";
 
 /** Everything that is switched on, far objects first so that near labels lie on top. */
 export function paint(view, state, unit) {
   const { record, choices, hello } = state;
   if (choices.grid && hello) drawGrid(view, hello.grid);
-  if (choices.annotations || state.editing) drawAnnotations(view, state);
-  if (!record || !hello) return;
+  const names = choices.annotations || state.editing ? drawAnnotations(view, state) : [];
+  if (record && hello) drawObjects(view, state, unit, names);
+  drawNames(view, names); // over the boxes; no label covers them
+}
+
+function drawObjects(view, { record, choices, hello, trails, selected, hovered, editing }, unit, names) {
   const objects = [...record.objects].sort((a, b) => a.box[3] - b.box[3]);
-  if (choices.trails) for (const object of objects) trail(view, state.trails.get(object.id), object.id, record.time_s);
-  if (choices.boxes) for (const object of objects) box(view, object, object.id === state.selected, object.id === state.hovered);
-  if (choices.labels === "none" || state.editing) return; // labels would hide what is edited
-  const chosen = (object) => object.id === state.selected || object.id === state.hovered;
+  if (choices.trails) for (const object of objects) trail(view, trails.get(object.id), object.id, record.time_s);
+  if (choices.boxes) for (const object of objects) box(view, object, object.id === selected, object.id === hovered);
+  if (choices.labels === "none" || editing) return; // labels would hide what is edited
+  const chosen = (object) => object.id === selected || object.id === hovered;
   const near = objects.reverse().sort((a, b) => chosen(b) - chosen(a)); // these are placed first
-  drawLabels(view, near, (object, form) => lines(view, object, hello, unit, form ?? choices.labels, chosen(object)), chosen);
+  drawLabels(view, near, (object, form) => lines(view, object, hello, unit, form ?? choices.labels, chosen(object)), chosen, names);
 }
 
 function trail(view, points, id, now) {

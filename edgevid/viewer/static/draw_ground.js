@@ -24,8 +24,10 @@ export function drawGrid(view, grid) {
   }
 }
 
+/** Zones and lines; returns their names with counts, and where each belongs, for `drawNames`. */
 export function drawAnnotations(view, state) {
   const { ctx, scale, font } = view;
+  const names = [];
   const counts = state.record?.counts ?? [];
   const occupancy = state.record?.occupancy ?? {};
   for (const annotation of state.annotations) {
@@ -51,8 +53,15 @@ export function drawAnnotations(view, state) {
     const wide = ctx.measureText(text).width;
     const x = Math.min(Math.max(4, at[0] * scale + (zone ? -wide / 2 : 8)), view.width - wide - 4);
     const y = Math.min(Math.max(font, at[1] * scale + (zone ? font : -font)), view.height - font);
-    haloed(ctx, text, x, y, color);
+    names.push({ text, x, y: y - font * 0.7, wide, high: font * 1.4, color });
   }
+  return names;
+}
+
+export function drawNames(view, names) {
+  view.ctx.font = `600 ${view.font}px ${view.family}`;
+  view.ctx.textBaseline = "middle";
+  for (const { text, x, y, high, color } of names) haloed(view.ctx, text, x, y + high / 2, color);
 }
 
 function zoneText(annotation, occupancy) {

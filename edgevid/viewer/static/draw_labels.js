@@ -24,17 +24,22 @@ export function lines(view, object, hello, unit, mode, chosen) {
 
 /**
  * Draws the labels of `objects`, the most important first. Where there is no room for all lines, the name
- * alone; where there is none for that, nothing: the list shows it. `chosen(object)` is always drawn in full.
- * `linesOf(object, mode)` gives the lines.
+ * alone, with "…" for the others; where there is none for that, a white square: the list shows it.
+ * `chosen(object)` is always drawn in full. `linesOf(object, mode)` gives the lines; `names` are covered already.
  */
-export function drawLabels(view, objects, linesOf, chosen) {
-  const taken = [];
+export function drawLabels(view, objects, linesOf, chosen, names) {
+  const taken = [...names];
   for (const object of objects) {
     const forms = [linesOf(object), linesOf(object, "name")];
+    if (linesOf(object, "all").some((one, n) => n || one.text !== forms[1][0].text)) forms[1][0].text += " …";
     const found = forms.map((text) => placed(view, object, text, taken)).find((one) => one.free) ?? (chosen(object) && placed(view, object, forms[0], taken));
-    if (!found) continue;
-    taken.push(found);
-    plate(view, object, found);
+    if (found) {
+      taken.push(found);
+      plate(view, object, found);
+    } else {
+      view.ctx.fillStyle = INK;
+      view.ctx.fillRect(object.box[0] * view.scale, object.box[1] * view.scale, 5 * view.unit, 5 * view.unit);
+    }
   }
 }
 

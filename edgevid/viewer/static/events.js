@@ -141,8 +141,11 @@ function line(event) {
     words.append(el("span", { className: "actions" }, el("button", { type: "button", className: "clip", onclick: show }, "▸ Clip"), save));
   }
   if (!event.snapshot) return el("li", {}, words);
-  const image = el("img", { src: `/media/${event.snapshot}`, alt: "", loading: "lazy", width: 84, height: 63 });
-  image.onerror = () => image.remove(); // deleted for newer ones
+  const image = el("img", { alt: "", loading: "lazy", width: 84, height: 63 });
+  let tries = event.run === state.run ? 3 : 0; // it may not be written yet
+  const load = () => (image.src = `/media/${event.snapshot}`);
+  image.onerror = () => (tries-- > 0 ? setTimeout(load, 1000) : image.remove()); // deleted for newer ones
+  setTimeout(load, Date.now() - Date.parse(event.utc) < 2000 ? 500 : 0);
   const open = el("button", { type: "button", className: "shot", onclick: () => showMoment(event) }, image);
   open.setAttribute("aria-label", `Snapshot of ${event.class_name || "object"} ${event.track}`);
   return el("li", { className: "card" }, open, words);
@@ -158,7 +161,7 @@ function describe(event) {
   const name = event.track === undefined ? null : objectButton(event);
   switch (event.kind) {
     case "track-speed":
-      return [name, `: track speed ${event.speed_mps === undefined ? reason(event.speed_reason) : speed(event)}`];
+      return [name, event.speed_mps === undefined ? `: no track speed: ${reason(event.speed_reason)}` : `: track speed ${speed(event)}`];
     case "verdict":
     case "verdict-changed":
       return [name, `: ${event.task === "action" ? "" : `${event.task} `}${event.label} ${percent(event.label_confidence)}`];
