@@ -38,7 +38,7 @@ from itertools import cycle
 from pathlib import Path
 from edgevid.pipeline import Pipeline
 from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText
-from edgevid.output.segments import SegmentedSink
+from edgevid.output.sinks import SegmentedSink
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
 from edgevid.run.loop import run
 from edgevid.track import Tracker

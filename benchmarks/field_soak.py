@@ -28,8 +28,7 @@ from field_clip import CALIBRATION, CLIP, CLIPS, OUTSIDE, environment
 from edgevid.abstain.file import PolicyFile, write_policy
 from edgevid.abstain.policy import Settings
 from edgevid.output.review import ReviewSink
-from edgevid.output.segments import SegmentedSink
-from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText
+from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText, SegmentedSink
 from edgevid.run.loop import Summary, run
 from edgevid.run.watchdog import Watchdog
 from edgevid.site.build import LoadedSite, build_calibration, build_pipeline, build_zones, load_site

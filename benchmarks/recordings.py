@@ -24,7 +24,7 @@ from bench import conditions, save, table
 
 from edgevid.detect.detector import Detector
 from edgevid.output.recordings import DATABASE, Recorder
-from edgevid.output.sqlite import SqliteSink
+from edgevid.output.tables import SqliteSink
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import run
 from edgevid.track import Tracker

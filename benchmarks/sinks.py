@@ -43,10 +43,9 @@ from typing import Any
 import numpy as np
 from bench import conditions, save, table
 
-from edgevid.output.lines import read_lines
-from edgevid.output.records import read_events
+from edgevid.output.records import read_events, read_lines
 from edgevid.output.sinks import EventLines, JsonLines
-from edgevid.output.sqlite import SqliteSink, read_database
+from edgevid.output.tables import SqliteSink, read_database
 from edgevid.run.loop import run
 from edgevid.types import Detections, Event, Frame, Result, Tracks
 from edgevid.video.frames import SourceBase
@@ -63,7 +62,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from edgevid.output.sinks import EventLines
-from edgevid.output.sqlite import SqliteSink
+from edgevid.output.tables import SqliteSink
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import run
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
@@ -76,7 +75,7 @@ zone = Zone("middle", [(200, 200), (1000, 200), (1000, 700), (200, 700)], dwell_
 zones = ZoneMonitor([zone], [Line("across", (0, 400), (1280, 400))])
 sinks = [EventLines(folder / "events.jsonl", append=True), SqliteSink(folder / "events.db")]
 if len(sys.argv) > 3:
-    from edgevid.output.parquet import ParquetSink
+    from edgevid.output.tables import ParquetSink
     sinks.append(ParquetSink(folder / "parquet", segment_s=1))
 run(Pipeline(RenderedDetector(street), Tracker()), street, sinks, zones=zones, header=Header("gate"),
     on_result=lambda frame, result: frame.index or print("up", flush=True))
@@ -313,7 +312,7 @@ def away(away_s: float) -> dict[str, Any]:
     import redis
 
     from edgevid.output.mqtt import MqttSink
-    from edgevid.output.redis import RedisSink
+    from edgevid.output.server import RedisSink
 
     found: list[str] = []
     with tempfile.TemporaryDirectory() as name:

@@ -28,7 +28,7 @@ def _migrate_database(path: Path) -> bool:
     import sqlite3
     from contextlib import closing
 
-    from edgevid.output.sqlite import BUSY_S, SCRIPTS, database_errors, migrate
+    from edgevid.output.tables import BUSY_S, SCRIPTS, database_errors, migrate
 
     with database_errors(path), closing(sqlite3.connect(path, timeout=BUSY_S)) as base:
         return migrate(base, path) < len(SCRIPTS)
@@ -37,8 +37,7 @@ def _migrate_database(path: Path) -> bool:
 def _migrate_lines(path: Path) -> bool:
     """Whether records were changed; torn lines are left out. The file is replaced in one step."""
     from edgevid.files.atomic import atomic_path
-    from edgevid.output.lines import read_lines
-    from edgevid.output.records import OLDER, json_line, upgraded
+    from edgevid.output.records import OLDER, json_line, read_lines, upgraded
 
     if not any(one.get("schema") in OLDER for _, one in read_lines(path)):
         return False

@@ -131,7 +131,7 @@ class Outputs:
 
     def _segmented(self, path: Path, make: Any) -> Any:
         """One plain file without --segment-s; a video starts another one where the frames' size changes."""
-        from edgevid.output.segments import SegmentedSink
+        from edgevid.output.sinks import SegmentedSink
 
         if self.segment_s is None and path != self.files.out:
             return make(path)

@@ -25,7 +25,7 @@ def file_schema(file: str) -> dict[str, Any]:
     title = f"edgevid {file} file" if file in FILES[:4] else f"edgevid {file}"
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
     if file == "record":
-        from edgevid.output.record_schema import record_schema
+        from edgevid.output.records import record_schema
 
         return head | record_schema(json_schema(kinds()["event"]))
     return head | {k: v for k, v in json_schema(kinds()[file]).items() if k != "title"}

@@ -18,7 +18,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.evaluate.tune.risk import upper_bound
 from edgevid.output.review import draw
-from edgevid.output.sqlite import BUSY_S, database_errors, read_database
+from edgevid.output.tables import BUSY_S, database_errors, read_database
 from edgevid.types import Array
 from edgevid.types.closing import Closing
 from edgevid.types.event import utc_text

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from edgevid.errors import InputError, SourceError, require
-from edgevid.output.sqlite import database_errors, read_database, version_of
+from edgevid.output.tables import database_errors, read_database, version_of
 from edgevid.speed.series import PATH, POINTS, SHAPE, path_features, resampled, shape_features
 from edgevid.types import KMH, Array
 

@@ -5,19 +5,25 @@ from edgevid.output.dataset import DatasetSink
 from edgevid.output.delivery import RejectedError
 from edgevid.output.frigate import FrigateSink
 from edgevid.output.ground_grid import GridOverlay, draw_ground_grid
-from edgevid.output.kafka import KafkaSink
 from edgevid.output.metrics import Metrics
 from edgevid.output.mqtt import MqttSink
 from edgevid.output.overlay import Overlay, contact_sheet
-from edgevid.output.parquet import ParquetSink
 from edgevid.output.recordings import Recorder
 from edgevid.output.records import as_json, read_events, read_header, read_jsonl
-from edgevid.output.redis import RedisSink
 from edgevid.output.review import ReviewSink
-from edgevid.output.segments import SegmentedSink
-from edgevid.output.sinks import AnnotatedVideo, CsvSink, EventCsv, EventLines, EventSink, JsonLines, MotText, Sink
-from edgevid.output.sqlite import SqliteSink, read_database
-from edgevid.output.webhook import WebhookSink
+from edgevid.output.server import KafkaSink, RedisSink, WebhookSink
+from edgevid.output.sinks import (
+    AnnotatedVideo,
+    CsvSink,
+    EventCsv,
+    EventLines,
+    EventSink,
+    JsonLines,
+    MotText,
+    SegmentedSink,
+    Sink,
+)
+from edgevid.output.tables import ParquetSink, SqliteSink, read_database
 from edgevid.types import Detections, Result
 
 from_supervision, to_supervision = Detections.from_supervision, Result.to_supervision

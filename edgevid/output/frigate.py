@@ -15,8 +15,7 @@ from edgevid.errors import SourceError
 from edgevid.files.atomic import write_atomic
 from edgevid.files.folders import camera_spool
 from edgevid.output.delivery import BATCH, RejectedError
-from edgevid.output.http import HttpClient
-from edgevid.output.server import server_of
+from edgevid.output.server import HttpClient, server_of
 from edgevid.types import KMH, Event, Frame, Header, Result
 from edgevid.types.closing import Closing
 from edgevid.types.event import EventKind, utc_seconds

@@ -1,4 +1,4 @@
-"""The ground grid: a calibration drawn over the image, to check it by eye."""
+"""The metric grid of a calibration, drawn on the ground; and a rendered street's overlay, with its true speeds."""
 
 import math
 from collections import Counter
@@ -9,13 +9,14 @@ import numpy as np
 
 from edgevid._opencv import cv2
 from edgevid.errors import InputError
-from edgevid.output.labels import FONT, Covered, glyphs
+from edgevid.output.labels import FONT, INK, Covered, glyphs
 from edgevid.output.overlay import MAX_PX, Overlay, Style
 from edgevid.speed.calibration import CameraCalibration
-from edgevid.types import F64, U8, Array, Frame, Result, scale_between
+from edgevid.synthetic.scene import Scene
+from edgevid.types import F64, KMH, U8, Array, Frame, Result, scale_between
 from edgevid.zones import Line, Zone
 
-INK = (255, 236, 150)
+GRID = (255, 236, 150)
 
 
 class GridOverlay(Overlay):
@@ -62,12 +63,12 @@ class GridOverlay(Overlay):
         for shape in self._shapes:
             if isinstance(shape, Zone):
                 rings = [self._pixels(ring, shape, frame.size) for ring in (shape.points, *shape.holes)]
-                cv2.polylines(image, rings, True, INK, style.line, cv2.LINE_AA)
+                cv2.polylines(image, rings, True, GRID, style.line, cv2.LINE_AA)
                 points = rings[0]
             else:
                 points = self._pixels((shape.start, shape.end), shape, frame.size)
                 _draw_line(image, points, style)
-            plate = glyphs(style.text, style.pad).plate([(shape.name, INK)], INK)
+            plate = glyphs(style.text, style.pad).plate([(shape.name, GRID)], GRID)
             x, y = np.minimum(points[0], (frame.width - plate.shape[1], frame.height - plate.shape[0])).tolist()
             self._put(image, plate, x, y)
         return image
@@ -84,13 +85,13 @@ class GridOverlay(Overlay):
 
 def _draw_line(image: U8, points: Array, style: Style) -> None:
     """A line, with an arrow in its middle that points forward."""
-    cv2.polylines(image, [points], False, INK, style.line, cv2.LINE_AA)
+    cv2.polylines(image, [points], False, GRID, style.line, cv2.LINE_AA)
     start, end = points.astype(float)
     along = (end - start) / max(1.0, float(np.hypot(*(end - start))))
     middle = (start + end) / 2
     tip = middle + 12 * style.pad * np.array([-along[1], along[0]])
     base, head = np.round([middle, tip]).astype(int).tolist()
-    cv2.arrowedLine(image, base, head, INK, style.line, cv2.LINE_AA, tipLength=0.4)
+    cv2.arrowedLine(image, base, head, GRID, style.line, cv2.LINE_AA, tipLength=0.4)
 
 
 class GroundGrid:
@@ -134,9 +135,9 @@ def draw_ground_grid(
     style = Style.of(image.shape[1], image.shape[0])
     lines = grid_lines(calibration, cell_m=cell_m)
     for line in lines:
-        cv2.polylines(over, [np.round(line.points).astype(np.int32)], False, INK, 1, cv2.LINE_AA)
+        cv2.polylines(over, [np.round(line.points).astype(np.int32)], False, GRID, 1, cv2.LINE_AA)
     outline = np.round(np.array(calibration.region.exterior.coords)).astype(np.int32)
-    cv2.polylines(over, [outline], True, INK, style.line, cv2.LINE_AA)
+    cv2.polylines(over, [outline], True, GRID, style.line, cv2.LINE_AA)
     drawn = cv2.addWeighted(over, opacity, image, 1 - opacity, 0)
     covered = Covered(image.shape[1], image.shape[0])
     for text, (x, y) in [(line.label, line.at) for line in lines if line.label]:
@@ -144,7 +145,7 @@ def draw_ground_grid(
         (wide, high), low = cv2.getTextSize(text, FONT, 0.75 * style.text, 3)
         if not covered.take(place[0], place[1] - high, wide, high + low):
             continue  # far lines lie too close to each other
-        for color, thick in (((0, 0, 0), 3), (INK, 1)):
+        for color, thick in (((0, 0, 0), 3), (GRID, 1)):
             cv2.putText(drawn, text, place, FONT, 0.75 * style.text, color, thick, cv2.LINE_AA)
     return np.asarray(drawn)
 
@@ -202,3 +203,29 @@ def round_cell(meters: float) -> float:
     """
     unit = 10.0 ** math.floor(math.log10(max(meters, 1e-6)))
     return float(unit * min((1, 2, 5, 10), key=lambda k: abs(k * unit - meters)))
+
+
+class TruthOverlay(GridOverlay):
+    """Draws results and shapes, and in white each object's true contact point and speed in km/h."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        calibration: CameraCalibration | None = None,
+        shapes: Sequence[Zone | Line] = (),
+        scores: bool = False,
+    ) -> None:
+        super().__init__(calibration, shapes=shapes, scores=scores)
+        self._scene = scene
+
+    def draw(self, frame: Frame, result: Result, *, notes: Sequence[str] = (), counts: Sequence[str] = ()) -> Array:
+        """A copy of the frame with the results and the ground truth."""
+        image = super().draw(frame, result, notes=(*notes, "white: ground truth"), counts=counts)
+        truth, style = self._scene.at(frame.time), Style.of(frame.width, frame.height)
+        for box, speed in zip(truth.boxes, truth.speeds, strict=True):
+            x, y = int((box[0] + box[2]) / 2), int(box[3])
+            cv2.circle(image, (x, y), 3, INK, -1, cv2.LINE_AA)
+            plate = glyphs(max(0.36, 0.8 * style.text), 1).plate([(f"true {KMH * speed:.0f}", INK)], INK)
+            if self._covered.take(x + 6, y + 2, plate.shape[1], plate.shape[0]):
+                image[y + 2 : y + 2 + plate.shape[0], x + 6 : x + 6 + plate.shape[1]] = plate
+        return image

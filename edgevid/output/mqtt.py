@@ -1,18 +1,158 @@
-"""MqttSink: events to an MQTT broker, and the camera's state for Home Assistant."""
+"""MqttSink: events to an MQTT broker with Frigate's field names, and the camera's state for Home Assistant."""
 
+import re
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from edgevid._version import __version__
 from edgevid.errors import InputError, SourceError, require
-from edgevid.output.frigate_fields import FrigateObjects
-from edgevid.output.home_assistant import Entities, identifier
 from edgevid.output.records import json_line
 from edgevid.output.server import WAIT_S, server_of, tls_context, unavailable
-from edgevid.types import Event, Frame, Header, Result
+from edgevid.types import KMH, Event, Frame, Header, Result
 from edgevid.types.closing import Closing
+from edgevid.types.event import utc_seconds
+
+MOST_OBJECTS = 1000  # Objects that are remembered; more are none of the present
+
+
+class FrigateObjects:
+    """What is known of each object; source: https://docs.frigate.video/integrations/mqtt, frigate/events."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, dict[str, Any]] = {}
+
+    def message(self, event: Event) -> dict[str, Any]:
+        """The event's own fields; of an object also "type" (new, update, end), "before" and "after"."""
+        values = event.to_dict()
+        if event.track is None:
+            return values
+        key, ended = f"{event.run}-{event.track}", event.kind == "track-ended"
+        before = self._objects.pop(key, None)
+        after = _after(event, before or {"id": key}, ended)
+        if not ended:
+            self._objects[key] = after
+        for old in list(self._objects)[:-MOST_OBJECTS]:
+            del self._objects[old]
+        kind = "end" if ended else "update" if before else "new"
+        return values | {"type": kind, "before": before or after, "after": after}
+
+
+def _after(event: Event, before: dict[str, Any], ended: bool) -> dict[str, Any]:
+    """The object after an event; unknown speeds are None, not 0."""
+    time, place = utc_seconds(event.utc), [event.place] if event.place else []
+    score = before.get("score", 0.0) if event.confidence is None else event.confidence
+    current = [one for one in before.get("current_zones", []) if [one] != place or event.kind != "leave"]
+    if event.kind == "enter":
+        current = sorted({*current, *place})
+    entered = before.get("entered_zones", [])
+    stationary = event.kind == "stopped" or (before.get("stationary", False) and event.kind not in ("cross", "leave"))
+    found = {
+        "id": before["id"], "camera": event.camera, "frame_time": time,
+        "start_time": before.get("start_time", time - (event.seconds or 0.0 if ended else 0.0)),
+        "end_time": time if ended else None,
+        "label": event.class_name or before.get("label", ""),
+        "sub_label": before.get("sub_label"),
+        "score": score, "top_score": max(score, before.get("top_score", 0.0)),
+        "false_positive": False, "has_snapshot": False, "has_clip": False,
+        "current_zones": current, "entered_zones": [*entered, *(p for p in current if p not in entered)],
+        "stationary": stationary, "active": not stationary,
+        **{key: before.get(key) for key in ("box", "area", "ratio", "velocity_angle")},
+    }  # fmt: skip
+    if event.kind in ("verdict", "verdict-changed"):
+        found["sub_label"] = [event.label, event.label_confidence]
+    if event.box is not None:
+        x1, y1, x2, y2 = found["box"] = [round(v) for v in event.box]
+        found |= {"area": (x2 - x1) * (y2 - y1), "ratio": round((x2 - x1) / max(y2 - y1, 1), 3)}
+    for which in ("current", "average"):
+        name = f"{which}_estimated_speed"
+        values = before.get(name), before.get(f"{name}_error")
+        if event.speed_mps is not None and (which == "average") == event.kind.startswith("track-"):
+            values = round(event.speed_mps * KMH, 2), round((event.speed_sigma_mps or 0.0) * KMH, 2)
+            found["velocity_angle"] = event.speed_heading_deg
+        found |= {name: values[0], f"{name}_error": values[1]}
+    return found
+
+
+PROBLEMS = {"camera-moved": "moved", "image-unusable": "image", "stream-lost": "stream"}
+SOLVED = {"camera-aligned": "moved", "image-usable": "image", "stream-back": "stream"}
+
+
+class Entities:
+    """The states of one camera by topic; source: https://www.home-assistant.io/integrations/mqtt."""
+
+    def __init__(self, base: str, camera: str) -> None:
+        """`base` is the topic in front of the camera's."""
+        self._camera, self.topic = camera, f"{base}/{topic_part(camera)}"
+        self._device = identifier(f"{base}_{camera}")
+        self.states: dict[str, dict[str, Any]] = {}  # By topic: an object for JSON
+        self.configs: dict[str, dict[str, Any]] = {}  # By discovery topic without its prefix
+        self._health = dict.fromkeys(PROBLEMS.values(), "")
+        self._set_health()
+
+    def update(self, event: Event) -> None:
+        """Takes one event into account; each must come once."""
+        place = topic_part(event.place)
+        if event.kind == "cross":
+            topic, title = f"{place}/{event.direction}", f"{event.place} {event.direction}"
+            counts = Counter(self._sensor(topic, title, "count", {"state_class": "total_increasing"}))
+            counts.update(["count", event.class_name or "object"])
+            self.states[f"{self.topic}/{topic}"] = dict(counts)
+        elif event.place and event.count is not None:
+            more = {"state_class": "measurement"}
+            state = self._sensor(f"{place}/occupancy", f"{event.place} occupancy", "count", more)
+            state["count"] = event.count
+        elif event.kind == "track-speed" and event.speed_mps is not None:
+            more = {"state_class": "measurement", "device_class": "speed", "unit_of_measurement": "km/h"}
+            error = round((event.speed_sigma_mps or 0.0) * KMH, 2)
+            self._sensor("speed", "speed", "kmh", more).update(
+                kmh=round(event.speed_mps * KMH, 2), error_kmh=error, class_name=event.class_name,
+                track=event.track, utc=event.utc,
+            )  # fmt: skip
+        elif event.kind in PROBLEMS or event.kind in SOLVED:
+            what = (PROBLEMS | SOLVED)[event.kind]
+            self._health[what] = event.reason or event.kind if event.kind in PROBLEMS else ""
+            self._set_health()
+
+    def empty(self) -> dict[str, dict[str, Any]]:
+        """The states of zones when nothing is observed any more."""
+        return {topic: {"count": 0} for topic in self.states if topic.endswith("/occupancy")}
+
+    def _set_health(self) -> None:
+        more = {"device_class": "problem", "entity_category": "diagnostic"}
+        state = self._sensor("health", "health", "problem", more, "binary_sensor")
+        state.update(problem="ON" if any(self._health.values()) else "OFF", **self._health)
+
+    def _sensor(
+        self, topic: str, title: str, key: str, more: dict[str, str], component: str = "sensor"
+    ) -> dict[str, Any]:
+        """The state at a topic; Home Assistant shows its `key`, and the others as attributes."""
+        whole, number = f"{self.topic}/{topic}", identifier(f"{self._device}_{topic}")
+        self.configs[f"{component}/{number}/config"] = {
+            "name": title, "unique_id": number, "state_topic": whole,
+            "value_template": f"{{{{ value_json.{key} }}}}", "json_attributes_topic": whole,
+            "availability_topic": f"{self.topic}/status",
+            "device": {"identifiers": [self._device], "name": self._camera, "manufacturer": "edgevid",
+                       "model": "camera", "sw_version": __version__},
+            "origin": {"name": "edgevid", "sw_version": __version__},
+        } | more  # fmt: skip
+        return self.states.setdefault(whole, {})
+
+
+def topic_part(name: str) -> str:
+    """A name as one level of a topic."""
+    return re.sub(r"[+#/\x00-\x1f\x7f-\x9f]+", "-", name)  # brokers end a connection for control characters
+
+
+def identifier(name: str) -> str:
+    """A name in the letters that Home Assistant's topics may have; different for different names."""
+    plain = re.sub(r"[^a-zA-Z0-9_-]+", "_", name)
+    return plain if plain == name else f"{plain}_{zlib.crc32(name.encode()):08x}"
+
 
 KEEP_ALIVE_S = 20  # The broker says "offline" 1.5 times this after a camera's plug was pulled
 CONNECTED, LOST = 0, -1

@@ -17,11 +17,10 @@ from typing import Any
 from edgevid.errors import EdgevidError, InputError, SourceError, require
 from edgevid.files.atomic import atomic_path, write_atomic
 from edgevid.files.folders import spool_folder
-from edgevid.output.lines import read_lines
+from edgevid.output.delivery import number_in
 from edgevid.output.recordings_folder import read_name
-from edgevid.output.records import json_line
-from edgevid.output.spool import number_in
-from edgevid.output.sqlite import BUSY_S, database_errors, version_of
+from edgevid.output.records import json_line, read_lines
+from edgevid.output.tables import BUSY_S, database_errors, version_of
 from edgevid.report.store import form
 from edgevid.types.event import EVENT_SCHEMA, HEADER_SCHEMA, utc_seconds, utc_text
 

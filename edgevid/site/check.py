@@ -18,7 +18,7 @@ from edgevid.errors import EdgevidError, SourceError, masked
 from edgevid.files.atomic import check_file, check_folder
 from edgevid.files.toml import read_toml
 from edgevid.models.hub import find_recipe
-from edgevid.output.sqlite import database_errors, version_of
+from edgevid.output.tables import database_errors, version_of
 from edgevid.site.build import LoadedSite, build_detector, build_recognition, build_zones, kept_classes
 from edgevid.site.check_camera import CameraCheck, Finding, attempt, check_camera
 from edgevid.site.file import RecognizerChoice, Site, read_site

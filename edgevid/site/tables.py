@@ -15,17 +15,12 @@ from edgevid.files.fields import Count, Positive, Share
 from edgevid.files.schema import Checked, Tagged, vars_of
 from edgevid.output.dataset import DatasetSink
 from edgevid.output.frigate import KINDS, FrigateSink
-from edgevid.output.kafka import KafkaSink, Mechanism
-from edgevid.output.lines import SYNC_S
 from edgevid.output.mqtt import MqttSink
-from edgevid.output.parquet import ParquetSink
 from edgevid.output.recordings import CLIPPED, Recorder
-from edgevid.output.redis import RedisSink
-from edgevid.output.segments import SegmentedSink
-from edgevid.output.server import EXAMPLES, server_of
-from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText
-from edgevid.output.sqlite import SqliteSink
-from edgevid.output.webhook import WebhookSink
+from edgevid.output.records import SYNC_S
+from edgevid.output.server import EXAMPLES, KafkaSink, Mechanism, RedisSink, WebhookSink, server_of
+from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText, SegmentedSink
+from edgevid.output.tables import ParquetSink, SqliteSink
 from edgevid.track import ByteTracker, OCSortTracker, Tracker
 from edgevid.types.event import EventKind
 

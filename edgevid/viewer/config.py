@@ -15,8 +15,7 @@ from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.recognizer import FunctionRecognizer
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, masked
-from edgevid.output.ground_grid import GridOverlay
-from edgevid.output.ground_truth import TruthOverlay
+from edgevid.output.ground_grid import GridOverlay, TruthOverlay
 from edgevid.output.overlay import Overlay
 from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.site.build import LoadedSite, build_calibration, build_pipeline, build_zones

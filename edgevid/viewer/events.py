@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError
-from edgevid.output.sqlite import SqliteSink
+from edgevid.output.tables import SqliteSink
 from edgevid.types import KMH, Event
 
 MEMORY = ":memory:"

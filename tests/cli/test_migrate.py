@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edgevid import cli
-from edgevid.output import sqlite
+from edgevid.output import tables
 from edgevid.output.records import SCHEMA, read_jsonl
-from edgevid.output.sqlite import SqliteSink
+from edgevid.output.tables import SqliteSink
 
 OLDEST = {
     "schema": "edgevid.result/1", "frame": 0, "time_s": 0.0, "size": [64, 48], "ms": {"detect": 1.0},
@@ -46,7 +46,7 @@ def test_older_records_become_todays_and_are_read_without_it(
 
 def test_an_older_database_gets_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SqliteSink(tmp_path / "a.db").close()
-    monkeypatch.setattr(sqlite, "SCRIPTS", (*sqlite.SCRIPTS, "ALTER TABLE runs ADD COLUMN more TEXT;"))
+    monkeypatch.setattr(tables, "SCRIPTS", (*tables.SCRIPTS, "ALTER TABLE runs ADD COLUMN more TEXT;"))
     assert migrate(tmp_path / "a.db") == 0
     with sqlite3.connect(tmp_path / "a.db") as base:
         assert "more" in [row[1] for row in base.execute("PRAGMA table_info(runs)")]

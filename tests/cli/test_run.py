@@ -20,7 +20,7 @@ from edgevid import cli
 from edgevid.cli.output_files import check_outputs
 from edgevid.errors import EdgevidError, InputError, masked
 from edgevid.output.records import read_events, read_jsonl
-from edgevid.output.sqlite import read_database
+from edgevid.output.tables import read_database
 from edgevid.types import Event, Reason
 from edgevid.video.open import open_video
 from edgevid.video.writer import VideoWriter
@@ -309,7 +309,7 @@ def test_any_name_is_an_output(
     assert sorted(path.name for path in clip.parent.iterdir()) == sorted([clip.name, name, records.name])
     with open_video(clip.parent / name) as written:
         assert sum(1 for _ in written) == len(list(read_jsonl(records))) == 10
-    monkeypatch.setattr("edgevid.output.segments.LATEST", 3)
+    monkeypatch.setattr("edgevid.output.sinks.LATEST", 3)
     with pytest.raises(SystemExit) as stop:
         cli.main(["run", str(clip), "--out", name, "--segment-s", "1", *MODEL])
     assert stop.value.code == 0

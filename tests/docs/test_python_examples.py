@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevid.output.sqlite import read_database
+from edgevid.output.tables import read_database
 from edgevid.types import Frame
 from edgevid.video.writer import VideoWriter
 

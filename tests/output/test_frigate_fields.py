@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from event_samples import an_event
 
-from edgevid.output import frigate_fields
-from edgevid.output.frigate_fields import FrigateObjects
+from edgevid.output import mqtt
+from edgevid.output.mqtt import FrigateObjects
 from edgevid.types import Event
 
 FIELDS = {
@@ -60,7 +60,7 @@ def test_an_event_of_no_object_has_its_own_fields_only(monkeypatch: pytest.Monke
     objects = FrigateObjects()
     moved = replace(an_event(0, reason="by 12 pixels"), kind="camera-moved")
     assert objects.message(moved) == moved.to_dict()
-    monkeypatch.setattr(frigate_fields, "MOST_OBJECTS", 2)
+    monkeypatch.setattr(mqtt, "MOST_OBJECTS", 2)
     for track in range(5):
         objects.message(an_event(track, track=track))
     assert list(objects._objects) == ["gate-1-3", "gate-1-4"]

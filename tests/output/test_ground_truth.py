@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from result_samples import sample_result
 
-from edgevid.output.ground_truth import TruthOverlay
+from edgevid.output.ground_grid import TruthOverlay
 from edgevid.output.labels import INK
 from edgevid.output.overlay import Overlay
 from edgevid.synthetic.scene import Camera, Scene, drive

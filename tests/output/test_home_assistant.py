@@ -8,7 +8,7 @@ from typing import Any
 
 from event_samples import an_event
 
-from edgevid.output.home_assistant import Entities, identifier, topic_part
+from edgevid.output.mqtt import Entities, identifier, topic_part
 from edgevid.types import Event
 
 COMMON = {

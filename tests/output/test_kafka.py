@@ -17,9 +17,9 @@ from event_samples import an_event
 from kafka_mock import mock_cluster
 
 from edgevid.errors import InputError, MissingExtraError, SourceError
-from edgevid.output import delivery, kafka
+from edgevid.output import delivery, server
 from edgevid.output.delivery import Delivery
-from edgevid.output.kafka import KafkaSink
+from edgevid.output.server import KafkaSink
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def test_a_message_is_an_event_with_its_id_and_camera() -> None:
 def test_a_broker_that_goes_away_and_comes_back_has_every_event_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka, "WAIT_S", 1.0)
+    monkeypatch.setattr(server, "WAIT_S", 1.0)
     with mock_cluster() as cluster, Delivery([KafkaSink(f"kafka://{cluster.address}/street")], tmp_path) as events:
         worker = events.workers[0]
         cluster.down()
@@ -82,7 +82,7 @@ def tls_server(cert: Path, key: Path) -> Iterator[int]:
 def test_tls_with_another_name_or_an_unknown_issuer_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka, "WAIT_S", 2.0)
+    monkeypatch.setattr(server, "WAIT_S", 2.0)
     cert, key = certificate(tmp_path, "elsewhere")
     with tls_server(cert, key) as port:
         for ca in cert, None:
@@ -98,7 +98,7 @@ def test_tls_with_another_name_or_an_unknown_issuer_is_one_sentence(
     [("nowhere.invalid", "the host is unknown"), ("127.0.0.1:{port}", "nothing answers on this port")],
 )
 def test_no_broker_is_one_sentence(host: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka, "WAIT_S", 2.0)
+    monkeypatch.setattr(server, "WAIT_S", 2.0)
     address = host.format(port=free_port())
     with KafkaSink(f"kafka://{address}/street") as sink, pytest.raises(SourceError, match=message):
         sink.send([an_event(0)])

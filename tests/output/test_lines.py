@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgevid.errors import FileFormatError, SourceError
-from edgevid.output.lines import TextFile, last_lines, read_lines, whole_lines
+from edgevid.output.records import TextFile, last_lines, read_lines, whole_lines
 
 
 @pytest.mark.parametrize("end", [b'{"n": 2', b"\0" * 5000, b'{"n": 2\0\0\0\0}\n', b'{"n"\0\0\0'])

@@ -9,7 +9,7 @@ from event_samples import an_event
 from result_samples import sample_result
 
 from edgevid.errors import MissingExtraError
-from edgevid.output.parquet import ParquetSink
+from edgevid.output.tables import ParquetSink
 from edgevid.types import Event, Header
 
 
@@ -56,13 +56,13 @@ def test_after_an_error_everything_that_is_held_must_come_again(
     pytest.importorskip("pyarrow", reason="needs pyarrow: pip install pyarrow")
     with ParquetSink(tmp_path) as sink:
         sink.send([an_event(0)])
-        monkeypatch.setattr("edgevid.output.parquet.ROW_GROUP", 1)
+        monkeypatch.setattr("edgevid.output.tables.ROW_GROUP", 1)
 
         def full(path: Path) -> None:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as disk:
-            disk.setattr("edgevid.output.parquet.atomic_path", full)
+            disk.setattr("edgevid.output.tables.atomic_path", full)
             with pytest.raises(OSError, match="No space"):
                 sink.send([an_event(1)])
         assert sink.held == 0

@@ -16,7 +16,7 @@ from event_samples import an_event
 from edgevid.errors import InputError, MissingExtraError, SourceError
 from edgevid.output import delivery
 from edgevid.output.delivery import Delivery
-from edgevid.output.redis import RedisSink
+from edgevid.output.server import RedisSink
 
 redis = pytest.importorskip("redis", reason='needs redis: pip install "edgevid[redis]"')
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from result_samples import sample_result
 
-from edgevid.output.rows import ObjectRows
+from edgevid.output.tables import ObjectRows
 from edgevid.types import Header
 
 
@@ -23,7 +23,7 @@ def test_rows_that_could_not_be_written_come_first_and_too_many_are_counted(monk
     rows._write(None, result)  # type: ignore[arg-type]
     rows._add(taken, again=True)
     assert [row["camera"] for row in rows._taken()] == ["gate", "gate", "yard", "yard"]
-    monkeypatch.setattr("edgevid.output.rows.MOST_ROWS", 3)
+    monkeypatch.setattr("edgevid.output.tables.MOST_ROWS", 3)
     for _ in range(2):
         rows._write(None, result)  # type: ignore[arg-type]
     assert len(rows._taken()) == 2

@@ -12,8 +12,7 @@ from loop_samples import SquareDetector, frames_of
 
 from edgevid.errors import InputError
 from edgevid.output.records import read_jsonl
-from edgevid.output.segments import SegmentedSink
-from edgevid.output.sinks import JsonLines
+from edgevid.output.sinks import JsonLines, SegmentedSink
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import run
 from edgevid.track import Tracker

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgevid.errors import SourceError
-from edgevid.output.spool import Spool
+from edgevid.output.delivery import Spool
 
 
 def lines(start: int, end: int) -> list[bytes]:

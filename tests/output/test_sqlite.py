@@ -14,8 +14,8 @@ from event_samples import an_event
 from result_samples import sample_result
 
 from edgevid.errors import InputError, SourceError
-from edgevid.output import sqlite
-from edgevid.output.sqlite import SqliteSink, read_database
+from edgevid.output import tables
+from edgevid.output.tables import SqliteSink, read_database
 from edgevid.types import Header
 from edgevid.types.event import EVENT_FIELDS
 
@@ -57,7 +57,7 @@ def test_tracks_are_the_ended_ones(tmp_path: Path) -> None:
 def test_many_programs_begin_and_write_one_database(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[3])\n"
-        "from event_samples import an_event\nfrom edgevid.output.sqlite import SqliteSink\n"
+        "from event_samples import an_event\nfrom edgevid.output.tables import SqliteSink\n"
         "with SqliteSink(sys.argv[1]) as sink:\n"
         "    for n in range(20): sink.send([an_event(100 * int(sys.argv[2]) + n)])\n"
     )
@@ -72,11 +72,11 @@ def test_an_older_database_is_named_with_the_command_that_migrates_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     SqliteSink(tmp_path / "a.db").close()
-    monkeypatch.setattr(sqlite, "SCRIPTS", (*sqlite.SCRIPTS, "ALTER TABLE runs ADD COLUMN more TEXT;"))
+    monkeypatch.setattr(tables, "SCRIPTS", (*tables.SCRIPTS, "ALTER TABLE runs ADD COLUMN more TEXT;"))
     with pytest.raises(InputError, match=r"version 2, this edgevid writes 3: run edgevid migrate .*a\.db"):
         SqliteSink(tmp_path / "a.db")
     with sqlite3.connect(tmp_path / "a.db") as base:
-        assert sqlite.migrate(base, tmp_path / "a.db") == 2
+        assert tables.migrate(base, tmp_path / "a.db") == 2
     SqliteSink(tmp_path / "a.db").close()
     monkeypatch.undo()
     with pytest.raises(InputError, match="version 3, this edgevid knows 2: update edgevid"):
@@ -99,7 +99,7 @@ def test_what_is_no_database_of_edgevid_is_one_sentence(tmp_path: Path) -> None:
 
 def test_the_page_names_every_table_and_column() -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "events.md").read_text()
-    for table, columns in re.findall(r"CREATE TABLE (\w+) \((.*?)\);", sqlite.SCRIPTS[0], re.DOTALL):
+    for table, columns in re.findall(r"CREATE TABLE (\w+) \((.*?)\);", tables.SCRIPTS[0], re.DOTALL):
         (row,) = re.findall(rf"\| `{table}` \|.*", page)
         if table == "runs":
             assert re.findall(r"(\w+) TEXT", columns) == re.findall(r"`(\w+)`", row)[1:]

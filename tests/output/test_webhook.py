@@ -21,9 +21,9 @@ from brokers import certificate, free_port, until
 from event_samples import an_event
 
 from edgevid.errors import InputError, MissingExtraError, SourceError
-from edgevid.output import delivery, webhook
+from edgevid.output import delivery, server
 from edgevid.output.delivery import Delivery, RejectedError
-from edgevid.output.webhook import WebhookSink
+from edgevid.output.server import WebhookSink
 
 pytest.importorskip("httpx", reason='needs httpx: pip install "edgevid[webhook]"')
 
@@ -135,7 +135,7 @@ def test_what_is_rejected_is_left_out_and_counted_and_nothing_comes_twice(tmp_pa
 @pytest.mark.parametrize("after", ["120", formatdate(4102444800, usegmt=True)])
 def test_retry_after_is_obeyed(after: str, monkeypatch: pytest.MonkeyPatch) -> None:
     receiver, now = Receiver((503, {"retry-after": after})), [1000.0]
-    monkeypatch.setattr(webhook.clock, "monotonic", lambda: now[0])
+    monkeypatch.setattr(server.clock, "monotonic", lambda: now[0])
     with receiver.serving() as host, WebhookSink(f"http://{host}") as sink:
         with pytest.raises(SourceError, match="the server answers 503 Service Unavailable"):
             sink.send([an_event(0)])

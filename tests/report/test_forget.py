@@ -14,7 +14,7 @@ from report_samples import FORMS, NOON, Day, write
 
 from edgevid.errors import InputError, SourceError
 from edgevid.output import SqliteSink, read_database
-from edgevid.output.spool import Spool
+from edgevid.output.delivery import Spool
 from edgevid.report import Selection, Store, forget
 
 

@@ -21,10 +21,9 @@ from rtsp_server import PACKAGES, Camera, gstreamer_python, numbered
 
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, SourceError
-from edgevid.output.parquet import ParquetSink
 from edgevid.output.records import read_events, read_header, read_jsonl
 from edgevid.output.sinks import EventCsv, EventLines, JsonLines
-from edgevid.output.sqlite import SqliteSink, read_database
+from edgevid.output.tables import ParquetSink, SqliteSink, read_database
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import Summary, run
 from edgevid.synthetic.render import RenderedStreet

@@ -11,8 +11,7 @@ from loop_samples import SquareDetector, frames_of
 
 from edgevid.errors import InputError, SourceError
 from edgevid.output.records import read_header, read_jsonl
-from edgevid.output.segments import SegmentedSink
-from edgevid.output.sinks import AnnotatedVideo, JsonLines
+from edgevid.output.sinks import AnnotatedVideo, JsonLines, SegmentedSink
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import Summary, run
 from edgevid.site.build import LoadedSite, build_zones

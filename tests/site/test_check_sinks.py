@@ -15,7 +15,7 @@ import pytest
 from brokers import Listener, broker, certificate, free_port, program, running
 
 from edgevid.output.mqtt import MqttSink
-from edgevid.output.sqlite import SqliteSink
+from edgevid.output.tables import SqliteSink
 from edgevid.site.check import check_sink, check_site
 from edgevid.site.check_camera import Finding
 from edgevid.site.file import read_site

@@ -10,9 +10,8 @@ from result_samples import sample_result
 
 from edgevid.errors import FileFormatError, InputError, SourceError, masked
 from edgevid.output.records import read_events, read_jsonl
-from edgevid.output.segments import SegmentedSink
-from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText
-from edgevid.output.sqlite import SqliteSink
+from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText, SegmentedSink
+from edgevid.output.tables import SqliteSink
 from edgevid.site.file import read_site
 from edgevid.site.tables import build_sinks
 from edgevid.types import Header

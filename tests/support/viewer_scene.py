@@ -12,7 +12,7 @@ import numpy as np
 
 from edgevid.output.events import EventFinder
 from edgevid.output.recordings import DATABASE
-from edgevid.output.sqlite import SqliteSink
+from edgevid.output.tables import SqliteSink
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.types import (
     Detections,

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevid.output.ground_grid import GridOverlay
-from edgevid.output.ground_truth import TruthOverlay
+from edgevid.output.ground_grid import GridOverlay, TruthOverlay
 from edgevid.site.build import load_site
 from edgevid.site.file import Site
 from edgevid.synthetic.render import RenderedStreet
