@@ -10,9 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgevid.errors import EdgevidError, InputError, SourceError, require
-from edgevid.output.parquet import FIELDS
 from edgevid.output.records import SCHEMA
-from edgevid.output.sqlite import SCRIPTS, database_errors, version_of
+from edgevid.output.tables import FIELDS, SCRIPTS, database_errors, version_of
 from edgevid.types.closing import Closing
 from edgevid.types.event import EVENT_FIELDS, EVENT_SCHEMA, HEADER_SCHEMA
 
