@@ -20,11 +20,12 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 import numpy as np
 from bench import conditions, save, table
-from track_metrics import TrackCounts, count_tracks, overlaps
 from tracker_peers import TRACKERS, available, version
 from tracking_data import CONDITIONS, GROUPS, TUNED, Sequence, condition, everything
 
 from edgevid import kernels
+from edgevid.evaluate.boxes import overlaps
+from edgevid.evaluate.tracking import TrackCounts, count_tracks
 
 OURS = "edgevid Tracker (default)"
 OUR_OTHERS = ("edgevid ByteTracker", "edgevid OCSortTracker")

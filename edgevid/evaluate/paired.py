@@ -1,5 +1,6 @@
 """Two models on the same items: a paired bootstrap of the difference of their accuracy and risk."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,20 +8,11 @@ import numpy as np
 
 from edgevid.abstain.file import read_policy
 from edgevid.errors import InputError
+from edgevid.evaluate.evaluation import Evaluation
+from edgevid.evaluate.evaluation import compare as differences
 from edgevid.evaluate.tune.score_files import read_csv, read_npz
 from edgevid.evaluate.tune.scores import decide, make_table
 from edgevid.types import Array
-
-ROUNDS = 5_000
-
-
-class Difference(NamedTuple):
-    """A measure of two models, and the 95 % interval of that of B minus that of A."""
-
-    a: float
-    b: float
-    low: float
-    high: float
 
 
 class TrackScores(NamedTuple):
@@ -55,7 +47,7 @@ def read_tracks(path: Path, policy: Path | None = None) -> TrackScores:
     return TrackScores(items, table.names, labels, total / total.sum(1, keepdims=True), emitted, predicted != labels)
 
 
-def compare(a: TrackScores, b: TrackScores, groups: Array | None = None) -> dict[str, Difference]:
+def compare(a: TrackScores, b: TrackScores, groups: Sequence[str] | None = None) -> Evaluation:
     """Differences of "accuracy" and, where a policy abstains, of the "risk" and "coverage" of emitted verdicts.
 
     `groups` (K,) are scenes, drawn as wholes; None: each track is one. InputError for other tracks or labels.
@@ -64,21 +56,18 @@ def compare(a: TrackScores, b: TrackScores, groups: Array | None = None) -> dict
     if one != two:
         other = next((f"{x} and {y}" for x, y in zip(one, two, strict=False) if x != y), "")
         raise InputError(f"compare: expected the same tracks and labels, got {len(one)} and {len(two)} tracks {other}")
-    every = np.ones(len(one))
-    found = {"accuracy": bootstrap([(~s.wrong, every) for s in (a, b)], groups)}
-    if not (a.emitted.all() and b.emitted.all()):
-        found["risk"] = bootstrap([(s.wrong & s.emitted, s.emitted) for s in (a, b)], groups)
-        found["coverage"] = bootstrap([(s.emitted, every) for s in (a, b)], groups)
-    return found
+    keys, number = np.unique(a.items if groups is None else list(groups), return_inverse=True)
+    abstains = not (a.emitted.all() and b.emitted.all())
+    return differences(*(_evaluation(s, keys.tolist(), number, abstains) for s in (a, b)))
 
 
-def bootstrap(ratios: list[tuple[Array, Array]], groups: Array | None = None, *, seed: int = 0) -> Difference:
-    """Of two ratios of the sums of (K,) numerators and denominators: percentiles (Efron, Tibshirani 1993)."""
-    columns = np.stack([np.asarray(one, float) for ratio in ratios for one in ratio], 1)
-    keys, number = np.unique(np.arange(len(columns)) if groups is None else groups, return_inverse=True)
-    sums = np.zeros((len(keys), 4))
-    np.add.at(sums, number, columns)
-    rng, share = np.random.default_rng(seed), np.full(len(keys), 1 / len(keys))
-    drawn = np.concatenate([rng.multinomial(len(keys), share, 100) @ sums for _ in range(ROUNDS // 100)])
-    a, b, first, second = (s[:, n] / np.maximum(s[:, n + 1], 1e-9) for s in (sums.sum(0)[None], drawn) for n in (0, 2))
-    return Difference(float(a[0]), float(b[0]), *np.quantile(second - first, [0.025, 0.975]).tolist())
+def _evaluation(scores: TrackScores, keys: list[str], number: Array, abstains: bool) -> Evaluation:
+    sums, every = np.zeros((len(keys), 4)), np.ones(len(number))
+    np.add.at(sums, number, np.stack([~scores.wrong, scores.wrong & scores.emitted, scores.emitted, every], 1))
+
+    def measure(counts: Array) -> dict[str, float]:
+        right, bad, emitted, tracks = (counts @ sums).tolist()
+        more = {"risk": bad / emitted if emitted else np.nan, "coverage": emitted / max(tracks, 1)} if abstains else {}
+        return {"accuracy": right / max(tracks, 1), **more}
+
+    return Evaluation("scores", keys, "group of tracks", measure)

@@ -37,7 +37,7 @@ COCO: tuple[str, ...] = tuple(
 
 CLASS_LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType({"coco": COCO})
 """Lists that a recipe may name instead of spelling out."""
-OPEN_TABLES = ("clip", "stream", "features", "head", "pose", "quantize", "export")
+OPEN_TABLES = ("clip", "stream", "features", "head", "pose", "quantize", "export", "trained")
 """Tables that belong to other modules: kept as they are in `Recipe.tables`, checked by their owners."""
 
 
@@ -84,6 +84,8 @@ class Decode:
     """Where the anchor sits in its cell."""
     score_threshold: Share = 0.25
     """Lowest score of a box unless the user sets another: model families spread their scores differently."""
+    class_thresholds: tuple[Share, ...] = ()
+    """Lowest score of each class, in the order of the names, unless the user sets another score."""
     nms_iou: Share | None = None
     """IoU above which the lower-scoring box is suppressed; None: the model suppresses duplicates itself."""
     masks: Annotated[int, Ge(0)] = 0
@@ -133,7 +135,8 @@ DECODE_KEYS: Mapping[DecoderKind, tuple[str, ...]] = MappingProxyType(
         "boxes-scores-labels": ("normalized",),
     }
 )
-"""The keys of each kind of decoder; all have `score_threshold`, too."""
+"""The keys of each kind of decoder; all have SCORE_KEYS, too."""
+SCORE_KEYS = ("score_threshold", "class_thresholds")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from edgevid.runtime.recipe import (
     DECODE_KEYS,
     EXTRA_KEYS,
     OPEN_TABLES,
+    SCORE_KEYS,
     AccuracyFloor,
     Decode,
     Recipe,
@@ -85,7 +86,7 @@ class Decoders:
         tables = {}
         for kind, keys in DECODE_KEYS.items():
             own = {"strides": REQUIRED} if "strides" in keys else {}
-            table = pick(Decode, f"Decode {kind}", (*keys, "score_threshold"), kind=Literal[kind], **own)
+            table = pick(Decode, f"Decode {kind}", (*keys, *SCORE_KEYS), kind=Literal[kind], **own)
             tables[kind] = handler.generate_schema(table)
         union = core_schema.tagged_union_schema(tables, discriminator="kind")
         return core_schema.no_info_after_validator_function(lambda table: Decode(**vars_of(table)), union)
@@ -129,6 +130,8 @@ class RecipeFile:
     """Settings of `edgevid quantize`."""
     export: Table = field(default_factory=dict)
     """How the model was exported."""
+    trained: Table = field(default_factory=dict)
+    """Hashes of the clips and scenes that it was trained on (docs/evaluate.md)."""
 
     def __post_init__(self) -> None:
         task = self.model.task
@@ -177,8 +180,9 @@ def write_recipe(recipe: Recipe, path: Path, *, comment: str = "") -> None:
         lines += _table("output", {"names": recipe.outputs})
     if recipe.decode:
         plain, values = Decode(recipe.decode.kind), vars_of(recipe.decode)
-        keys = ("kind", *DECODE_KEYS[recipe.decode.kind], "score_threshold")
-        used = (key for key in keys if key not in EXTRA_KEYS or values[key] != getattr(plain, key))
+        keys = ("kind", *DECODE_KEYS[recipe.decode.kind], *SCORE_KEYS)
+        rare = (*EXTRA_KEYS, "class_thresholds")
+        used = (key for key in keys if key not in rare or values[key] != getattr(plain, key))
         lines += _table("decode", {key: values[key] for key in used})
     if recipe.names:
         known = next((n for n, names in CLASS_LISTS.items() if names == recipe.names), recipe.names)

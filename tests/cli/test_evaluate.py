@@ -1,8 +1,7 @@
-"""`edgevid evaluate speed`, from a record to its scores."""
+"""`edgevid evaluate`: its outputs, limits and comparisons, and speeds from a record to their scores."""
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -21,36 +20,45 @@ from edgevid.synthetic.scene import Camera, Scene, drive
 from edgevid.types import Detections, Frame, Result, Tracks
 
 
-def run(*arguments: Any) -> Any:
-    return CliRunner().invoke(app(), ["evaluate", "speed", *map(str, arguments)])
+def run(results: Any, *arguments: Any) -> Any:
+    return CliRunner().invoke(app(), ["evaluate", "speed", *map(str, (results, *arguments))])
 
 
 def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     truth, results = write(tmp_path / "t.csv", TRUTH), write(tmp_path / "r.csv", RESULTS)
-    out, sheet = tmp_path / "out.json", tmp_path / "out.csv"
-    done = run("--truth", truth, "--results", results, "--tracks", "--json", out, "--csv", sheet)
+    out, html = tmp_path / "out.json", tmp_path / "out.html"
+    done = run(results, "--truth", truth, "--json", out, "--html", html, "--details")
     assert done.exit_code == 0, done.output
-    assert "1.80" in done.output
-    assert "STALE 16.7 %" in done.output
+    assert "1.80 km/h" in done.output
+    assert "STALE 16.7%" in done.output
+    assert "By track" in done.output
     written = json.loads(out.read_text())
-    assert written["overall"]["live"]["mean"] == pytest.approx(1.8)
-    assert written["overall"]["track speed"]["variation"] is None
-    rows = list(csv.DictReader(sheet.open()))
-    assert [(r["kind"], r["id"]) for r in rows] == [
-        ("live", "all"), ("track speed", "all"), ("live", "1"), ("live", "2"), ("track speed", "1")
-    ]  # fmt: skip
-    assert float(rows[0]["mean"]) == pytest.approx(1.8)
+    assert written["metrics"]["live mean"]["value"] == pytest.approx(1.8)
+    assert written["metrics"]["track speed p95"]["unit"] == "km/h"
+    assert [row["track"] for row in written["tables"]["By track"]] == ["1", "2"]
+    assert (written["task"], written["missed"]) == ("speed", [])
+    assert "1.80 km/h" in html.read_text()
+
+
+def test_a_limit_that_is_not_kept_is_status_1(tmp_path: Path) -> None:
+    truth, results = write(tmp_path / "t.csv", TRUTH), write(tmp_path / "r.csv", RESULTS)
+    done = run(results, "--truth", truth, "--max", "live-mean=1.9", "--min", "live-within-95-%=50%")
+    assert done.exit_code == 0, done.output
+    done = run(results, "--truth", truth, "--max", "live-mean=1.7")
+    assert done.exit_code == 1
+    assert "live mean is 1.80 km/h, above the ceiling of 1.70 km/h" in done.output
+    assert isinstance(run(results, "--truth", truth, "--max", "live=1").exception, InputError)
 
 
 def test_the_command_with_pairs_and_one_kind(tmp_path: Path) -> None:
     truth, results = write(tmp_path / "t.csv", TRUTH), write(tmp_path / "r.csv", "id,time_s,mps\nx,1,12\n")
     pairs = write(tmp_path / "p.csv", "truth,result\n1,x\n")
-    done = run("--truth", truth, "--results", results, "--pairs", pairs, "--kind", "live")
+    done = run(results, "--truth", truth, "--pairs", pairs, "--kind", "live")
     assert done.exit_code == 0, done.output
-    assert "+7.20" in done.output
-    assert isinstance(run("--truth", truth, "--results", results, "--kind", "soon").exception, InputError)
+    assert "7.20 km/h" in done.output
+    assert isinstance(run(results, "--truth", truth, "--kind", "soon").exception, InputError)
     nothing = write(tmp_path / "n.jsonl", json.dumps({"schema": "edgevid.result/2", "objects": [], "time_s": 0}) + "\n")
-    done = run("--truth", truth, "--results", nothing)
+    done = run(nothing, "--truth", truth)
     assert isinstance(done.exception, InputError)
     assert "--calibration" in str(done.exception)
 
@@ -77,16 +85,40 @@ def test_from_a_run_to_its_score(tmp_path: Path) -> None:
             rows += [f"4,{n / 30},{3.6 * speed}" for speed in now.speeds]
     truth = write(tmp_path / "t.csv", "\n".join(rows) + "\n")
     out = tmp_path / "out.json"
-    done = run("--truth", truth, "--results", tmp_path / "seen.jsonl", "--json", out)
+    done = run(tmp_path / "seen.jsonl", "--truth", truth, "--json", out)
     assert done.exit_code == 0, done.output
-    overall = json.loads(out.read_text())["overall"]
-    assert set(overall) == {"live", "smoothed", "track speed"}
-    assert max(score["mean"] for score in overall.values()) < 0.5
-    assert overall["smoothed"]["values"] > 30
-    assert overall["live"]["reasons"]["TOO_SHORT"] > 0
+    written = json.loads(out.read_text())
+    assert max(written["metrics"][f"{kind} mean"]["value"] for kind in ("live", "smoothed", "track speed")) < 0.5
+    assert next(row for row in written["tables"]["Errors"] if row["measure"] == "values")["smoothed"] > 30
+    assert "TOO_SHORT" in " ".join(written["notes"])
 
 
 def test_a_dash_prints_json_alone(tmp_path: Path) -> None:
     truth, results = write(tmp_path / "t.csv", TRUTH), write(tmp_path / "r.csv", RESULTS)
-    done = run("--truth", truth, "--results", results, "--json", "-")
-    assert json.loads(done.output)["overall"]["live"]["mean"] == pytest.approx(1.8)
+    done = run(results, "--truth", truth, "--json", "-")
+    assert json.loads(done.output)["metrics"]["live mean"]["value"] == pytest.approx(1.8)
+
+
+def test_two_results_are_compared_by_the_task_or_by_their_own_labels(tmp_path: Path) -> None:
+    truth, a = write(tmp_path / "t.csv", TRUTH), write(tmp_path / "a.csv", RESULTS)
+    b = write(tmp_path / "b.csv", RESULTS.replace("1,live,3.0,10,1,", "1,live,3.0,12,1,"))
+    done = CliRunner().invoke(app(), ["evaluate", "compare", str(a), str(b), "--truth", str(truth), "--task", "speed"])
+    assert done.exit_code == 0, done.output
+    assert "1.80 km/h" in done.output
+    done = CliRunner().invoke(app(), ["evaluate", "compare", str(a), str(b), "--truth", str(truth)])
+    assert "--task: expected one of tracking" in str(done.exception)
+    rng, lines = np.random.default_rng(0), {"one": ["track,label,x,y"], "two": ["track,label,x,y"]}
+    for n in range(60):
+        sure, label = rng.uniform(0.5, 0.9), rng.choice(["x", "y"])
+        for name, right in (("one", rng.random() < 0.5), ("two", rng.random() < 0.95)):
+            share = sure if (label == "x") == right else 1 - sure
+            lines[name].append(f"{n},{label},{share:.6f},{1 - share:.6f}")
+    files = [str(write(tmp_path / f"{name}.csv", "\n".join(rows))) for name, rows in lines.items()]
+    done = CliRunner().invoke(app(), ["evaluate", "compare", *files, "--min", "accuracy=0"])
+    assert done.exit_code == 0, done.output
+    assert "real" in done.output
+    done = CliRunner().invoke(app(), ["evaluate", "compare", *files[::-1], "--min", "accuracy=0"])
+    assert done.exit_code == 1
+    groups = write(tmp_path / "g.csv", "\n".join(f"{n},{n // 6}" for n in range(60)))
+    done = CliRunner().invoke(app(), ["evaluate", "compare", *files, "--groups", str(groups), "--json", "-"])
+    assert json.loads(done.output)["groups"] == 10

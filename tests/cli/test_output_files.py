@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgevid import cli
-from edgevid.cli.output_files import check_outputs, write_json, write_lines
+from edgevid.cli.console import check_outputs, write_json, write_lines
 from edgevid.errors import InputError, SourceError
 
 
@@ -90,10 +90,10 @@ def test_names_without_a_suffix_devices_and_forced_files_are_taken(
         "train actions no --out old",
         "train backbone no.onnx --out old",
         "tune no.csv --out old.toml",
-        "evaluate actions no --model no.toml --plot old.png",
-        "evaluate robustness no --model no.toml --plot old.png",
-        "evaluate speed --truth no.csv --results no.csv --csv old.csv",
-        "evaluate speed --truth no.csv --results no.csv --json old.json",
+        "evaluate actions no.toml --truth no --html old.html",
+        "evaluate robustness no.toml --truth no --json old.json",
+        "evaluate tracking no --truth old.csv --html old.html",
+        "evaluate compare no.csv no.csv --json old.json",
     ],
 )
 def test_no_command_overwrites_a_file_and_each_says_so_before_it_reads_anything(

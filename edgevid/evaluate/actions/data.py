@@ -14,9 +14,11 @@ import numpy as np
 from edgevid.actions import skeleton
 from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.arrays import read_arrays
+from edgevid.files.digest import sha256, sha256_of
 from edgevid.types import Array
+from edgevid.video.images import IMAGES
 
-VIDEO_SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".mpg", ".webm")
+SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".mpg", ".webm", *sorted(IMAGES))  # An image is a video of one frame
 SKELETONS_HZ = 30.0  # Rows per second of skeleton files
 
 
@@ -31,6 +33,8 @@ class Example:
     """(T, R) float32 rows of the extractor, oldest first."""
     labels: Array
     """(T,) class of each step; a clip has one class throughout."""
+    content: str = ""
+    """SHA-256 of its file; empty: that of its rows tells it."""
 
     @property
     def label(self) -> int:
@@ -102,6 +106,18 @@ class LabeledVideo(NamedTuple):
     label: str
     group: str
 
+    @property
+    def name(self) -> str:
+        """Its path."""
+        return str(self.path)
+
+
+def marks_of(one: Example | LabeledVideo) -> set[str]:
+    """Short hashes of a clip's content and of its scene's name, by which a recipe knows what it was trained on."""
+    known = sha256_of(one.path) if isinstance(one, LabeledVideo) else one.content
+    content = known or sha256(np.ascontiguousarray(one.raw))  # type: ignore[union-attr]
+    return {content[:12], sha256(f"scene {one.group}")[:12]}
+
 
 def list_videos(data: Path) -> tuple[tuple[str, ...], list[LabeledVideo]]:
     """Class names and videos of a folder (one folder per class) or a CSV (path,label[,group])."""
@@ -129,9 +145,9 @@ def _from_folders(data: Path) -> list[LabeledVideo]:
         raise InputError(f"{data}: expected a folder per class in it, a CSV, or skeleton files *_train_1.npz")
     found: list[LabeledVideo] = []
     for folder in sorted(p for p in data.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
+        videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
         if not videos:
-            raise InputError(f"{folder}: this class folder holds no video ({', '.join(VIDEO_SUFFIXES)})")
+            raise InputError(f"{folder}: this class folder holds no video or image ({', '.join(SUFFIXES)})")
         found += [LabeledVideo(p, folder.name, group_of(p)) for p in videos]
     if not found:
         raise InputError(f"{data}: expected one folder per class, found none")

@@ -3,88 +3,65 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from edgevid.evaluate.evaluation import Evaluation, Table
 from edgevid.evaluate.speed.files import KINDS, Measured, TrueTrack
-from edgevid.types import KMH
+from edgevid.types import KMH, Array
 
-SIGMAS = {"within_68": 1.0, "within_95": 1.96}
-
-
-@dataclass(slots=True)
-class Score:
-    """Errors in km/h of one kind of value, of one track or of all; NaN where undefined."""
-
-    values: int = 0
-    """Emitted speeds that have a truth."""
-    mean: float = math.nan
-    """Mean absolute error."""
-    median: float = math.nan
-    p95: float = math.nan
-    bias: float = math.nan
-    """Mean of measured minus true."""
-    within_68: float = math.nan
-    """Share of values whose truth lies within one stated standard error: 0.68 is calibrated."""
-    within_95: float = math.nan
-    """The same within 1.96 of them: 0.95 is calibrated."""
-    abstained: float = math.nan
-    """Share of rows without a speed."""
-    reasons: dict[str, float] = field(default_factory=dict)
-    """Share of rows of each reason for abstaining."""
-    variation: float = math.nan
-    """Root mean square of the change of the error from one value of a track to the next."""
-    first_s: float = math.nan
-    """Seconds from a track's first row to its first speed (of all tracks: the median)."""
-    without_truth: int = 0
-    """Speeds at times without a truth: not scored."""
-
-
-@dataclass(slots=True)
-class Evaluation:
-    """Scores of results against the truth."""
-
-    overall: dict[str, Score]
-    """By kind: live, smoothed, track speed."""
-    tracks: dict[str, dict[str, Score]]
-    """By kind and id."""
-    unmatched: list[str]
-    """Ids of results that are not in the truth."""
-    missed: list[str]
-    """Ids of the truth that are not in the results."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; undefined ones are null."""
-        return {
-            "schema": "edgevid.speed/2",
-            "unit": "km/h",
-            "overall": {kind: _plain(score) for kind, score in self.overall.items()},
-            "tracks": {
-                kind: {name: _plain(score) for name, score in scores.items()} for kind, scores in self.tracks.items()
-            },
-            "unmatched": self.unmatched,
-            "missed": self.missed,
-        }
+HEADLINE = ("mean", "p95", "bias", "within 95 %", "abstained")
+UNITS = {"mean": "km/h", "median": "km/h", "p95": "km/h", "bias": "km/h", "variation": "km/h", "first after": "s"}
 
 
 def evaluate(truth: Mapping[str, TrueTrack], results: list[Measured]) -> Evaluation:
-    """Compares results with the truth by id; a track speed with the mean true speed of its track."""
-    overall: dict[str, Score] = {}
-    tracks: dict[str, dict[str, Score]] = {}
-    for kind in KINDS:
-        rows: dict[str, list[Measured]] = {}
-        for row in results:
-            if row.kind == kind and row.id in truth:
-                rows.setdefault(row.id, []).append(row)
-        if not rows:
-            continue
-        scored = {name: _Track(truth[name], sorted(some, key=lambda r: r.time)) for name, some in rows.items()}
-        tracks[kind] = {name: _score([one]) for name, one in scored.items()}
-        overall[kind] = _score(list(scored.values()))
+    """Compares results with the truth by id; a track speed with the mean true speed of its track.
+
+    For live, smoothed and track speeds: mean, median and 95th percentile of the absolute error, bias (measured less
+    true), the share of values whose truth lies within 1 and 1.96 stated standard errors, the share of rows that
+    abstained, the root mean square of the change of the error from one value of a track to the next, and the median
+    of the seconds to a track's first speed. A group is a track.
+    """
     known = {row.id for row in results}
-    return Evaluation(overall, tracks, sorted(known - set(truth)), sorted(set(truth) - known))
+    tracks = sorted(known & set(truth))
+    rows: dict[str, dict[str, list[Measured]]] = {}
+    for row in results:
+        if row.id in truth:
+            rows.setdefault(row.kind, {}).setdefault(row.id, []).append(row)
+    kinds = [kind for kind in KINDS if kind in rows]
+    made = {kind: {name: _Track(truth[name], sorted(some, key=lambda r: r.time)) for name, some in rows[kind].items()}
+            for kind in kinds}  # fmt: skip
+
+    def measure(counts: Array) -> dict[str, float]:
+        found = {}
+        for kind, own in made.items():
+            drawn = [own[name] for name, count in zip(tracks, counts, strict=True) if name in own for _ in range(count)]
+            scored = _score(drawn)
+            found |= {f"{kind} {name}": scored[name] for name in HEADLINE}
+        return found
+
+    whole = {kind: _score(list(own.values())) for kind, own in made.items()}
+    measures = list(whole[kinds[0]]) if kinds else []
+    table = [(name, *(_cell(name, whole[kind][name]) for kind in kinds)) for name in measures]
+    notes = []
+    for kind, own in made.items():
+        reasons = Counter(row.reason for one in own.values() for row in one.rows if row.reason != "OK")
+        total = sum(len(one.rows) for one in own.values())
+        shares = ", ".join(f"{name} {count / total:.1%}" for name, count in sorted(reasons.items()))
+        notes += [f"{kind}: abstained because of {shares}"] if shares else []
+        outside = sum(one.without_truth for one in own.values())
+        notes += [f"{kind}: {outside} values at times without a truth, not scored"] if outside else []
+    for some, words in ((set(truth) - known, "true objects have no result"), (known - set(truth), "ids have no truth")):
+        notes += [f"{len(some)} {words}: {', '.join(sorted(some)[:8])}"] if some else []
+    units = {f"{kind} {name}": unit for kind in kinds for name, unit in UNITS.items()}
+    return Evaluation("speed", tracks, "track", measure, units,
+                      tables={"Errors": Table(("measure", *kinds), table)}, notes=notes)  # fmt: skip
+
+
+def _cell(name: str, value: float) -> Any:
+    unit = UNITS.get(name)
+    return "-" if value != value else f"{value:.2f} {unit}" if unit else value if name == "values" else f"{value:.1%}"
 
 
 class _Track:
@@ -99,38 +76,25 @@ class _Track:
         known = np.isfinite(error)
         self.error = error[known]
         self.sigma = KMH * np.array([row.sigma for row in emitted])[known]
-        self.without_truth = int((~known).sum())
+        self.without_truth, self.abstained = int((~known).sum()), len(rows) - len(emitted)
         self.change = np.diff(self.error)
         self.first_s = emitted[0].time - rows[0].time if emitted else math.nan
 
 
-def _score(tracks: list[_Track]) -> Score:
-    error = np.concatenate([t.error for t in tracks])
-    sigma = np.concatenate([t.sigma for t in tracks])
-    change = np.concatenate([t.change for t in tracks])
-    rows = [row for t in tracks for row in t.rows]
-    reasons = Counter(row.reason for row in rows if row.reason != "OK")
+def _score(tracks: list[_Track]) -> dict[str, float]:
+    """The measures of some tracks in km/h, shares and seconds; NaN where undefined."""
+    error, sigma, change = (np.concatenate([np.zeros(0), *(getattr(t, name) for t in tracks)])
+                            for name in ("error", "sigma", "change"))  # fmt: skip
+    rows, off, stated = sum(len(t.rows) for t in tracks), np.abs(error), np.isfinite(sigma)
     firsts = [t.first_s for t in tracks if math.isfinite(t.first_s)]
-    score = Score(
-        values=len(error),
-        abstained=sum(reasons.values()) / len(rows),
-        reasons={name: count / len(rows) for name, count in sorted(reasons.items())},
-        variation=float(np.sqrt((change**2).mean())) if len(change) else math.nan,
-        first_s=float(np.median(firsts)) if firsts else math.nan,
-        without_truth=sum(t.without_truth for t in tracks),
-    )
-    if len(error):
-        off = np.abs(error)
-        score.mean, score.median = float(off.mean()), float(np.median(off))
-        score.p95, score.bias = float(np.percentile(off, 95)), float(error.mean())
-        stated = np.isfinite(sigma)
-        for name, width in SIGMAS.items() if stated.any() else ():
-            setattr(score, name, float((off[stated] <= width * sigma[stated]).mean()))
-    return score
-
-
-def _plain(score: Score) -> dict[str, Any]:
+    quantiles = np.quantile(off, [0.5, 0.95]).tolist() if len(off) else [math.nan] * 2
+    inside = [
+        float((off[stated] <= width * sigma[stated]).mean()) if stated.any() else math.nan for width in (1.0, 1.96)
+    ]
     return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value
-        for key, value in asdict(score).items()
-    }
+        "values": len(error), "mean": float(off.mean()) if len(off) else math.nan, "median": quantiles[0],
+        "p95": quantiles[1], "bias": float(error.mean()) if len(off) else math.nan, "within 68 %": inside[0],
+        "within 95 %": inside[1], "abstained": sum(t.abstained for t in tracks) / rows if rows else math.nan,
+        "variation": float(np.sqrt((change**2).mean())) if len(change) else math.nan,
+        "first after": float(np.median(firsts)) if firsts else math.nan,
+    }  # fmt: skip

@@ -13,13 +13,14 @@ from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, Example
 from edgevid.evaluate.actions.metrics import ClassReport
 from edgevid.evaluate.actions.score import (
-    Evaluation,
+    Scored,
     check_classes,
     crop_videos,
-    evaluate,
     evaluate_crops,
     evaluate_rows,
+    list_videos,
     read_rows,
+    score,
 )
 from edgevid.types import Array
 from edgevid.video.writer import VideoWriter
@@ -44,15 +45,15 @@ def videos(tmp_path: Path) -> Path:
 def test_coverage_and_accuracy_by_hand() -> None:
     """Three of four emitted classes are right, and two clips had none: 4 of 6 covered, 3 of 6 right."""
     report = ClassReport.of(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]), 2)
-    found = Evaluation(report, abstained=2)
+    found = Scored(report, abstained=2)
     assert found.coverage == pytest.approx(4 / 6)
     assert found.accuracy_of_all == pytest.approx(3 / 6)
     none = np.zeros(0, int)
-    assert Evaluation(ClassReport.of(none, none, 2), 0).coverage == 0.0
+    assert Scored(ClassReport.of(none, none, 2), 0).coverage == 0.0
 
 
 def test_a_model_on_labeled_videos(videos: Path, tmp_path: Path) -> None:
-    found = evaluate(clip_model(tmp_path / "model", "NTCHW"), videos)
+    found = score(clip_model(tmp_path / "model", "NTCHW"), videos)
     assert found.report.names == ("bright", "dark")
     assert found.report.confusion.tolist() == [[2, 0], [1, 1]]
     assert (found.report.accuracy, found.abstained) == (0.75, 0)
@@ -66,7 +67,7 @@ def test_a_corruption_is_applied_to_each_video_by_its_number(videos: Path, tmp_p
         numbers.append(number)
         return 255 - crops
 
-    found = evaluate_crops(recognizer, crop_videos(recognizer, videos), corrupt=negative)
+    found = evaluate_crops(recognizer, crop_videos(recognizer, list_videos(videos)[1]), corrupt=negative)
     assert numbers == [0, 1, 2, 3]
     assert found.report.confusion.tolist() == [[0, 2], [1, 1]]
 
@@ -122,7 +123,7 @@ def test_other_classes_are_an_error(videos: Path, tmp_path: Path) -> None:
         check_classes(("a",), ("c", "a", "b"))
     (videos / "dark").rename(videos / "dim")
     with pytest.raises(InputError, match="got also"):
-        evaluate(clip_model(tmp_path / "model", "NTCHW"), videos)
+        score(clip_model(tmp_path / "model", "NTCHW"), videos)
 
 
 def test_skeletons_are_read_from_a_file_or_the_held_out_part_of_a_folder(tmp_path: Path) -> None:
@@ -133,6 +134,4 @@ def test_skeletons_are_read_from_a_file_or_the_held_out_part_of_a_folder(tmp_pat
         np.savez(tmp_path / f"GT_{part}.npz", joints=joints, offsets=offsets, label=label)
     names = ("run", "walk")
     assert [len(read_rows(p, names)) for p in (tmp_path, tmp_path / "GT_train_1.npz")] == [2, 3]
-    (joined,) = read_rows(tmp_path, names, clips_per_sequence=4).examples
-    assert len(joined.raw) == 4 * 6
     assert read_rows(tmp_path / "list.csv", names) is None

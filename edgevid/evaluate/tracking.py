@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 
 from edgevid import kernels
+from edgevid.errors import InputError
+from edgevid.evaluate.boxes import AREA, MATCHED, TRUE, BoxTable, aligned, overlaps, read_boxes
+from edgevid.evaluate.evaluation import Evaluation, Plot, Table
 from edgevid.types import F64, Array
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
@@ -38,10 +42,25 @@ class TrackCounts:
         return TrackCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     @property
+    def vector(self) -> F64:
+        """All counts in one row; `of` is its inverse, and so is the sum of rows that of counts."""
+        return np.concatenate([np.atleast_1d(getattr(self, f.name)) for f in fields(self)])
+
+    @classmethod
+    def of(cls, vector: F64) -> TrackCounts:
+        """The counts of a row."""
+        n = len(ALPHAS)
+        return cls(vector[:n], vector[n : 2 * n], *vector[2 * n :].tolist())
+
+    @property
+    def accuracies(self) -> tuple[F64, F64]:
+        """Accuracy of detection and of association, 0 to 1, per threshold; HOTA is their geometric mean."""
+        return self.tp / np.maximum(self.truth + self.found - self.tp, 1), self.association / np.maximum(self.tp, 1)
+
+    @property
     def hota(self) -> float:
-        """0 to 1: the geometric mean of detection and association accuracy."""
-        detection = self.tp / np.maximum(self.truth + self.found - self.tp, 1)
-        return float(np.sqrt(detection * self.association / np.maximum(self.tp, 1)).mean())
+        """0 to 1."""
+        return float(np.sqrt(np.prod(self.accuracies, 0)).mean())
 
     @property
     def idf1(self) -> float:
@@ -51,8 +70,13 @@ class TrackCounts:
     @property
     def mota(self) -> float:
         """At most 1: 1 less misses, false boxes and identity switches per true box."""
-        false = self.found - self.matched
-        return (self.matched - false - self.switches) / max(self.truth, 1)
+        return (2 * self.matched - self.found - self.switches) / max(self.truth, 1)
+
+    def metrics(self) -> dict[str, float]:
+        """All of them by name."""
+        detection, association = self.accuracies
+        return {"HOTA": self.hota, "DetA": float(detection.mean()), "AssA": float(association.mean()),
+                "IDF1": self.idf1, "MOTA": self.mota, "switches": self.switches}  # fmt: skip
 
 
 def count_tracks(truth: Iterable[Frame], found: Iterable[Frame]) -> TrackCounts:
@@ -93,6 +117,8 @@ def _clear(frames: list[tuple[Array, Array, F64]], objects: int) -> tuple[float,
     last, before = np.full(objects, -1), np.full(objects, -1)
     matches = switches = 0
     for rows, columns, similar in frames:
+        if not similar.size:  # matches are kept across a frame that is empty on one side
+            continue
         kept = (before[rows][:, None] == columns) * 1000.0
         pairs = kernels.max_weight_matching(np.where(similar >= 0.5 - ROUNDING, similar + kept, 0.0))
         before[:] = -1
@@ -109,10 +135,45 @@ def _numbered(ids: Array, numbers: dict[int, int]) -> Array:
     return np.array([numbers.setdefault(int(i), len(numbers)) for i in ids], int)
 
 
-def overlaps(a: Array, b: Array, of_first: bool = False) -> F64:
-    """(N, M) intersection over union of boxes (N, 4) and (M, 4), or over the first one's own area."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:4], b[None, :, 2:4])
-    inter = (high - low).clip(0).prod(-1)
-    area_a, area_b = ((x[:, 2:4] - x[:, :2]).prod(1) for x in (a, b))
-    whole = area_a[:, None] + (0 * inter if of_first else area_b - inter)
-    return np.asarray(inter / np.maximum(whole, 1e-9), np.float64)
+def evaluate(results: Path, truth: Path, *, classes: tuple[str, ...] = ()) -> Evaluation:
+    """HOTA, IDF1 and CLEAR MOT of all classes together, and of each class; a group is a sequence.
+
+    InputError where results and truth have no frame or class in common.
+    """
+    true, found, notes = aligned(read_boxes(truth)[0], read_boxes(results)[0], classes)
+    if (found.ids < 0).any() or (true.ids[true.labels >= 0] < 0).any():
+        raise InputError("tracking: expected an id for every box, got boxes of a detector")
+    sequences = list(dict.fromkeys(s for s, _ in true.frames))
+    each = np.array(
+        [[count_tracks(*_frames(true, found, s, n)).vector for n in range(len(true.names))] for s in sequences]
+    )
+    rows, whole = each.sum(1), TrackCounts.of(each.sum((0, 1)))
+    by_class = [
+        (name, *TrackCounts.of(one).metrics().values()) for name, one in zip(true.names, each.sum(0), strict=True)
+    ]
+    heads = ("class", *(name if name == "switches" else f"{name} %" for name in whole.metrics()))
+    kinds = ("detection accuracy", "association accuracy")
+    lines = {name: (ALPHAS, values) for name, values in zip(kinds, whole.accuracies, strict=True)}
+    return Evaluation("tracking", sequences, "sequence", lambda counts: TrackCounts.of(counts @ rows).metrics(),
+                      {"switches": ""}, tables={"By class": Table(heads, by_class)}, notes=notes,
+                      plots={"By localization threshold": Plot("threshold of overlap", "accuracy", lines)})  # fmt: skip
+
+
+def _frames(true: BoxTable, found: BoxTable, sequence: str, label: int) -> tuple[list[Frame], list[Frame]]:
+    """Ids and boxes of one class by frame, without the results that count neither way."""
+    truths, founds = [], []
+    for n in (n for n, (s, _) in enumerate(true.frames) if s == sequence):
+        a, b = (
+            true[(true.frame == n) & np.isin(true.labels, (label, -1))],
+            found[(found.frame == n) & (found.labels == label)],
+        )
+        area = a.roles == AREA
+        similar = overlaps(a[~area].boxes, b.boxes)
+        low = b.boxes[:, 3] - b.boxes[:, 1] <= true.min_height
+        drop = low | (overlaps(b.boxes, a[area].boxes, of_first=True) > 0.5).any(1)
+        for r, c in kernels.max_weight_matching(np.where(similar >= 0.5 - ROUNDING, similar, 0.0)):
+            drop[c] = a[~area].roles[r] == MATCHED
+        a, b = a[a.roles == TRUE], b[~drop]
+        truths.append((a.ids, a.boxes))
+        founds.append((b.ids, b.boxes))
+    return truths, founds

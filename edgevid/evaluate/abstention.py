@@ -1,0 +1,74 @@
+"""Whether the promise of an abstain policy holds on new labeled data."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevid.abstain.drift import shift
+from edgevid.abstain.file import read_policy
+from edgevid.errors import InputError
+from edgevid.evaluate.evaluation import Evaluation, Plot, Table, clopper_pearson, shown
+from edgevid.evaluate.tune.risk import curve, min_error_free, reliability, upper_bound
+from edgevid.evaluate.tune.scores import gather, read_scores
+from edgevid.evaluate.tune.search import passes
+from edgevid.types import Array
+
+
+def evaluate(policy: Path, truth: Path, *, values: Any = "auto", labels: Any = "auto") -> Evaluation:
+    """Risk and coverage of the policy on a table of scores (docs/abstain.md), and what became of its promise.
+
+    A group is a track. InputError for other classes than the policy's, for scores without labels, and for numbers
+    that the policy will not see, such as a softmax of probabilities.
+    """
+    table = read_scores(truth, values=values, labels=labels)
+    file = read_policy(policy, names=table.names)
+    verdicts = gather(table, file.settings)
+    if verdicts.labels is None:
+        raise InputError(f"{truth}: expected the true classes in a column label, got none")
+    emitted, wrong = passes(verdicts, file.settings, file.names), verdicts.wrong
+    n, errors, tracks = int(emitted.sum()), int((emitted & wrong).sum()), len(wrong) + verdicts.undecided
+    columns = np.zeros((tracks, 4))
+    columns[: len(wrong)] = np.stack([emitted, emitted & wrong, wrong, np.ones(len(wrong))], 1)
+
+    def measure(counts: Array) -> dict[str, float]:
+        made, bad, every, decided = (counts @ columns).tolist()
+        return {"risk": bad / made if made else math.nan, "coverage": made / max(float(counts.sum()), 1),
+                "risk without abstention": every / decided if decided else math.nan}  # fmt: skip
+
+    notes, exact = list[str](), {"risk": clopper_pearson(errors, n)}
+    promise, sure = (float(file.made.get(key, math.nan)) for key in ("certified_risk", "certified_with"))
+    verdict = "cannot tell"
+    if promise != promise:
+        notes.append("the policy promises no risk: it was not tuned with --max-risk")
+    else:
+        low = 1 - upper_bound(n - errors, n, 1 - sure) if n else 0.0
+        verdict = (
+            "broken" if low > promise else "held" if n and upper_bound(errors, n, 1 - sure) <= promise else verdict
+        )
+        if verdict == "cannot tell":
+            base = min_error_free(promise, 1 - sure)
+            notes.append(f"{n} emitted verdicts with {errors} errors neither prove nor disprove a risk of "
+                         f"{promise:.1%}: even without errors it takes {base}")  # fmt: skip
+    known = file.tuned.quantiles
+    if len(known) and len(verdicts.confidence):
+        found = shift(known, verdicts.confidence)
+        if found.alarm:
+            notes.append(f"confidences differ from those of the tuning (KS {found.ks:.2f}, PSI {found.psi:.2f}): the "
+                         "promise is for data like those; are these the numbers that the policy sees?")  # fmt: skip
+    if values != "auto":
+        notes.append(f"scores were taken as {values} without a check")
+    rows = [("promised risk", shown(promise)), ("measured risk", shown(errors / n if n else math.nan)),
+            ("errors of emitted", f"{errors} of {n}"), ("promise", verdict)]  # fmt: skip
+    plots = {}
+    if len(wrong):
+        line, bins = curve(verdicts.confidence, wrong), reliability(verdicts.confidence, ~wrong)
+        ends = np.unique(np.linspace(0, len(line.emitted) - 1, 400).astype(int))
+        some = bins.counts > 0
+        plots = {"Risk and coverage": Plot("coverage", "risk", {"measured": (line.coverage[ends], line.risk[ends])}),
+                 "Reliability": Plot("confidence", "share correct", {"calibrated": ([0, 1], [0, 1]),
+                     "measured": (bins.confidence[some], bins.accuracy[some])})}  # fmt: skip
+        notes.append(f"AURC {line.aurc:.4f}, E-AURC {line.e_aurc:.4f}, ECE {bins.ece:.4f}")
+    return Evaluation("abstain", [str(k + 1) for k in range(tracks)], "track", measure, exact=exact,
+                      tables={"Promise": Table(("", "value"), rows)}, plots=plots, notes=notes)  # fmt: skip
