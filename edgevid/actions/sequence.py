@@ -11,7 +11,11 @@ import numpy as np
 from edgevid.actions.clip import StateTable, Stepper
 from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import DetectedPose, Extractor
+from edgevid.actions.likeness import Likeness
 from edgevid.actions.recognizer import (
+    RESET_AFTER_S,
+    OverlapMean,
+    StateStore,
     first_output,
     newest_crops,
     newest_keypoints,
@@ -21,7 +25,6 @@ from edgevid.actions.recognizer import (
     scores,
 )
 from edgevid.actions.skeleton import JointSet
-from edgevid.actions.track_state import RESET_AFTER_S, OverlapMean, StateStore
 from edgevid.errors import FieldError, InputError, ModelError
 from edgevid.files.fields import Count
 from edgevid.runtime import Engine, Recipe
@@ -52,6 +55,8 @@ class HeadSection(StateTable):
     """Joint set of a pose extractor."""
     clip_digest: str = ""
     """Digest of the clip spec that the head was trained with."""
+    likeness: str = ""
+    """File of what tells clips that are unlike the training's, relative to this recipe."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,7 +85,11 @@ class SequenceRecognizer:
         self._check()
         self._output = first_output(engine, recipe)
         stepping = self.head.kind == "step"
-        length = extractor.memory if stepping else self.head.window
+        self._likeness = None
+        if self.head.likeness:
+            path = recipe.path.parent / self.head.likeness
+            self._likeness = Likeness.read(path, features=self.head.features, classes=len(self.names))
+        length = extractor.memory if stepping and not self._likeness else max(extractor.memory, self.head.window)
         shapes: dict[str, tuple[int, ...]] = {
             "raw": (length, extractor.raw_width), "moment": (length,), "count": (), "scored": (),
         }  # fmt: skip
@@ -139,7 +148,7 @@ class SequenceRecognizer:
         valid = self.store["moment"][rows[:, None], cells] == expected
         features, valid = self.extractor.encode(self.store["raw"][rows[:, None], cells], valid)
         if self._stepper is not None:
-            return self._by_step(self._stepper, ids, times, rows, features[:, -1], valid[:, -1])
+            return self._by_step(self._stepper, ids, times, rows, features, valid)
         if not answer:
             return no_scores(self.names)
         return self._by_window(ids, times, rows, moments, features, valid)
@@ -147,13 +156,21 @@ class SequenceRecognizer:
     def _by_step(
         self, stepper: Stepper, ids: Array, times: Array, rows: Array, features: Array, valid: Array
     ) -> Scores:
-        if not valid.any():
+        now = valid[:, -1]
+        if not now.any():
             return no_scores(self.names)
-        ids, times, rows = ids[valid], times[valid], rows[valid]
-        answer = stepper.run(ids, times, {"features": features[valid]})[self._output]
+        ids, times, rows, features, valid = ids[now], times[now], rows[now], features[now], valid[now]
+        answer = stepper.run(ids, times, {"features": np.ascontiguousarray(features[:, -1])})[self._output]
         values = probabilities(answer, self._activation, self.names, self.recipe.name)
-        emitted = self.store["count"][rows] >= self.head.min_steps
-        return scores(ids[emitted], values[emitted], times[emitted])
+        return self._scores(ids, values, times, answer, features, valid)[
+            self.store["count"][rows] >= self.head.min_steps
+        ]
+
+    def _scores(self, ids: Array, values: Array, times: Array, logits: Array, features: Array, valid: Array) -> Scores:
+        made = scores(ids, values, times)
+        if self._likeness is None:
+            return made
+        return dataclasses.replace(made, likeness=self._likeness(logits, features, valid))
 
     def _by_window(
         self, ids: Array, times: Array, rows: Array, moments: Array, features: Array, valid: Array
@@ -169,7 +186,7 @@ class SequenceRecognizer:
         values = probabilities(answer, self._activation, self.names, self.recipe.name)
         if self._mean is not None:
             values = self._mean.update(ids, values, times)
-        return scores(ids, values, times)
+        return self._scores(ids, values, times, answer, features[due], valid[due])
 
     def reset(self) -> None:
         """Forgets every track."""

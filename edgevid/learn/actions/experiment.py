@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from edgevid.actions.likeness import Likeness
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, check, concatenate
 from edgevid.evaluate.actions.metrics import ClassReport, Interval, SegmentReport, interval
@@ -98,7 +99,7 @@ def run(
     if seeds < 1:
         raise InputError(f"seeds: expected at least 1, got {seeds}")
     trials: list[Trial] = []
-    fits: list[tuple[Fitted, Corpus]] = []
+    fits: list[tuple[Fitted, Split]] = []
     for seed in range(seeds):
         for name, split in splits.items():
             if clips_per_sequence:
@@ -110,7 +111,7 @@ def run(
                 )
             fitted, trial = _trial(kind, name, split, dataclasses.replace(options, seed=seed), causal=causal)
             trials.append(trial)
-            fits.append((fitted, split.test))
+            fits.append((fitted, split))
             report(
                 f"split {name} seed {seed}: {kind} {100 * trial.accuracy:.1f} %, "
                 f"linear baseline {100 * trial.baseline:.1f} % ({fitted.cpu_s:.0f} CPU s)"
@@ -142,12 +143,13 @@ def evaluate(head: Head, test: Corpus, options: TrainOptions) -> tuple[float, Se
 
 
 def _deploy(
-    fitted: Fitted, test: Corpus, trials: list[Trial], kind: HeadKind, out: Path, deployment: Deployment,
+    fitted: Fitted, data: Split, trials: list[Trial], kind: HeadKind, out: Path, deployment: Deployment,
     cpu_s: float,
 ) -> Outcome:  # fmt: skip
     """Exports and verifies a head; writes its plots and report.json, figures with their conditions."""
-    head, options, split = fitted.head, fitted.options, trials[0].split
-    recipe = export_head(head, out, f"actions-{kind}", options, deployment)
+    head, options, split, test = fitted.head, fitted.options, trials[0].split, data.test
+    likeness = None if head.per_step else likeness_of(head, data.train, test, options)
+    recipe = export_head(head, out, f"actions-{kind}", options, deployment, likeness)
     parity = check_parity(head, out, test, options)
     predicted, truth = predict(head, test, options).argmax(-1), test.labels
     if head.per_step:
@@ -170,6 +172,14 @@ def _deploy(
     }
     write_atomic(out / "report.json", json.dumps(figures, indent=1) + "\n")
     return outcome
+
+
+def likeness_of(head: Head, train: Corpus, held_out: Corpus, options: TrainOptions) -> Likeness:
+    """What tells clips that are unlike those of `train`, calibrated on held-out scenes."""
+    features, valid, _ = (one.numpy() for one in windows_of(train, options))
+    known = Likeness.fit(features, valid, train.labels, len(train.names))
+    features, valid, _ = (one.numpy() for one in windows_of(held_out, options))
+    return known.calibrated(predict(head, held_out, options), features, valid)
 
 
 def plot_curves(history: Sequence[Epoch], best_epoch: int, title: str, path: Path) -> None:

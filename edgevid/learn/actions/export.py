@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edgevid.actions.clip_spec import ClipSection, ClipSpec
+from edgevid.actions.likeness import Likeness
 from edgevid.actions.recognizer import softmax
 from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.errors import ParityError
@@ -42,26 +43,37 @@ class Deployment:
     stride: int = 5
     min_steps: int = 5
     summary: str = ""
+    trained: Sequence[str] = ()
+    """Hashes of the clips and scenes that it was trained on (`marks_of`)."""
 
 
-def export_head(head: Head, folder: Path, name: str, options: TrainOptions, deployment: Deployment) -> Path:
+LIKENESS = "likeness.npz"
+
+
+def export_head(
+    head: Head, folder: Path, name: str, options: TrainOptions, deployment: Deployment,
+    likeness: Likeness | None = None,
+) -> Path:  # fmt: skip
     """Writes the graphs and recipes of `head` and returns the recipe to deploy.
 
     A causal head gets `recipe.toml` with the step graph and `window.toml` with the whole-window one;
-    another head only the latter, as `recipe.toml`.
+    another head only the latter, as `recipe.toml`. `likeness` is written beside them.
     """
     make_folder(folder)
     head = head.eval().cpu()
     x, valid = torch.zeros(2, options.window, head.features), torch.ones(2, options.window, dtype=torch.bool)
     _export(head, {"features": x, "valid": valid}, folder / "window.onnx", ["logits"])
     window_recipe = folder / ("window.toml" if head.causal else "recipe.toml")
-    _write(window_recipe, f"{name}-window", "window", head, options, deployment)
+    more: dict[str, Any] = {"likeness": LIKENESS} if likeness is not None else {}
+    if likeness is not None:
+        likeness.write(folder / LIKENESS)
+    _write(window_recipe, f"{name}-window", "window", head, options, deployment, more)
     if head.causal:
         states = head.states(2)
         inputs = {"features": torch.zeros(2, head.features), **states}
         outputs = ["logits", *(f"{name}_next" for name in states)]
         _export(_Step(head, tuple(states)), inputs, folder / "step.onnx", outputs)
-        _write(folder / "recipe.toml", name, "step", head, options, deployment, list(states))
+        _write(folder / "recipe.toml", name, "step", head, options, deployment, more | {"states": list(states)})
     return folder / "recipe.toml"
 
 
@@ -91,18 +103,19 @@ def _export(module: nn.Module, inputs: Mapping[str, Tensor], path: Path, outputs
 
 def _write(
     path: Path, name: str, kind: str, head: Head, options: TrainOptions, deployment: Deployment,
-    states: list[str] | None = None,
+    more: Mapping[str, Any],
 ) -> None:  # fmt: skip
     model = {"name": name, "task": "head", "file": f"{kind}.onnx", "summary": deployment.summary}
     table = {
         "kind": kind, "extractor": deployment.extractor, "features": head.features, "window": options.window,
         "stride": deployment.stride, "min_steps": deployment.min_steps,
         "per_step": head.per_step and kind == "window", "joints": deployment.joints or "jhmdb15",
-        "clip_digest": deployment.spec.digest, "states": states,
+        "clip_digest": deployment.spec.digest, **more,
     }  # fmt: skip
     lines = [*toml_table("model", model), *toml_table("head", table)]
     lines += ClipSection(**vars_of(deployment.spec)).toml()
     lines += toml_table("names", {"classes": deployment.names})
+    lines += toml_table("trained", {"hashes": [*deployment.trained] or None})
     write_atomic(path, "\n".join(lines).lstrip() + "\n")
 
 

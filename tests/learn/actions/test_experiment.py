@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from action_corpus import corpus
 
@@ -12,7 +13,7 @@ from edgevid.actions.clip_spec import ClipSpec
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
-from edgevid.evaluate.actions.score import evaluate_rows  # noqa: E402
+from edgevid.evaluate.actions.score import evaluate_rows, load_for_rows  # noqa: E402
 from edgevid.learn.actions.experiment import Split, run  # noqa: E402
 from edgevid.learn.actions.export import Deployment  # noqa: E402
 from edgevid.learn.actions.fit import TrainOptions  # noqa: E402
@@ -35,10 +36,21 @@ def test_from_training_to_the_deployed_recognizer(tmp_path: Path, kind: str) -> 
     assert written["accuracy"]["mean"] == pytest.approx(outcome.interval_of("accuracy").mean)
     assert (tmp_path / "curves.png").stat().st_size > 0
     assert (tmp_path / "confusion.png").stat().st_size > 0
+    known = []
     if kind != "asformer":
         evaluation = evaluate_rows(outcome.recipe, splits["1"].test)
         assert evaluation.report.accuracy == pytest.approx(outcome.trials[0].accuracy)
         assert evaluation.coverage == 1.0
+        for name in ("recipe", "window"):  # the same window, streamed or at once: the same likeness
+            recognizer = load_for_rows(tmp_path / f"{name}.toml", splits["1"].test)
+            rows = splits["1"].test.examples[0].raw
+            found = [recognizer.recognize_rows(np.array([1]), np.array([n / 8]), r[None]) for n, r in enumerate(rows)]
+            assert np.isnan(found[2].likeness).all()  # 3 of 12 steps
+            assert 0 < found[-1].likeness[0, 0] <= 1
+            known.append(found[-1].likeness[0, 0])
+        assert known[0] == pytest.approx(known[1])
+    else:
+        assert not (tmp_path / "likeness.npz").exists()
 
 
 def _spec() -> ClipSpec:

@@ -1,0 +1,84 @@
+"""Likeness: conformal p-values that a clip is like those of the training."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevid.actions.likeness import Likeness, pool
+from edgevid.errors import FileFormatError
+
+RNG = np.random.default_rng(0)
+CENTERS = np.array([[2.0, 0, 0, 0, 0], [0, 2, 0, 0, 0], [0, 0, 2, 0, 0]])
+
+
+def clips(labels: np.ndarray, centers: np.ndarray = CENTERS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits of a head that looks at the first three features only, windows, and their valid steps."""
+    features = centers[labels][:, None] + RNG.normal(0, 0.5, (len(labels), 8, 5))
+    return 3 * features.mean(1)[:, :3], features, np.ones((len(labels), 8), bool)
+
+
+def known() -> Likeness:
+    labels, held = np.arange(90) % 3, np.arange(99) % 3
+    _, features, valid = clips(labels)
+    return Likeness.fit(features, valid, labels, 3).calibrated(*clips(held))
+
+
+def test_p_values_of_known_clips_are_uniform_and_those_of_others_are_low() -> None:
+    likeness = known()
+    own = likeness(*clips(np.arange(600) % 3))[:, 0]
+    assert abs(own.mean() - 0.5) < 0.06
+    assert abs((own < 0.1).mean() - 0.1) < 0.05
+    other = likeness(*clips(np.zeros(200, int), np.array([[2.0, 0, 0, 3, -3]])))[:, 0]
+    assert np.median(other) == pytest.approx(0.01)  # sure of class 0 by the features that the head knows, unlike by the others
+
+
+def test_the_p_value_is_the_share_of_held_out_clips_that_are_as_unlike() -> None:
+    likeness = known()
+    sums = likeness.held_out
+    assert len(sums) == 99
+    assert (np.diff(sums) >= 0).all()
+    far = likeness(*clips(np.zeros(5, int), 50 * np.ones((1, 5))))
+    assert far.shape == (5, 1)
+    assert far[:, 0].tolist() == pytest.approx([1 / 100] * 5)  # none is: the clip itself counts
+    assert likeness(*clips(np.arange(30) % 3)).min() >= np.float32(1 / 100)
+
+
+def test_half_a_window_is_too_little_to_tell() -> None:
+    logits, features, valid = clips(np.zeros(2, int))
+    valid[0, :4] = False
+    found = known()(logits, features, valid)[:, 0]
+    assert np.isnan(found[0])
+    assert found[1] > 0
+
+
+def test_padding_does_not_count() -> None:
+    _, features, valid = clips(np.zeros(1, int))
+    valid[0, :3] = False
+    spoiled = features.copy()
+    spoiled[0, :3] = 1e6
+    np.testing.assert_allclose(pool(spoiled, valid), pool(features, valid))
+    kept = features[0, 3:]
+    np.testing.assert_allclose(pool(features, valid)[0], np.r_[kept.mean(0), kept.std(0)])
+
+
+def test_a_file_gives_the_same_and_another_head_s_is_rejected(tmp_path: Path) -> None:
+    likeness, path = known(), tmp_path / "likeness.npz"
+    likeness.write(path)
+    some = clips(np.arange(60) % 3)
+    again = Likeness.read(path, features=5, classes=3)
+    np.testing.assert_allclose(again(*some), likeness(*some), atol=0.011)  # prototypes in half precision
+    with pytest.raises(FileFormatError, match="train it again"):
+        Likeness.read(path, features=5, classes=4)
+    path.write_bytes(b"PK")
+    with pytest.raises(FileFormatError, match="arrays center"):
+        Likeness.read(path, features=5, classes=3)
+
+
+def test_many_training_clips_are_thinned_by_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevid.actions.likeness.LARGEST", 200)
+    labels = np.repeat([0, 1, 2], (60, 20, 10))
+    _, features, valid = clips(labels)
+    made = Likeness.fit(features, valid, labels, 3)
+    assert made.prototypes.shape == (20, 10)
+    assert np.bincount(made.labels).tolist() == [7, 7, 6]
