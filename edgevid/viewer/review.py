@@ -39,9 +39,14 @@ def review_app(review: Review) -> Any:
         found = review.rows(TABLES.get(name, NOTHING), *([query.get("after", "0")] if name == "decisions" else []))
         return JSONResponse([row | HIDDEN for row in found] if "blind" in query else found)
 
+    def take(sent: Any) -> Any:
+        return (review.decide if "labels" in sent else review.undo)(**sent)
+
     async def decide(request: Request) -> Response:
-        sent = await json_of(request)
-        return await run_in_threadpool(answer, review.decide if "labels" in sent else review.undo, **sent)
+        try:
+            return await run_in_threadpool(answer, take, await json_of(request))
+        except EdgevidError as error:  # no JSON
+            return JSONResponse({"error": str(error)}, 422)
 
     def media(request: Request) -> Response:
         found = review.rows("SELECT crop, film, clip FROM items WHERE id = ?", request.path_params["item"])

@@ -12,7 +12,7 @@ import pytest
 
 from edgevid.errors import InputError, SourceError
 from edgevid.output.review import ReviewSink
-from edgevid.types import Detections, Frame, Reason, Result, Scores, SpeedReport, Tracks, Verdicts
+from edgevid.types import Detections, Frame, Header, Reason, Result, Scores, SpeedReport, Tracks, Verdicts
 
 
 def frame(time: float = 0.0, red: int = 200) -> Frame:
@@ -110,3 +110,38 @@ def test_invalid_arguments_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(SourceError, match="it is a file; choose a folder"):
         ReviewSink(tmp_path / "file")
+
+
+def test_the_audit_sample_is_drawn_without_a_look_at_the_verdict(tmp_path: Path) -> None:
+    with ReviewSink(tmp_path, audit=0.3) as sink:
+        for number in range(200):
+            sink.write(frame(), result([number], [OK], [20], confidence=0.1 + 0.004 * number))
+    kept = read(tmp_path)
+    assert {about["reason"] for about in kept} == {"OK"}
+    assert all(about["audit"]["rate"] == 0.3 and about["audit"]["draw"] < 0.3 for about in kept)
+    assert 35 < len(kept) < 85  # 60 expected, standard deviation 6.5
+    with pytest.raises(InputError, match="audit 0 to 1"):
+        ReviewSink(tmp_path, audit=1.5)
+
+
+def test_a_track_that_abstained_in_the_end_is_in_no_audit_sample(tmp_path: Path) -> None:
+    with ReviewSink(tmp_path, audit=1.0) as sink:
+        sink.write(frame(), result([1, 2], [OK, OK], [20, 20]))
+        sink.write(frame(), result([1, 2], [OK, LOW], [20, 20]))
+    assert [(about["track"], about["reason"]) for about in read(tmp_path)] == [(1, "OK"), (2, "LOW_CONFIDENCE")]
+
+
+def test_a_film_has_up_to_twelve_images_over_the_whole_track(tmp_path: Path) -> None:
+    with ReviewSink(tmp_path, source="gate") as sink:
+        sink.open(Header(camera="gate", start=1_780_000_000.0, run="r1"))
+        for n in range(400):
+            sink.write(frame(0.1 * n, red=55 + n // 2), result([7], [LOW], [40]))
+    (about,) = read(tmp_path)
+    times = about["film_times_s"]
+    assert 6 <= len(times) <= 12
+    assert (times[0], times[-1] > 30) == (0.0, True)
+    film = cv2.imread(str(tmp_path / about["film"]))
+    assert film.shape == (128, 128 * len(times), 3)
+    reds = [int(film[64, 128 * n + 64, 2]) for n in range(len(times))]
+    assert reds == pytest.approx([55 + round(10 * time) // 2 for time in times], abs=6)
+    assert (about["camera"], about["run"], about["utc"][:16]) == ("gate", "r1", "2026-05-28T20:26")

@@ -11,6 +11,7 @@ from edgevid.output.review import ReviewSink
 from edgevid.types import Detections, Frame, Header, Reason, Result, Scores, SpeedReport, Tracks, Verdicts
 
 NAMES = ("circle", "square", "cross")
+RUN = "20260528T202640000"
 START = 1_780_000_000.0
 
 
@@ -55,8 +56,9 @@ def write_folder(
     folder: Path, count: int = 24, *, wrong_every: int = 5, audit: float = 0.0, frames: int = 2, camera: str = "gate"
 ) -> Path:
     """Every second track abstained, the others were emitted; each `wrong_every`-th answer of the model is wrong."""
-    header = Header(camera=camera, source=f"{camera}.mp4", start=START)
+    header = Header(camera=camera, source=f"{camera}.mp4", start=START, run=f"{camera}-1")
     with ReviewSink(folder, min_confidence=0.7, audit=audit, source=f"{camera}.mp4") as sink:
+        sink._run = RUN  # the audit sample is drawn by it
         sink.open(header)
         for track in range(count):
             label = (truth(track) + (track % wrong_every == 0)) % len(NAMES)
