@@ -12,7 +12,7 @@ from rich.text import Text
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import results
+from edgevid.cli.console import advance, check_outputs, number_table, print_table, progress_bar, results, write_json
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ def command(
     CPU is the processor time of a frame over all threads: on a machine with other work it is more reliable
     than the elapsed time.
     """
-    from edgevid.cli.output_files import check_outputs, write_json
-    from edgevid.cli.progress import advance, progress_bar
     from edgevid.optimize.bench import RUNTIMES, bench, choose_runtime
 
     check_outputs({"--json": (out, "JSON")}, models, force=force)
@@ -83,8 +81,6 @@ def _show(found: Benchmark) -> None:
 
 def _show_times(console: Console, timings: tuple[Timing, ...]) -> None:
     """The table; where it is wider than the terminal each name has a line of its own above its figures."""
-    from edgevid.cli.tables import print_table
-
     with console.capture() as wide:
         print_table(console, _times(timings, [t.title for t in timings]))
     if all(cell_len(Text.from_ansi(line).plain.rstrip()) <= console.width for line in wide.get().split("\n")):
@@ -101,7 +97,6 @@ def _show_times(console: Console, timings: tuple[Timing, ...]) -> None:
 
 def _times(timings: tuple[Timing, ...], names: list[str]) -> Table:
     """Milliseconds as p50 / p99; the last column is the speed relative to the first engine."""
-    from edgevid.cli.tables import number_table
     from edgevid.optimize.bench import STAGES
 
     table = number_table("ms, p50 / p99", *STAGES, "CPU", "fps", "")

@@ -13,8 +13,7 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import errors, notes, results
-from edgevid.cli.output_files import check_outputs
+from edgevid.cli.console import check_outputs, errors, notes, results
 from edgevid.errors import InputError, ParityError
 
 if TYPE_CHECKING:

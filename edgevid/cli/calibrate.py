@@ -9,8 +9,7 @@ import typer
 from typer import Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import results
-from edgevid.cli.output_files import check_outputs, write_image
+from edgevid.cli.console import check_outputs, print_rows, results, write_image
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
@@ -147,8 +146,6 @@ def _serve_page(
 def print_report(calibration: CameraCalibration, report: CalibrationReport) -> None:
     """Errors, scale, camera and warnings as text."""
     from rich.markup import escape
-
-    from edgevid.cli.tables import print_rows
 
     console = results()
     px, meters = report.error_px, report.error_m

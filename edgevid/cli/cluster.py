@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import results
+from edgevid.cli.console import check_outputs, print_rows, results, write_text
 from edgevid.cli.report import csv_text
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ def command(
     force: shared.Force = False,
 ) -> None:
     """Cluster tracks or time series by the shape of their values, and show the rare groups first."""
-    from edgevid.cli.output_files import check_outputs, write_text
     from edgevid.insight import cluster, read_clusters, read_series
 
     files = {name: out / name for name in ("clusters.toml", "series.csv", "clusters.html")}
@@ -70,8 +69,6 @@ def _csv(rows: list[tuple[str, int, float]], names: tuple[str, ...]) -> str:
 
 def _show(found: Clustering) -> None:
     from rich.markup import escape
-
-    from edgevid.cli.tables import print_rows
 
     console, rows = results(), []
     for k in found.order.tolist():

@@ -10,7 +10,7 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import results
+from edgevid.cli.console import advance, check_outputs, print_rows, progress_bar, results, show_written, write_json
 
 if TYPE_CHECKING:
     from edgevid.optimize.compare.gate import ParityReport
@@ -36,8 +36,6 @@ def command(
     force: shared.Force = False,
 ) -> None:
     """Compare two engines on real frames; exit status 1 if they agree less than the minimum."""
-    from edgevid.cli.output_files import check_outputs, show_written, write_json
-    from edgevid.cli.progress import advance, progress_bar
     from edgevid.optimize.compare.report import check_target, write_report
     from edgevid.optimize.compare.run import compare
 
@@ -59,7 +57,6 @@ def command(
 
 
 def _show(report: ParityReport, found: dict[str, Any]) -> None:
-    from edgevid.cli.tables import print_rows
     from edgevid.optimize.compare.gate import percent
 
     console = results()

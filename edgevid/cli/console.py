@@ -1,17 +1,23 @@
-"""What a command prints: results on standard output, notes and progress on standard error, by -v and -q."""
+"""What a command prints (results on standard output, notes on standard error, by -v and -q), and files it writes."""
 
 import ctypes
+import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
 
-from edgevid.errors import masked
+from edgevid.errors import InputError, SourceError, masked
+from edgevid.files.atomic import atomic_path, check_file, write_atomic
+from edgevid.types import Array
 
 log = logging.getLogger("edgevid")
 BROKEN_PIPE = 141  # Exit status where the reader of standard output has ended, as of other programs: 128 + SIGPIPE
@@ -80,6 +86,26 @@ def log_shown(console: Console | None = None, *, default: int = logging.WARNING)
         log.setLevel(level)
 
 
+@contextmanager
+def progress_bar(title: str, total: int | None) -> Iterator[Any]:
+    """A bar (of rich) with frames, frames per second and the time left; `task 0` is the run."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    text, rate = TextColumn("{task.description}"), TextColumn("{task.fields[fps]:.0f} fps")
+    columns = (text, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    console = notes(soft_wrap=False)
+    hidden = is_quiet() or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        bar.add_task(escape(title), total=total, fps=0.0)
+        yield bar
+
+
+def advance(bar: Any) -> None:
+    """One frame further."""
+    task = bar.tasks[0]
+    bar.update(task.id, advance=1, fps=task.speed or task.fields["fps"])
+
+
 ARG_START = 45  # Place of the address of the first argument in /proc/self/stat, counted behind the program's name
 
 
@@ -95,3 +121,159 @@ def mask_process_title() -> None:
         start, end = int(fields[ARG_START]), int(fields[ARG_START + 1])
         if hidden != shown and 0 < start < end and end - start == len(shown):
             ctypes.memmove(start, hidden[: len(shown)].ljust(len(shown), b"\0"), len(shown))
+
+
+FULL_WIDTH = 1000
+
+
+def number_table(first: str, *rest: str, text: Collection[str] = ()) -> Table:
+    """A table of a name and numbers, which are right-aligned; the columns in `text` may wrap."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for name in rest:
+        side: Literal["left", "right"] = "left" if name in text else "right"
+        table.add_column(name, justify=side, no_wrap=name not in text, overflow="fold")
+    return table
+
+
+def print_rows(
+    console: Console, heads: Iterable[str], rows: Iterable[Iterable[str]], *, text: Collection[str] = (),
+    title: str = "",
+) -> None:  # fmt: skip
+    """Prints a `number_table` of rows."""
+    table = number_table(*heads, text=text)
+    table.title, table.title_justify = title or None, "left"
+    for row in rows:
+        table.add_row(*row)
+    print_table(console, table)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Prints a table whose `no_wrap` columns stay whole, past the terminal's edge where they must."""
+    options = console.options.update(width=FULL_WIDTH, max_width=FULL_WIDTH)
+    for column in table.columns:
+        if column.no_wrap:
+            cells = [column.header, *column.cells]
+            column.min_width = max(Measurement.get(console, options, cell).maximum for cell in cells)
+    width = console.width
+    console.width = max(width, Measurement.get(console, options, table).minimum)
+    console.print(table)
+    console.width = width
+
+
+KINDS = {
+    "MP4": (".mp4", ".m4v", ".mov"),
+    "JSON lines": (".jsonl", ".ndjson", ".json"),
+    "JSON": (".json",),
+    "CSV": (".csv",),
+    "MOT": (".txt",),
+    "events": (".jsonl", ".csv", ".ndjson"),
+    "HTML": (".html", ".htm"),
+    "PNG": (".png",),
+    "image": (".png", ".jpg", ".jpeg"),
+    "TOML": (".toml",),
+    "ONNX": (".onnx",),
+    "engine": (".engine", ".plan"),
+}
+"""What outputs hold, and the suffixes that their names may have."""
+TEXTS = ("JSON lines", "JSON", "CSV", "MOT", "events")  # What may go to standard output, as "-"
+
+Outputs = Mapping[str, tuple[str | Path | None, str]]
+"""By option: the path, None where it was not given, and its key in KINDS ("" where any suffix will do)."""
+
+
+def check_outputs(outputs: Outputs, inputs: Iterable[str | Path | None] = (), *, force: bool = False) -> None:
+    """InputError or SourceError where an output must not or cannot be written; to be called before any work.
+
+    An output is no input (links count) and is given once; its suffix suits its content; it does not exist,
+    unless `force`; its place can be written. "-" is standard output, for one output that is text.
+    """
+    read = [Path(path) for path in inputs if path and os.path.exists(path)]
+    written: list[Path] = []
+    for option, (path, kind) in outputs.items():
+        if path is None:
+            continue
+        path = Path(path)
+        if any(_same(path, other) for other in written):
+            raise InputError(f"{option}: another output goes to {path} too; choose different names")
+        written.append(path)
+        if is_stdout(path):
+            if kind not in TEXTS:
+                raise InputError(f"{option}: expected a file, got - (standard output), which takes text only")
+        elif not path.exists() or path.is_file() or path.is_dir():  # a device or pipe is for anything
+            _check_file(option, path, kind, read, force)
+
+
+def _check_file(option: str, path: Path, kind: str, read: list[Path], force: bool) -> None:
+    if any(_same(path, other) for other in read):
+        raise InputError(f"{path}: this input would be overwritten; choose another name")
+    suffixes = KINDS.get(kind, ())
+    if path.suffix and suffixes and path.suffix.lower() not in suffixes:
+        raise InputError(f"{option}: expected a name that ends in {' or '.join(suffixes[:2])}, got {path}")
+    check_file(path)
+    if path.exists() and not force:
+        raise InputError(f"{option}: {path} exists; --force overwrites it, or choose another name")
+
+
+def is_stdout(path: Path | None) -> bool:
+    """Whether a path is "-", standard output."""
+    return str(path) == "-"
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
+
+
+def write_json(values: Any, path: Path | None) -> bool:
+    """Writes plain values to a JSON file, or prints them for "-"; False where nothing else may be printed."""
+    if path is None:
+        return True
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    if is_stdout(path):
+        print(text)
+        return False
+    write_text(path, text + "\n")
+    return True
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole text file, or prints it for "-"; SourceError where that is impossible."""
+    if is_stdout(path):
+        print(text, end="")
+        return
+    try:
+        write_atomic(path, text)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be written: {error.strerror}; choose another path") from None
+    show_written(path)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Writes a text file as its parts come, complete or not at all; or prints them for "-"."""
+    if is_stdout(path):
+        sys.stdout.writelines(lines)
+        return
+    try:
+        with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be written: {error.strerror or error}; choose another path") from None
+    show_written(path)
+
+
+def write_image(option: str, path: Path, image: Array) -> None:
+    """Writes an (H, W, 3) RGB image; InputError where that is impossible."""
+    from edgevid._opencv import cv2
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        done = cv2.imwrite(str(path), image[:, :, ::-1])
+    except (cv2.error, OSError):
+        done = False
+    if not done:
+        raise InputError(f"{option}: expected a writable name that ends in .png or .jpg, got {path}")
+
+
+def show_written(path: Path) -> None:
+    """Names a written file on standard error."""
+    notes().print(f"[dim]written:[/] {escape(str(path))}")

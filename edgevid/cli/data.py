@@ -30,7 +30,7 @@ def errors(
     force: shared.Force = False,
 ) -> None:
     """List labels that may be wrong, the surest first; no label is changed."""
-    from edgevid.cli.output_files import check_outputs, write_text
+    from edgevid.cli.console import check_outputs, write_text
     from edgevid.cli.report import csv_text
     from edgevid.insight.label_errors import find_label_errors, out_of_fold
     from edgevid.insight.labeled import read_labeled

@@ -9,8 +9,7 @@ from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli import run
-from edgevid.cli.console import notes
-from edgevid.cli.output_files import check_outputs, write_image
+from edgevid.cli.console import check_outputs, notes, write_image
 from edgevid.files.atomic import make_folder
 from edgevid.types.closing import Closing
 

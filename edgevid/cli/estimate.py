@@ -9,7 +9,7 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import results
+from edgevid.cli.console import check_outputs, print_rows, results, write_json
 
 if TYPE_CHECKING:
     from edgevid.optimize.estimate import Cost, Estimate
@@ -24,7 +24,6 @@ def command(
     force: shared.Force = False,
 ) -> None:
     """Count a model's operations and bytes, and bound its speed on a device."""
-    from edgevid.cli.output_files import check_outputs, write_json
     from edgevid.models.hub import resolve_model
     from edgevid.optimize import estimate as tool
     from edgevid.optimize.estimate import model_cost
@@ -44,8 +43,6 @@ def command(
 
 
 def _show(model: str, cost: Cost, rows: list[Estimate]) -> None:
-    from edgevid.cli.tables import print_rows
-
     console = results()
     console.print(
         f"[bold]{escape(model)}[/], batch {cost.batch}: {cost.operations / 1e9:.2f} GFLOP "

@@ -7,7 +7,7 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import notes, results
+from edgevid.cli.console import check_outputs, notes, results
 
 
 def command(
@@ -21,7 +21,6 @@ def command(
     max_frames: Annotated[int, Option(help="Frames to compare on.", min=1)] = 8,
 ) -> None:
     """Export weights to ONNX, write their recipe, and compare with PyTorch on real frames."""
-    from edgevid.cli.output_files import check_outputs
     from edgevid.optimize.export import export, export_target
     from edgevid.optimize.frames import read_frames
 

@@ -20,7 +20,7 @@ def command(
 ) -> None:
     """Retrain a head with reviewed labels; deploy it only where it is shown to be better (else exit status 1)."""
     require("torch", extra="train", purpose="training")
-    from edgevid.cli.output_files import check_outputs
+    from edgevid.cli.console import check_outputs
     from edgevid.insight.improve import improve
 
     check_outputs({"--out": (out / "improve.json", "JSON")}, (recipe,), force=force)

@@ -5,8 +5,7 @@ from typing import Annotated
 
 from typer import Argument
 
-from edgevid.cli.console import notes
-from edgevid.cli.output_files import show_written
+from edgevid.cli.console import notes, show_written
 from edgevid.errors import InputError
 
 

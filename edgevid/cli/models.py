@@ -9,8 +9,7 @@ import typer
 from rich.markup import escape
 from typer import Argument
 
-from edgevid.cli.console import is_quiet, notes, results
-from edgevid.cli.tables import print_rows
+from edgevid.cli.console import is_quiet, notes, print_rows, results
 from edgevid.errors import EdgevidError
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ from typer import Argument, Option
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
+    from edgevid.types import Frame
     from edgevid.zones import Line
 
 
@@ -135,3 +137,28 @@ def parse_size(text: str, option: str) -> int | tuple[int, int]:
         raise InputError(f"{option}: expected pixels, like 640 or 384x640 (height x width), got {text!r}")
     height, width = int(sides[0]), int(sides[-1])
     return height if len(sides) == 1 else (height, width)
+
+
+FRAMES = 4  # Frames that an export is verified on
+
+
+def exported(model: str | None, source: str) -> str | None:
+    """`model`, or where it is a file of Ultralytics weights (.pt), the ONNX file of its export.
+
+    It is verified on frames of `source` where that is a file or a folder, else on a rendered street.
+    """
+    if not model or Path(model).suffix != ".pt":
+        return model
+    from edgevid.optimize.export import export_cached
+
+    return str(export_cached(model, lambda: _frames(source)))
+
+
+def _frames(source: str) -> list[Frame]:
+    if source and Path(source).exists():
+        from edgevid.optimize.frames import read_frames
+
+        return [named.frame for named in read_frames(source, FRAMES)]
+    from edgevid.synthetic.render import RenderedStreet
+
+    return list(islice(iter(RenderedStreet()), FRAMES))

@@ -11,7 +11,7 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import notes, results
+from edgevid.cli.console import check_outputs, notes, print_rows, results
 from edgevid.errors import InputError
 from edgevid.files.atomic import check_folder
 
@@ -79,7 +79,6 @@ def _check_files(
     save_ranges: Path | None, *, force: bool,
 ) -> None:  # fmt: skip
     """InputError for an output that exists; those in the build/ of a model are made again without --force."""
-    from edgevid.cli.output_files import check_outputs
     from edgevid.optimize.fp16 import find_recipe
     from edgevid.optimize.quantize.quantizer import FOLDER, VARIANTS
     from edgevid.runtime.variants import variant_path
@@ -98,8 +97,6 @@ def _check_files(
 
 
 def _show(console: Console, report: Report) -> None:
-    from edgevid.cli.tables import print_rows
-
     found = report.calibration
     sources, more = ", ".join(found.sources[:4]), len(found.sources) - 4
     sources += f" and {more} more" if more > 0 else ""

@@ -10,10 +10,8 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import notes, results
-from edgevid.cli.output_files import check_outputs, write_lines
+from edgevid.cli.console import check_outputs, notes, print_rows, results, write_lines
 from edgevid.cli.report import csv_text
-from edgevid.cli.tables import print_rows
 from edgevid.errors import InputError
 
 SHOWN = 1000  # Rows in the terminal; files have all

@@ -15,8 +15,9 @@ from rich.markup import escape
 from typer import Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.run_outputs import Files, Outputs
-from edgevid.cli.weights import exported
+from edgevid.cli.console import advance, log_shown, progress_bar, results
+from edgevid.cli.options import exported
+from edgevid.cli.run_outputs import Files, Outputs, print_summary
 from edgevid.errors import InputError, masked
 
 if TYPE_CHECKING:
@@ -237,8 +238,6 @@ def _site(
 
 def _run(outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view: View | None, street: Any) -> None:
     """The run itself, then its summary; `reading` are options of the source, `built` of the models."""
-    from edgevid.cli.console import log_shown
-    from edgevid.cli.progress import advance, progress_bar
     from edgevid.run.loop import Summary, run
     from edgevid.run.watchdog import Watchdog
     from edgevid.site.build import build_blur, build_drift_monitors, load_site
@@ -299,7 +298,6 @@ def _stay() -> None:
 
 def _shown(config: Any, view: View, given: Any, recorder: Any, outputs: Outputs, console: Any) -> Any:
     """The viewer of a run, whose address is printed where no records go."""
-    from edgevid.cli.console import results
     from edgevid.viewer.session import viewing
 
     def announce(url: str) -> None:
@@ -310,8 +308,6 @@ def _shown(config: Any, view: View, given: Any, recorder: Any, outputs: Outputs,
 
 
 def _summarize(summary: Any, config: Any, outputs: Outputs, seconds: float, notes: list[str]) -> None:
-    from edgevid.cli.progress import print_summary
-
     print_summary(
         summary, config.pipeline.names["class"], seconds=seconds, written=outputs.written(),
         notes=[*config.notes, *notes, *summary.notes], off=() if config.calibration else ("speed",),

@@ -1,16 +1,28 @@
-"""Where the results of `edgevid run` go: its files, and the sinks that fill them."""
+"""Where the results of `edgevid run` go: its files, the sinks that fill them, a window, and the summary."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgevid.errors import InputError, SourceError, masked
+from rich.markup import escape
+from rich.table import Table
+
+from edgevid.cli.console import check_outputs, is_quiet, is_stdout, results
+from edgevid.cli.console import notes as console_of_notes
+from edgevid.errors import InputError, SourceError, masked, require
+from edgevid.types import Frame, Reason, Result
+from edgevid.types.closing import Closing
 
 if TYPE_CHECKING:
     from edgevid.output.sinks import Sink
+    from edgevid.run.loop import Summary
     from edgevid.site.file import Site
 
 
@@ -25,14 +37,10 @@ class Files(NamedTuple):
 
     def to_stdout(self) -> bool:
         """Whether records go to standard output, where nothing else may be printed then."""
-        from edgevid.cli.output_files import is_stdout
-
         return any(map(is_stdout, self))
 
     def check(self, inputs: Any, *, segmented: bool, force: bool) -> None:
         """InputError or SourceError where an output must not be written; segments have names of their own."""
-        from edgevid.cli.output_files import check_outputs
-
         if segmented and self.to_stdout():
             raise InputError("run: --segment-s splits files: expected file names, got - (standard output)")
         kinds = zip(
@@ -79,7 +87,7 @@ class Outputs:
         if self.files.events:
             self.made.append(event_file(self.files.events))
         if show:
-            from edgevid.cli.display import Window
+            from edgevid.cli.run_outputs import Window
 
             self.more.append(Window(self.unit, scores=self.scores))
         if review["folder"]:
@@ -144,3 +152,96 @@ class Outputs:
 
         overlay = make_overlay(config.scaled_to(video.size), self.unit, scores=self.scores)
         return AnnotatedVideo(path, fps=video.fps, overlay=overlay, codec=self.codec)
+
+
+TITLE = "edgevid"
+END_KEYS = (27, ord("q"))  # Escape and q
+
+
+class Window(Closing):
+    """A sink that shows each frame with its overlay; q or Escape ends the run as Ctrl-C does.
+
+    InputError where there is no display, or where OpenCV was built without windows.
+    """
+
+    def __init__(self, unit: str = "km/h", *, scores: bool = False) -> None:
+        from edgevid.output.overlay import Overlay
+
+        self._cv2: Any = require("cv2", extra="opencv", purpose="--show")
+        self._overlay = Overlay(unit=unit, scores=scores)
+        linux = sys.platform.startswith("linux")
+        display = not linux or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        try:
+            if not display:  # Qt would end the process
+                raise InputError("there is no display")
+            self._cv2.namedWindow(TITLE, self._cv2.WINDOW_NORMAL)
+        except (self._cv2.error, InputError) as error:
+            why = error if isinstance(error, InputError) else "this OpenCV has no windows (a headless build)"
+            raise InputError(
+                f"--show: expected a window to open: {why}; `edgevid-demo SOURCE` shows it in a browser, "
+                "--out FILE.mp4 writes it"
+            ) from None
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Shows one frame."""
+        self._cv2.imshow(TITLE, self._overlay.draw(frame, result)[:, :, ::-1])
+        if self._cv2.waitKey(1) & 0xFF in END_KEYS:
+            raise KeyboardInterrupt
+
+    def close(self) -> None:
+        """Closes the window."""
+        self._cv2.destroyAllWindows()
+
+
+OWN_LINES = ("track-", "verdict", "cross", "enter", "leave")  # Kinds of events that other lines of the summary count
+
+
+def print_summary(
+    summary: Summary, names: Sequence[str], *, seconds: float, written: Sequence[str],
+    notes: Sequence[str] = (), off: Sequence[str] = (), stderr: bool = False,
+) -> None:  # fmt: skip
+    """Objects by class, abstentions by reason, time by stage (but those that are `off`), files written.
+
+    On standard output, or on standard error; nothing with -q.
+    """
+    if is_quiet():
+        return
+    console = (console_of_notes if stderr else results)(soft_wrap=False)
+    ended = "interrupted after" if summary.interrupted else "done:"
+    rate = summary.frames / seconds if seconds > 0 else 0.0
+    console.print(f"[bold]{ended}[/] {summary.frames} frames in {seconds:.1f} s ({rate:.0f} fps)")
+    table = Table(box=None, show_header=False, pad_edge=False)
+    classes = {names[k] if 0 <= k < len(names) else str(k): n for k, n in summary.objects().most_common()}
+    table.add_row("objects", ", ".join(f"{n} {name}" for name, n in classes.items()) or "none")
+    for task in sorted({task for task, _ in summary.reasons}):
+        reasons = Counter({r: n for (t, r), n in summary.reasons.items() if t == task})
+        emitted = reasons.pop(Reason.OK, 0)
+        why = ", ".join(f"{reason.description} {n}" for reason, n in reasons.most_common())
+        table.add_row(task, f"emitted {emitted}, abstained {reasons.total()}" + (f" ({why})" if why else ""))
+    if summary.track_speeds:
+        emitted, total = summary.track_speeds[Reason.OK], summary.track_speeds.total()
+        table.add_row("track speeds", f"{emitted} of {total} ended tracks")
+    spent = {stage: 1000 * s / max(1, summary.frames) for stage, s in summary.seconds.items()}
+    shown = ", ".join(f"{stage} {ms:.2f}" for stage, ms in spent.items() if ms >= 0.01 and stage not in off)
+    table.add_row("ms/frame", shown)
+    for name, ways in summary.crossings.items():
+        net = ways["forward"].total() - ways["backward"].total()
+        counted = ", ".join(f"{way.total()} {key}{_classes(way)}" for key, way in ways.items())
+        table.add_row("line", escape(f"{name}: {counted}, net {net}"))
+    for name, stays in summary.stays.items():
+        count, spent_s = (sum(column) for column in zip(*stays.values(), strict=True))
+        by_class = _classes(Counter({key: n for key, (n, _) in stays.items()}))
+        table.add_row("zone", escape(f"{name}: {count} stays{by_class}, {spent_s / count:.1f} s on average"))
+    kinds = [one for one in summary.event_counts.most_common() if not one[0][0].startswith(OWN_LINES)]
+    if kinds:
+        table.add_row("events", ", ".join(f"{n} x {kind} {place}".rstrip() for (kind, place), n in kinds))
+    for note in notes:
+        table.add_row("note", escape(note))
+    for path in written:
+        table.add_row("written", f"[cyan]{escape(path)}[/]")
+    console.print(table)
+
+
+def _classes(counts: Counter[str]) -> str:
+    """ " (11 car, 1 bus)", most first; "" of none."""
+    return f" ({', '.join(f'{n} {name}' for name, n in counts.most_common())})" if counts else ""

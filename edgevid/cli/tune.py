@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import results
-from edgevid.cli.output_files import check_outputs
+from edgevid.cli.console import check_outputs, results
 from edgevid.errors import InputError, MissingExtraError
 from edgevid.files.atomic import check_folder
 
@@ -30,6 +29,7 @@ PerClass = Annotated[bool, Option("--per-class", help="A threshold for each clas
 NoFit = Annotated[bool, Option("--no-temperature", help="Do not fit temperature and correlation.")]
 Values = Annotated[str, Option(help="What scores are, if unclear: probabilities, percent or logits.")]
 Labels = Annotated[str, Option(help="What labels are, if unclear: names or indices.")]
+Unlike = Annotated[float | None, Option(help="Share of known tracks that may be rejected as unlike training.")]
 Model = Annotated[Path | None, Option(help="Model file of the scores: binds the policy to its hash.")]
 
 
@@ -47,6 +47,8 @@ def command(
     production: Annotated[Path | None, Option(help="Scores of the deployment, to compare with.")] = None,
     base: Annotated[Path | None, Option(help="Policy file whose other rules are kept.")] = None,
     per_class: PerClass = False,
+    unlike: Unlike = None,
+    unknown: Annotated[Path | None, Option(help="Scores of clips of none of the classes, to reject.")] = None,
     values: Values = "auto",
     logits: Annotated[bool, Option("--logits", help="Raw network outputs: as --values logits.")] = False,
     labels: Labels = "auto",
@@ -64,7 +66,7 @@ def command(
         "max-risk": max_risk, "max-joint-risk": max_joint_risk, "max-residual-errors": max_residual_errors,
         "abstain-rate": abstain_rate, "cost-ratio": cost_ratio,
     }  # fmt: skip
-    check_outputs({"--out": (out, "TOML")}, (scores, production, base, model), force=force)
+    check_outputs({"--out": (out, "TOML")}, (scores, production, base, model, unknown), force=force)
     check_folder(plots or out.parent)
     kind: Any = "logits" if logits and values == "auto" else values
     if logits and kind != "logits":
@@ -73,8 +75,9 @@ def command(
     started = _started(base, table.names, aggregate)
     target = _target(targets, confidence, method)
     deployed = read_scores(production, values=kind, labels=cast("Any", labels)) if production else None
+    others = read_scores(unknown, values=kind) if unknown else None
     report = tune(table, target, settings=started.settings, production=deployed, per_class=per_class,
-                  fit=not no_temperature)  # fmt: skip
+                  fit=not no_temperature, unlike=unlike, unknown=others)  # fmt: skip
     _write(out, report, started, task, model)
     drawn = _draw(report, plots or out.parent, out.stem, required=plots is not None)
     _print_report(report, [out, *drawn])
@@ -140,6 +143,12 @@ def _print_report(report: Report, written: list[Path]) -> None:
     console.print(f"abstained      {1 - report.coverage:7.1%}")
     for line in _risk_lines(report):
         console.print(line)
+    for limit, known, others in report.rejected:
+        mark, also = (
+            " ◄" if limit == settings.unlike else "",
+            f", {others:.1%} of the unknown" if others == others else "",
+        )
+        console.print(f"unlike < {limit:.3f}  rejects {known:5.1%} of the known{also}{mark}")
     if report.shift is not None:
         shift = report.shift
         console.print(f"shift          KS {shift.ks:.3f} (p = {shift.p:.2g}), PSI {shift.psi:.3f}")
@@ -156,6 +165,9 @@ def _risk_lines(report: Report) -> Iterator[str]:
         return
     yield f"errors removed {report.errors_removed:7.1%}"
     yield f"risk           {found.errors / found.n:7.2%} -> {report.measured_risk:.2%}"
+    if report.settings.tree:
+        share, wrong = report.parents
+        yield f"parents        {share:7.1%} more emitted, of which {wrong:.2%} wrong"
     if report.guaranteed:
         limit, sure = report.target.value, report.target.confidence
         yield f"[green]guaranteed[/]     the true risk is at most {limit:.2%} with probability {sure:.4g}"

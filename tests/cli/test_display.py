@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edgevid.cli.display import Window
+from edgevid.cli.run_outputs import Window
 from edgevid.errors import InputError
 from edgevid.pipeline import Pipeline
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
@@ -44,7 +44,7 @@ def display(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def use(gui: Gui, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("edgevid.cli.display.require", lambda *_, **__: gui)
+    patch.setattr("edgevid.cli.run_outputs.require", lambda *_, **__: gui)
 
 
 def test_frames_are_shown_in_bgr_until_q_is_pressed(display: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgevid import cli
-from edgevid.cli.licenses import PACKAGES, Package, gpl_parts, installed, package
+from edgevid.cli.doctor import PACKAGES, Package, gpl_parts, installed, package
 from edgevid.files.toml import read_toml
 
 ROOT = Path(__file__).resolve().parents[2]

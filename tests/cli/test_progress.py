@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from edgevid.cli.console import set_verbosity
-from edgevid.cli.progress import advance, print_summary, progress_bar
+from edgevid.cli.console import advance, progress_bar, set_verbosity
+from edgevid.cli.run_outputs import print_summary
 from edgevid.run.loop import Summary
 from edgevid.types import Reason
 

@@ -17,7 +17,7 @@ from brokers import Listener, broker, free_port
 from web_server import file_server, serving
 
 from edgevid import cli
-from edgevid.cli.output_files import check_outputs
+from edgevid.cli.console import check_outputs
 from edgevid.errors import EdgevidError, InputError, masked
 from edgevid.output.records import read_events, read_jsonl
 from edgevid.output.tables import read_database

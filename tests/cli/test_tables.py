@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 from rich.table import Table
 
-from edgevid.cli.tables import print_table
+from edgevid.cli.console import print_table
 
 NAME = "yolox-nano-416 int8-trt-fp16"
 

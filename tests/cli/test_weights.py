@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgevid.cli import main
-from edgevid.cli.weights import exported
+from edgevid.cli.options import exported
 
 
 def frames(folder: Path) -> Path:

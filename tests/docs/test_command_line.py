@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from edgevid import cli
-from edgevid.cli.output_files import KINDS
+from edgevid.cli.console import KINDS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "command-line.md").read_text()
 
