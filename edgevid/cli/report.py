@@ -11,9 +11,7 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import results
-from edgevid.cli.output_files import check_outputs, write_text
-from edgevid.cli.tables import print_rows
+from edgevid.cli.console import check_outputs, print_rows, results, write_text
 
 
 def command(

@@ -9,9 +9,7 @@ import typer
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import is_quiet, notes, results
-from edgevid.cli.output_files import check_outputs
-from edgevid.cli.tables import print_rows
+from edgevid.cli.console import check_outputs, is_quiet, notes, print_rows, results
 from edgevid.errors import InputError, require
 from edgevid.files.atomic import check_folder, make_folder
 
