@@ -13,9 +13,6 @@ from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import DetectedPose, Extractor
 from edgevid.actions.likeness import Likeness
 from edgevid.actions.recognizer import (
-    RESET_AFTER_S,
-    OverlapMean,
-    StateStore,
     first_output,
     newest_crops,
     newest_keypoints,
@@ -25,6 +22,7 @@ from edgevid.actions.recognizer import (
     scores,
 )
 from edgevid.actions.skeleton import JointSet
+from edgevid.actions.track_state import RESET_AFTER_S, OverlapMean, StateStore
 from edgevid.errors import FieldError, InputError, ModelError
 from edgevid.files.fields import Count
 from edgevid.runtime import Engine, Recipe

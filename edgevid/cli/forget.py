@@ -37,7 +37,7 @@ def command(
 
 def moment(option: str, text: str | None) -> float | None:
     """UTC seconds of a time, or of so long ago."""
-    from edgevid.report.report import seconds_of
+    from edgevid.report.store import seconds_of
     from edgevid.types.event import utc_seconds
 
     if text is None:

@@ -28,8 +28,7 @@ def command(
     force: shared.Force = False,
 ) -> None:
     """Report counts, speeds, dwell, occupancy, ways, incidents and gaps of what cameras found."""
-    from edgevid.report.report import TABLES, Report, interval_of
-    from edgevid.report.store import Store
+    from edgevid.report.store import TABLES, Report, Store, interval_of
 
     shared.check_unit(unit)
     seconds = interval_of(every) if every else 0

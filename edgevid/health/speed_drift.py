@@ -243,9 +243,7 @@ class SpeedDriftDetector:
             table.drop()
 
 
-def _compare(
-    cusum: Cusum, table: BaselineTable, value: float, groups: list[list[str]]
-) -> list[tuple[Direction, str]]:
+def _compare(cusum: Cusum, table: BaselineTable, value: float, groups: list[list[str]]) -> list[tuple[Direction, str]]:
     """Compares a log value with its baseline, then keeps it; direction and text of a certain change, or none."""
     table.add(groups[0][0], value)
     baseline = table.of(groups)

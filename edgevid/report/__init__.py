@@ -2,7 +2,6 @@
 
 from edgevid.report.forget import Selection, forget
 from edgevid.report.page import page
-from edgevid.report.report import Report, View, interval_of
-from edgevid.report.store import Store
+from edgevid.report.store import Report, Store, View, interval_of
 
 __all__ = ["Report", "Selection", "Store", "View", "forget", "interval_of", "page"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.output.ground_grid import round_cell
-from edgevid.report.report import CELL, Report, View
+from edgevid.report.store import CELL, Report, View
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_file import read_calibration
 from edgevid.types import Array

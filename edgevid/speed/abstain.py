@@ -6,7 +6,7 @@ its reason from `SpeedEstimator._track_speeds`, by the same limits; CAMERA_MOVED
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -16,13 +16,11 @@ from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.window import MIN_SIGHTINGS
 from edgevid.types import F64, KMH, U8, Array, Reason
 
-LOOKAHEAD = 0.6  # A smoothed value needs sightings up to this share of `lag_s` after its moment
 # Plain numbers: looking a member up in an enumeration costs a microsecond, and each frame does it often.
 OK, TOO_SHORT, STALE = int(Reason.OK), int(Reason.TOO_SHORT), int(Reason.STALE)
 OFF_PLANE, TRUNCATED, OCCLUDED = int(Reason.OFF_PLANE), int(Reason.TRUNCATED), int(Reason.OCCLUDED)
 UNCERTAIN = int(Reason.UNCERTAIN)
 Contact = Literal["bottom", "footprint"]  # The middle of the box's bottom edge, or the center of the footprint
-CONTACTS: tuple[Contact, ...] = get_args(Contact)
 LENGTH_PER_WIDTH = 2.5  # Length of a vehicle's footprint in widths: 4.5 m x 1.8 m, and 9 m x 2.55 m is not far off
 MAX_RESIDUAL_PX = 1.0  # A 3-D box whose projection misses an edge of the detected box by more is rejected
 
@@ -145,7 +143,7 @@ def contact_reasons(calibration: CameraCalibration, boxes: F64, contacts: F64, n
 
 
 @dataclass(frozen=True, slots=True)
-class SpeedAbstainer:
+class SpeedRules:
     """The rules by which live and smoothed speeds are emitted."""
 
     policy: SpeedPolicy

@@ -10,16 +10,7 @@ import numpy as np
 from edgevid import kernels
 from edgevid.errors import InputError, check_type
 from edgevid.kernels.plane_columns import PlaneColumn
-from edgevid.speed.abstain import (
-    CONTACTS,
-    LOOKAHEAD,
-    Contact,
-    SpeedAbstainer,
-    SpeedPolicy,
-    contact_points,
-    contact_reasons,
-    footprint_centers,
-)
+from edgevid.speed.abstain import Contact, SpeedPolicy, SpeedRules, contact_points, contact_reasons, footprint_centers
 from edgevid.speed.calibration import CameraCalibration, ScaleErrorGrid
 from edgevid.speed.displacement import Displacement, DisplacementCore
 from edgevid.speed.track_speed import track_speed
@@ -31,6 +22,8 @@ from edgevid.types.peers import Hinted
 log = logging.getLogger("edgevid")
 Method = Literal["filter", "displacement", "window"]
 METHODS: tuple[Method, ...] = get_args(Method)
+CONTACTS: tuple[Contact, ...] = get_args(Contact)
+LOOKAHEAD = 0.6  # A smoothed value needs sightings up to this share of `lag_s` after its moment
 STATIONARY_AFTER_S = 0.5  # An object that has been stationary for this long has the speed 0
 STEADY_SHARE = 0.05  # Process noise of the filter for speeds that hardly change, in shares of `process_noise`
 NOISE_TRACKS, KEPT_TRACKS = 10, 200
@@ -88,7 +81,7 @@ class SpeedEstimator(Hinted):
         self._noise, self._clock = noise_px, FrameClock("speed estimator", frame_rate)
         lookahead_s = LOOKAHEAD * lag_s if method == "filter" else -math.inf
         limits = SpeedPolicy(sigma_limit_mps, sigma_limit_share)
-        self._abstainer = SpeedAbstainer(limits, first_after_s, stale_s, lookahead_s)
+        self._rules = SpeedRules(limits, first_after_s, stale_s, lookahead_s)
         self._footprint, self._road_deg = contact == "footprint", float(road_deg)
         self._errors, self._lost_after_s = (click_px, contact_m), max(lost_after_s, 1e-6)
         settings = {
@@ -192,7 +185,7 @@ class SpeedEstimator(Hinted):
         few = rows[PlaneColumn.SIGHTINGS] < MIN_SIGHTINGS
         moving = few | (rows[PlaneColumn.STATIONARY_S] < STATIONARY_AFTER_S)
         speed *= moving
-        reason = self._abstainer.reasons(rows, speed, sigma, moving, unusable)
+        reason = self._rules.reasons(rows, speed, sigma, moving, unusable)
         if self.camera_moved:
             reason[:] = Reason.CAMERA_MOVED
         abstained = reason != Reason.OK
@@ -214,7 +207,7 @@ class SpeedEstimator(Hinted):
                 continue
             self._variances = [*self._variances[-KEPT_TRACKS:], found.noise]
             sigma = math.hypot(found.sigma, found.mps * float(self._scale.at_pixels(*found.pixel)))
-            emitted = sigma <= self._abstainer.policy.limit(found.mps)
+            emitted = sigma <= self._rules.policy.limit(found.mps)
             reason = Reason.OK if emitted else Reason.UNCERTAIN
             reason = Reason.CAMERA_MOVED if self.camera_moved else reason
             path = (found.peak, found.stopped_s, found.turned_deg)

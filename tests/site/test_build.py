@@ -56,7 +56,7 @@ def test_building_opens_none_of_the_site_s_files_again(tmp_path: Path) -> None:
     assert build_drift_monitors(loaded) == {}
     estimator = build_speed_estimator(loaded, (1280, 720))
     assert estimator is not None
-    assert (estimator.calibration.size, estimator._abstainer.policy) == ((1280, 720), SpeedPolicy(1.0, 0.02))
+    assert (estimator.calibration.size, estimator._rules.policy) == ((1280, 720), SpeedPolicy(1.0, 0.02))
     with pytest.raises(InputError, match="aspect ratio"):
         build_pipeline(loaded, (640, 480), threads=1)
 

@@ -128,7 +128,7 @@ def test_rewriting_the_zones_keeps_what_a_person_wrote_before_them(tmp_path: Pat
 
 def test_the_site_sets_how_speeds_are_measured(tmp_path: Path) -> None:
     from edgevid.site.build import build_speed_estimator
-    from edgevid.speed.abstain import CONTACTS
+    from edgevid.speed.estimator import CONTACTS
     from edgevid.speed.calibration import make_calibration
 
     path = tmp_path / "gate.toml"
@@ -159,9 +159,9 @@ def test_the_speed_limits_of_a_policy_hold(tmp_path: Path) -> None:
     )
     (tmp_path / "gate.toml").write_text('policy = "p.toml"\n')
     loaded = dataclasses.replace(load_site(tmp_path / "gate.toml"), calibration=calibration)
-    assert build_speed_estimator(loaded, (1920, 1080))._abstainer.policy == SpeedPolicy(2.0, 0.2)  # type: ignore[union-attr]
+    assert build_speed_estimator(loaded, (1920, 1080))._rules.policy == SpeedPolicy(2.0, 0.2)  # type: ignore[union-attr]
     loaded = LoadedSite(Site(), calibration)
-    assert build_speed_estimator(loaded, (1920, 1080))._abstainer.policy == SpeedPolicy()  # type: ignore[union-attr]
+    assert build_speed_estimator(loaded, (1920, 1080))._rules.policy == SpeedPolicy()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ def test_a_video_played_backwards_gives_the_same_speeds() -> None:
     series = []
     for order in (boxes, boxes[::-1]):
         speed_estimator = SpeedEstimator(calibration(), lag_s=10.0, noise_px=2, click_px=0)
-        speed_estimator._abstainer = replace(speed_estimator._abstainer, lookahead_s=-np.inf)
+        speed_estimator._rules = replace(speed_estimator._rules, lookahead_s=-np.inf)
         for k, box in enumerate(order):
             speed_estimator.update(tracks_of(box), k / 30)
         series.append(emitted([speed_estimator.update(Tracks.empty(), 9.0)], "smoothed"))

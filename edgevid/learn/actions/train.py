@@ -19,10 +19,9 @@ from edgevid.evaluate.arrays import read_arrays
 from edgevid.files.atomic import atomic_path
 from edgevid.files.digest import sha256
 from edgevid.files.folders import cache_folder
-from edgevid.learn.actions.augment import augment_crops
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
-from edgevid.learn.actions.fit import TrainOptions
+from edgevid.learn.actions.fit import TrainOptions, augment_crops
 from edgevid.models.hub import find_recipe
 from edgevid.runtime import read_recipe
 from edgevid.runtime.variants import model_digest, model_file
