@@ -94,7 +94,7 @@ EQUIVALENT = (
     ("speed/", "len(error) > 5", ">= 5", "of five points that are wrong the branch before is taken"),
     ("speed/", "head[2] > foot[1]", "head[2] >= foot[1]", SAME),
     ("kernels/", "3 * most)", "4 * most)", "any cost above the limit of most is the same"),
-    ("speed/contact.py", "unknown[~good] = (", "*", "what is computed for these boxes is not used"),
+    ("speed/abstain.py", "unknown[~good] = (", "*", "what is computed for these boxes is not used"),
     ("abstain/file.py", "low=1)", "low=2)", "1 is the default, and a default is not checked"),
     ("kernels/", "if len(o.recent) < 2", "if False", "one observation has a travel of 0, and so a cosine of 0"),
     ("kernels/", "w <= 0 or h <= 0", "h < 0", "the overlap is 0 either way"),
