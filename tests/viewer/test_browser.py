@@ -6,6 +6,7 @@ playwright (its driver alone; no browser is fetched) and axe-playwright-python.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 import viewer_scene as scene
+from event_samples import an_event
 
 from edgevid.site.file import read_site
 from edgevid.viewer.serve import Server
@@ -479,6 +481,43 @@ def test_recordings_on_the_timeline_are_reached_and_accessible(browser, recorded
     page.locator("#player-close").click()
     assert page.complaints == []
     page.context.close()
+
+
+def test_a_card_is_used_by_the_keyboard_alone(browser, recorded) -> None:
+    page = opened(browser, recorded.url)
+    page.locator("#events .shot").focus()
+    page.keyboard.press("Enter")
+    expect(page, "#moment-title", "car 7")
+    page.keyboard.press("Escape")
+    for _ in range(2):  # the object, then its clip
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page, "#player-title", "car 7 crossed gate")
+    wait_until(page, lambda: page.evaluate("document.querySelector('video').currentTime") > 0.1)
+    page.keyboard.press("Escape")  # the video has the focus
+    api.expect(page.locator("#screen")).to_be_visible()
+    page.locator("#events .clip").focus()
+    page.keyboard.press("Tab")
+    with page.expect_download() as waiting:
+        page.keyboard.press("Enter")
+    assert waiting.value.suggested_filename == "gate-00000001-20260131T120001Z-event.mp4"
+    page.locator("#timeline-at").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page, "#player-title", "Recording · gate")
+    page.keyboard.press("Escape")
+    api.expect(page.locator("#screen")).to_be_visible()
+    page.context.close()
+
+
+def test_a_camera_that_is_away_is_not_called_live(browser) -> None:
+    state = scene.make_state(live=True)
+    with scene.Player(state), Server(application(state), port=0) as server:
+        page = opened(browser, server.url)
+        expect(page, "#connection", "live")
+        for number, kind, text in ((1, "stream-lost", "stream lost"), (2, "stream-back", "live")):
+            state.add_event(dataclasses.replace(an_event(number), kind=kind))
+            expect(page, "#connection", text)
+        page.context.close()
 
 
 def test_those_who_may_only_look_are_not_offered_more(browser, state) -> None:

@@ -2,7 +2,7 @@
 
 import { el, toast } from "./dom.js";
 import { clock, duration, formatSpeed, percent } from "./format.js";
-import { play, showMoment } from "./player.js";
+import { playClip, showMoment } from "./player.js";
 import { state, unit } from "./state.js";
 
 const MAX_EVENTS = 300;
@@ -135,7 +135,7 @@ function line(event) {
   const time = el("time", { dateTime: event.utc, title: event.utc }, when(event));
   const words = el("div", { className: "words" }, el("span", {}, ...describe(event)), time);
   if (event.clip) {
-    const show = () => play(event.clip, describe(event).map((part) => part?.textContent ?? part ?? "").join(""), clipStart(event));
+    const show = () => playClip(event, describe(event).map((part) => part?.textContent ?? part ?? "").join(""));
     const save = el("a", { href: `/media/${event.clip}?download`, download: "", className: "button quiet" }, "Save");
     save.setAttribute("aria-label", "Save the clip");
     words.append(el("span", { className: "actions" }, el("button", { type: "button", className: "clip", onclick: show }, "▸ Clip"), save));
@@ -149,12 +149,6 @@ function line(event) {
   const open = el("button", { type: "button", className: "shot", onclick: () => showMoment(event) }, image);
   open.setAttribute("aria-label", `Snapshot of ${event.class_name || "object"} ${event.track}`);
   return el("li", { className: "card" }, open, words);
-}
-
-/** Seconds into a clip that several events share, a few before this one: its name has the first one's time. */
-function clipStart(event) {
-  const [, y, mo, d, h, mi, s] = event.clip.match(/-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/) ?? [];
-  return Math.max(0, (Date.parse(event.utc) - Date.UTC(y, mo - 1, d, h, mi, s)) / 1000 - 1) || 0;
 }
 
 function describe(event) {

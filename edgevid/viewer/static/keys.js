@@ -33,7 +33,8 @@ export function handleKeys(actions) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !state.choices.keys) return;
     const on = event.target;
-    if (on.closest?.("input:not([type=checkbox]), select, textarea, video, dialog[open]")) return;
+    const own = on.closest?.("input:not([type=checkbox]), select, textarea, video, dialog[open]"); // has keys of its own
+    if (own && !(event.key === "Escape" && own.matches("video, [type=range]"))) return;
     if (on.closest?.("button") && (event.key === " " || event.key === "Enter")) return;
     const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!action) return;

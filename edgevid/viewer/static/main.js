@@ -63,6 +63,7 @@ function hello(message) {
   document.querySelector('[data-layer="grid"]').disabled = !message.calibrated;
   document.querySelector('[data-layer="grid"]').title = message.calibrated ? "Ground grid (G)" : "Ground grid: this camera is not calibrated";
   state.run = message.run;
+  state.away = message.events.findLast((one) => one.run === message.run && one.kind.startsWith("stream-"))?.kind === "stream-lost";
   state.rounds = message.rounds;
   $("edit").hidden = !message.operator;
   $("pause").disabled = $("step").disabled = !message.operator && !message.live;
@@ -75,6 +76,10 @@ function hello(message) {
 
 function event(one) {
   state.run = one.run;
+  if (one.kind === "stream-lost" || one.kind === "stream-back") {
+    state.away = one.kind === "stream-lost";
+    connection();
+  }
   addEvent(one);
 }
 
@@ -97,6 +102,8 @@ function connection() {
   const badge = $("connection");
   const [mode, text] = lost
     ? ["lost", "reconnecting"]
+    : state.away
+    ? ["lost", "stream lost"]
     : !state.record
       ? ["waiting", "waiting"]
       : state.frozen || state.paused

@@ -4,24 +4,38 @@ import { el, setText, toast } from "./dom.js";
 
 const $ = (id) => document.getElementById(id);
 const video = $("video");
+const WRITTEN_S = 15; // a clip is being written for so long
 let next = null; // called at the end of a recording's file
+let load = null; // loads what plays, again while it is not there yet
+let until = 0; // ms since 1970 when it is there
 
-/** Plays a file of the recordings from `seconds` on; `onEnd` names what follows. */
-export function play(name, title, seconds = 0, onEnd = null) {
-  next = onEnd;
+/** Plays a file of the recordings from `seconds` on; `onEnd` names what follows; `written`: when it is complete, at the latest. */
+export function play(name, title, seconds = 0, onEnd = null, written = 0) {
+  [next, until] = [onEnd, written];
   setText($("player-title"), title);
   $("player-save").href = `/media/${name}?download`;
   $("player").hidden = false;
   $("screen").hidden = true;
-  video.src = `/media/${name}`;
   video.onloadedmetadata = () => (video.currentTime = Math.min(seconds, Math.max(0, (video.duration || seconds) - 0.2)));
-  video.play().catch(() => {}); // the browser may want a click first
+  load = () => {
+    video.src = `/media/${name}`;
+    video.play().catch(() => {}); // the browser may want a click first
+  };
+  load();
   $("player").scrollIntoView({ block: "nearest" });
   video.focus({ preventScroll: true });
 }
 
+/** Plays an event's clip from some seconds before it: several events share one, whose name has the first one's time. */
+export function playClip(event, title) {
+  const [, y, mo, d, h, mi, s] = event.clip.match(/-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/) ?? [];
+  const at = Date.parse(event.utc);
+  play(event.clip, title, Math.max(0, (at - Date.UTC(y, mo - 1, d, h, mi, s)) / 1000 - 1) || 0, null, at + 1000 * WRITTEN_S);
+}
+
 export function stopPlaying() {
   if ($("player").hidden) return false;
+  load = null;
   video.removeAttribute("src");
   video.load();
   $("player").hidden = true;
@@ -43,7 +57,7 @@ export function showMoment(event) {
   const image = el("img", { src: drawn, alt: `${event.class_name || "object"} ${event.track} at its best moment` });
   image.onerror = () => (image.src.endsWith("-drawn.jpg") ? (image.src = plain) : image.remove());
   const save = (href, text) => el("a", { href: `${href}?download`, download: "", className: "button" }, text);
-  const clip = event.clip ? el("button", { type: "button", onclick: () => ($("moment").close(), play(event.clip, $("moment-title").textContent)) }, "▸ Clip") : null;
+  const clip = event.clip ? el("button", { type: "button", onclick: () => ($("moment").close(), playClip(event, $("moment-title").textContent)) }, "▸ Clip") : null;
   const draw = el("button", { type: "button" }, "Without drawing");
   draw.setAttribute("aria-pressed", "false");
   draw.onclick = () => {
@@ -57,7 +71,10 @@ export function showMoment(event) {
 
 video.addEventListener("ended", () => next?.());
 video.addEventListener("error", () => {
-  if (video.getAttribute("src")) toast("This browser cannot play it, or it was deleted for newer ones. Save plays elsewhere.");
+  const again = load;
+  if (!again) return;
+  if (Date.now() < until) return setTimeout(() => load === again && again(), 1000);
+  toast("This browser cannot play it, or it was deleted for newer ones. Save plays elsewhere.");
 });
 $("player-close").onclick = stopPlaying;
 $("moment-close").onclick = () => $("moment").close();

@@ -8,6 +8,7 @@ export const state = {
   record: null, // the displayed frame's record
   bitmap: null, // and its image
   paused: false,
+  away: false, // whether the camera's stream is lost
   frozen: false, // whether this page has frozen a live image
   selected: null, // id of an object
   hovered: null,

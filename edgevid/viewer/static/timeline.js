@@ -6,7 +6,7 @@ import { clock } from "./format.js";
 import { play, playing } from "./player.js";
 import { state } from "./state.js";
 
-const HOURS = { "Last hour": 1, "Last 6 hours": 6, "Last 24 hours": 24, "Last 7 days": 168 };
+const HOURS = { "Last 10 minutes": 1 / 6, "Last hour": 1, "Last 6 hours": 6, "Last 24 hours": 24, "Last 7 days": 168 };
 const TAIL_S = 75; // a file of the continuous recording is taken for at most this long
 const $ = (id) => document.getElementById(id);
 const slider = $("timeline-at");
