@@ -20,10 +20,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import logging
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from types import ModuleType
 
+log = logging.getLogger("edgevid")  # What is no error
 SCHEMES = "rtsp[stu]?|rtmp[a-z]*|https?|srt|udp|tcp|tls|rtp|ftps?|sftp|mms|rist|wss?"
 _START = re.compile(rf"(?i)\b(?:{SCHEMES}):/{{0,3}}|(?<![\w:/@.%-])[a-z][a-z0-9+.-]*://|(?<![\w:/])//")
 """Where an address begins: with one slash too, as one mistyped or normalized as a path."""
@@ -41,6 +44,12 @@ _FIELDS = tuple(
 )
 _NESTED = re.compile(r"(?i)(%(?:25)*3A(?:%(?:25)*2F){2})[^&\s]*(%(?:25)*40)")
 """The user name and the password of an encoded address inside another one."""
+
+
+@lru_cache(maxsize=1024)
+def log_once(sentence: str, level: int = logging.INFO) -> None:
+    """Logs a sentence at its first call; the same sentence again is dropped."""
+    log.log(level, "%s", sentence)
 
 
 _HIDDEN: set[str] = set()

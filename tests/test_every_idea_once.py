@@ -18,7 +18,7 @@ HOMES = {
     "download": (r"\burlopen\b", "models/download.py"),
     "HTTP client of streams": (r"\bbuild_opener\(", "video/http.py"),
     "processor name": (r"/proc/cpuinfo", "runtime/processor.py"),
-    "ONNX Runtime session": (r"\bInferenceSession\(", "runtime/onnxruntime/session.py"),
+    "ONNX Runtime session": (r"\bInferenceSession\(", "runtime/onnxruntime/engine.py"),
     "agreement": (
         r"\b2(?:\.0)? \* (?:\w+\.)?matched\b|/ \((?:len\()?a\)? \+ (?:len\()?b\)?\)",
         "optimize/agreement.py",

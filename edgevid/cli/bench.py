@@ -1,9 +1,11 @@
-"""`edgevid bench`: the time of a frame, stage by stage, of one or more engines."""
+"""`edgevid bench`, `compare` and `estimate`: the time of a frame, the agreement of two engines, bounds of a device."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
@@ -11,12 +13,15 @@ from rich.table import Table
 from rich.text import Text
 from typer import Argument, Option
 
+from edgevid.cli import console as terminal
 from edgevid.cli import options as shared
-from edgevid.cli.console import advance, check_outputs, number_table, print_table, progress_bar, results, write_json
+from edgevid.cli.console import check_outputs, print_rows, results, write_json
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
     from edgevid.optimize.bench import Benchmark, Timing
+    from edgevid.optimize.compare.gate import ParityReport
+    from edgevid.optimize.estimate import Cost, Estimate
 
 Devices = Annotated[list[str] | None, Option("--device", help="auto, cpu, openvino, cuda:0...; repeatable.")]
 Choose = Annotated[bool, Option("--choose", help="Time ONNX Runtime and OpenVINO; the faster is auto.")]
@@ -46,10 +51,10 @@ def command(
         raise InputError("bench: --choose takes --data VIDEO, and no --device or --precision")
     chosen: Any = precision or ()
     devices = list(RUNTIMES) if choose else device or ["auto"]
-    with progress_bar("timing", runs + warm_up) as bar:
+    with terminal.progress_bar("timing", runs + warm_up) as bar:
         found = bench(
             models, precisions=chosen, data=data, runs=runs, warm_up=warm_up,
-            threads=threads, device=devices, on_frame=lambda _: advance(bar),
+            threads=threads, device=devices, on_frame=lambda _: terminal.advance(bar),
         )  # fmt: skip
     shown = write_json(found.as_dict(), out)
     if shown:
@@ -82,12 +87,12 @@ def _show(found: Benchmark) -> None:
 def _show_times(console: Console, timings: tuple[Timing, ...]) -> None:
     """The table; where it is wider than the terminal each name has a line of its own above its figures."""
     with console.capture() as wide:
-        print_table(console, _times(timings, [t.title for t in timings]))
+        terminal.print_table(console, _times(timings, [t.title for t in timings]))
     if all(cell_len(Text.from_ansi(line).plain.rstrip()) <= console.width for line in wide.get().split("\n")):
         console.out(wide.get(), end="")
         return
     with console.capture() as narrow:
-        print_table(console, _times(timings, [" " for _ in timings]))
+        terminal.print_table(console, _times(timings, [" " for _ in timings]))
     heading, *figures = narrow.get().splitlines()
     console.out(heading)
     for t, line in zip(timings, figures, strict=True):
@@ -99,7 +104,7 @@ def _times(timings: tuple[Timing, ...], names: list[str]) -> Table:
     """Milliseconds as p50 / p99; the last column is the speed relative to the first engine."""
     from edgevid.optimize.bench import STAGES
 
-    table = number_table("ms, p50 / p99", *STAGES, "CPU", "fps", "")
+    table = terminal.number_table("ms, p50 / p99", *STAGES, "CPU", "fps", "")
     first = timings[0].at("frame", 50)
     for t, name in zip(timings, names, strict=True):
         cells = [f"{_short(t.at(s, 50))} / {_short(t.at(s, 99))}" if s in t.ms else "-" for s in STAGES]
@@ -112,3 +117,121 @@ def _times(timings: tuple[Timing, ...], names: list[str]) -> Table:
 def _short(ms: float) -> str:
     """Milliseconds with three significant digits."""
     return f"{ms:.0f}" if ms >= 99.5 else f"{ms:.1f}" if ms >= 9.95 else f"{ms:.2f}"
+
+
+REJECTED = 1  # Exit status of a rejected engine; an error in the command is 2
+
+Score = Annotated[float | None, Option("--score-threshold", "--conf", help="Least box score.", min=0, max=1)]
+
+
+def compare_command(
+    a: Annotated[str, Argument(help="Reference: a model's name, an ONNX file or an engine.")],
+    b: Annotated[str, Argument(help="Candidate: the same.")],
+    data: Annotated[str, Option(help="Real frames: a video, a folder of images or a list of images.")],
+    max_frames: Annotated[int, Option(help="Frames to compare, spread evenly; 0: all.", min=0)] = 100,
+    min_agreement: shared.MinAgreement = None,
+    precision: shared.Precision = None,
+    score_threshold: Score = None,
+    device: shared.Device = "auto",
+    threads: shared.Threads = None,
+    worst: Annotated[int, Option(help="Worst frames to show.", min=1, max=50)] = 6,
+    report: Annotated[Path | None, Option(help="HTML report to write.")] = None,
+    out: shared.Json = None,
+    force: shared.Force = False,
+) -> None:
+    """Compare two engines on real frames; exit status 1 if they agree less than the minimum."""
+    from edgevid.optimize.compare.report import check_target, write_report
+    from edgevid.optimize.compare.run import compare
+
+    check_outputs({"--report": (report, "HTML"), "--json": (out, "JSON")}, (a, b, data), force=force)
+    if report is not None:
+        check_target(report)
+    chosen: Any = precision
+    with terminal.progress_bar("comparing", max_frames or None) as bar:
+        result, found = compare(
+            a, b, data, max_frames=max_frames or None, precision=chosen, min_agreement=min_agreement,
+            score_threshold=score_threshold, device=device, threads=threads, keep_worst=worst,
+            on_frame=lambda _: terminal.advance(bar),
+        )  # fmt: skip
+    if write_json({**result.as_dict(), "conditions": found}, out):
+        _show_report(result, found)
+    if report is not None:
+        terminal.show_written(write_report(result, report, found))
+    raise typer.Exit(0 if result.passed else REJECTED)
+
+
+def _show_report(report: ParityReport, found: dict[str, Any]) -> None:
+    from edgevid.optimize.compare.gate import percent
+
+    console = results()
+    a, b = report.names
+    console.print(f"[bold]{escape(b)}[/] against [bold]{escape(a)}[/], {escape(found['frames'])}\n")
+    task, floor = report.task, f"floor {percent(report.floor.value)} ({report.floor.source})"
+    figures = [("identical frames", f"{report.identical_frames} of {report.frames}", "")]
+    for key, value in task.details.items():
+        figures.append((key, f"{value:.4f}" if isinstance(value, float) else str(value), ""))
+    agreement = (f"agreement{task.condition}", percent(report.agreement), f"[dim]{floor}[/]")
+    print_rows(console, agreement, figures, text=agreement[2:])
+    if report.outputs:
+        heads = ("output", "max |a-b|", "mean |a-b|", "rms of a", "mean cosine", "min cosine")
+        rows = [(escape(o.name), f"{o.max_abs:.4g}", f"{o.mean_abs:.4g}", f"{o.scale:.4g}", f"{o.cosine:.6f}",
+                 f"{o.min_cosine:.6f}") for o in report.outputs]  # fmt: skip
+        console.print()
+        print_rows(console, heads, rows)
+    if differing := [pair for pair in report.worst if pair.severity > (0.0, 0.0)]:
+        console.print()
+        pairs = [(escape(pair.name), escape(pair.difference)) for pair in differing]
+        print_rows(console, ("worst frames", ""), pairs, text=[""])
+    for note in report.notes:
+        console.print(f"[yellow]Note:[/] {escape(note)}")
+    color, word = ("green", "passed") if report.passed else ("red", "rejected")
+    console.print(f"\n[bold {color}]{word}:[/] {escape(report.summary())}")
+
+
+def estimate_command(
+    model: Annotated[str, Argument(help="A model's name, recipe or ONNX file.")],
+    device: Annotated[list[str] | None, Option(help="Repeatable; this-cpu: measured; default: all.")] = None,
+    precision: shared.Precisions = None,
+    batch: Annotated[int, Option(help="Images per run.")] = 1,
+    out: shared.Json = None,
+    force: shared.Force = False,
+) -> None:
+    """Count a model's operations and bytes, and bound its speed on a device."""
+    from edgevid.models.hub import resolve_model
+    from edgevid.optimize import estimate as tool
+    from edgevid.optimize.estimate import model_cost
+
+    check_outputs({"--json": (out, "JSON")}, [model], force=force)
+    # Counting an ONNX file needs no recipe.
+    cost = model_cost(Path(model) if model.endswith(".onnx") else resolve_model(model).local, batch=batch)
+    chosen = [tool.device(name) for name in device or tool.devices()]
+    found = (tool.estimate(cost, one, p) for one in chosen for p in precision or tool.BYTES)
+    rows = [row for row in found if row is not None]
+    counts = ("batch", "operations", "parameters", "inputs", "outputs", "peak")
+    figures = ("precision", "bound_ms", "limit", "layers_ms", "memory_mb", "fits")
+    estimates = [{"device": r.device.name} | {k: getattr(r, k) for k in figures} for r in rows]
+    values = {"model": model, **{k: getattr(cost, k) for k in counts}, "estimates": estimates}
+    if write_json(values, out):
+        _show_bounds(model, cost, rows)
+
+
+def _show_bounds(model: str, cost: Cost, rows: list[Estimate]) -> None:
+    console = results()
+    console.print(
+        f"[bold]{escape(model)}[/], batch {cost.batch}: {cost.operations / 1e9:.2f} GFLOP "
+        f"({cost.operations / 2e9:.2f} GMAC), {cost.parameters / 1e6:.2f} M parameters, "
+        f"{cost.peak / 1e6:.2f} M activations at the peak\n"
+    )
+    heads = ("device", "precision", "bound ms", "layers ms", "max runs/s", "MB", "bound by")
+    cells = []
+    for row in rows:
+        memory = f"{row.memory_mb:.1f}" if row.fits else f"[red]{row.memory_mb:.1f} too large[/]"
+        times = (f"{row.bound_ms:.3f}", f"{row.layers_ms:.3f}", f"{1000 / row.bound_ms:,.0f}")
+        cells.append((row.device.name, row.precision, *times, memory, row.limit))
+    print_rows(console, heads, cells, text=("precision", "bound by"))
+    console.print(
+        "\nbound ms: no run can be faster (roofline). layers ms: sum of the layers' own bounds,\n"
+        "without a cache. Small models stay above both: launching a layer takes microseconds.\n"
+        "MB: weights and activations, without the runtime's own memory.",
+        style="dim",
+    )

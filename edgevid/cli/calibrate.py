@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from typer import Option
 
 from edgevid.cli import options as shared
@@ -124,8 +126,6 @@ def _serve_page(
     frames: FrameSeeker, existing: CameraCalibration | None, out: Path | None, time: float, **served: Any
 ) -> None:
     """The page, until Ctrl-C."""
-    import re
-
     from edgevid.speed.calibration_file import read_calibration
     from edgevid.viewer.calibration import CalibrationSession, calibration_app
     from edgevid.viewer.serve import serve
@@ -145,8 +145,6 @@ def _serve_page(
 
 def print_report(calibration: CameraCalibration, report: CalibrationReport) -> None:
     """Errors, scale, camera and warnings as text."""
-    from rich.markup import escape
-
     console = results()
     px, meters = report.error_px, report.error_m
     if len(px) == 4:

@@ -24,7 +24,12 @@ COMMANDS = (
 )  # fmt: skip
 """Subcommands in the order of the work: a camera, its model, its own training, the machine.
 
-Each is the module edgevid.cli.<name>, light to import: tools load inside."""
+Each is `command` of the module edgevid.cli.<name>, or <name>_command of its module in HOMES, light to import: tools
+load inside."""
+HOMES = {
+    **dict.fromkeys(("compare", "estimate"), "bench"), **dict.fromkeys(("inspect", "export"), "models"),
+    **dict.fromkeys(("query", "forget", "migrate", "schema"), "report"), "quantize": "build",
+}  # fmt: skip
 HABITS = {
     **dict.fromkeys(("predict", "track", "detect"), "run"),
     "val": "compare", "benchmark": "bench", "version": "--version",
@@ -133,7 +138,8 @@ def make_app() -> typer.Typer:
         set_verbosity(verbose=verbose, quiet=quiet)
 
     for name in COMMANDS:
-        command = import_module(f"edgevid.cli.{name}").command
+        module = import_module(f"edgevid.cli.{HOMES.get(name, name)}")
+        command = getattr(module, f"{name}_command" if name in HOMES else "command")
         if isinstance(command, typer.Typer):
             for one in command.registered_commands:
                 one.cls, one.callback = NamedCommand, _shared(one.callback)

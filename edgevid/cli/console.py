@@ -15,11 +15,10 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from edgevid.errors import InputError, SourceError, masked
+from edgevid.errors import InputError, SourceError, log, masked
 from edgevid.files.atomic import atomic_path, check_file, write_atomic
 from edgevid.types import Array
 
-log = logging.getLogger("edgevid")
 BROKEN_PIPE = 141  # Exit status where the reader of standard output has ended, as of other programs: 128 + SIGPIPE
 
 

@@ -1,15 +1,18 @@
 """`edgevid-demo`: a run with all its options, shown live in a browser or written to a folder."""
 
+import dataclasses
 import inspect
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, get_type_hints
 
+from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli import run
 from edgevid.cli.console import check_outputs, notes, write_image
+from edgevid.errors import DownloadError, require
 from edgevid.files.atomic import make_folder
 from edgevid.types.closing import Closing
 
@@ -56,9 +59,6 @@ def command(
 
 def _start(given: Any, view: Any, street: Any, options: dict[str, Any], *, explicit: bool) -> None:
     """The run; of the sample, or without a network of the rendered street with a note, if none is given."""
-    from rich.markup import escape
-
-    from edgevid.errors import DownloadError
     from edgevid.models.download import MIRROR
     from edgevid.models.hub import DEFAULT_MODEL, find_entry, get_file
     from edgevid.synthetic.render import RenderedStreet
@@ -81,10 +81,6 @@ def _start(given: Any, view: Any, street: Any, options: dict[str, Any], *, expli
 
 def _view(given: Any, host: str, port: int | None, *, browser: bool, once: bool, **display: Any) -> Any:
     """How it is shown: at --view, or at --host and --port."""
-    import dataclasses
-
-    from edgevid.errors import require
-
     for module in ("starlette", "uvicorn", "websockets"):
         require(module, extra="viewer", purpose="The viewer (--out FOLDER works without)")
     view = run.view_of(given.view or f"{host}:0", given.token, given.viewer_token, given.allow_host)

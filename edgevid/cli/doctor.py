@@ -6,6 +6,7 @@ import platform
 import re
 import sys
 from ctypes import CDLL
+from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NamedTuple
@@ -14,25 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 from typer import Option
 
+from edgevid._version import __version__
 from edgevid.cli.console import print_rows, results
 from edgevid.errors import module_version
+from edgevid.files.toml import read_toml
 from edgevid.site.check_camera import Finding
 
-EXTRAS = {
-    "tensorrt": ("tensorrt", "TensorRT engines"),
-    "openvino": ("openvino", "often faster than ONNX Runtime on x86 CPUs"),
-    "tritonclient": ("triton", "models on a Triton or KServe server"),
-    "pycuda": ("pycuda", "CUDA by pycuda; cuda-bindings does the same"),
-    "tensorrt_rtx": ("tensorrt-rtx", "engines for RTX cards"),
-    "onnx": ("build", "quantizing and building"),
-    "ultralytics": ("export", "exporting .pt weights"),
-    "torch": ("train", "training"),
-    "kornia": ("train", "augmentation and robustness"),
-    "matplotlib": ("plot", "plots"),
-    "starlette": ("viewer", "the browser viewer"),
-    "cv2": ("opencv", "drawing, viewer, camera health, training of detectors"),
-}
-"""Import name: the extra that brings it, and what it is for."""
+
+@cache
+def known() -> dict[str, Any]:
+    """What is known of packages: packages.toml."""
+    return read_toml(Path(__file__).with_name("packages.toml"))
 
 
 def _runtime() -> Finding:
@@ -57,8 +50,7 @@ def _driver() -> Finding:
 def findings() -> list[Finding]:
     """The report on the installation, in order."""
     from edgevid import kernels
-    from edgevid._version import __version__
-    from edgevid.runtime.onnxruntime.session import providers, version
+    from edgevid.runtime.onnxruntime.engine import providers, version
 
     native, chosen = kernels.BACKEND == "native", os.environ.get("EDGEVID_KERNELS", "auto")
     remedy = "" if native or chosen == "numpy" else kernels.BUILD_COMMAND
@@ -70,7 +62,7 @@ def findings() -> list[Finding]:
         _runtime(),
         _driver(),
     ]
-    for module, (extra, purpose) in EXTRAS.items():
+    for module, (extra, purpose) in known()["extras"].items():
         here = module_version(module, unstated="installed")
         remedy = "" if here else f'pip install "edgevid[{extra}]"'
         found.append(Finding(module, here or f"not installed ({purpose})", bool(here) or None, remedy))
@@ -145,39 +137,6 @@ def _print_steps(console: Console, report: list[Finding]) -> None:
         console.print("\n[green]ready to run[/]")
 
 
-PACKAGES = (
-    "numpy", "onnxruntime", "av", "lap", "shapely", "typer", "rich", "pydantic", "annotated-types",
-    "tomlkit", "tomli", "opencv-python-headless", "opencv-python", "tensorrt", "cuda-bindings", "pycuda",
-    "tensorrt-rtx", "onnx", "ultralytics", "torch", "kornia", "matplotlib", "starlette", "uvicorn",
-    "websockets", "supervision", "pandas", "polars", "orjson", "pyarrow", "duckdb", "prometheus-client",
-    "openvino", "tritonclient", "paho-mqtt", "httpx", "redis", "confluent-kafka", "scikit-learn", "pg8000",
-)  # fmt: skip
-"""Every distribution that edgevid imports, the extras' too."""
-OTHERS = {
-    "onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino"),
-    "opencv-python-headless": ("opencv-contrib-python-headless", "opencv-contrib-python"),
-}
-"""Distributions that install the same modules under another name."""
-LIBRARIES = {
-    r"x264|x265|xvidcore|rubberband": "GPL-2.0-or-later",
-    r"av(codec|device|filter|format|util)|sw(scale|resample)": "FFmpeg",
-    r"geos(_c)?|quadmath|asound|gnutls|Qt5\w+": "LGPL-2.1-or-later",
-    r"mp3lame": "LGPL-2.0-or-later",
-    r"gmp|nettle|hogweed|unistring": "LGPL-3.0-or-later OR GPL-2.0-or-later",
-    r"gfortran|gomp": "GPL-3.0-or-later WITH GCC-exception-3.1",
-    r"(scipy_)?openblas\S*|opus|vpx|webp\w*|sharpyuv|SvtAv1Enc": "BSD-3-Clause",
-    r"openh264|dav1d|aom|avif|rdkafka": "BSD-2-Clause",
-    r"opencore-amr\w+": "Apache-2.0",
-    r"crypto|ssl": "OpenSSL OR Apache-2.0",
-    r"drm|Xau|xcb\S*|vpl": "MIT",
-    r"png\d*": "libpng-2.0",
-    r"z": "Zlib",
-}
-"""Licenses of libraries by the file's name without "lib", which no notice in the wheel may state."""
-WORDS = {"Mozilla Public License": "MPL-2.0"}
-"""Words of a section of a notices file that name a license with conditions on the source."""
-
-
 class Package(NamedTuple):
     """An installed package and its licenses."""
 
@@ -190,7 +149,7 @@ class Package(NamedTuple):
 
 def installed() -> list[Package]:
     """The installed packages among those that edgevid uses, and what those need in turn."""
-    names = [name for first in PACKAGES for name in (first, *OTHERS.get(first, ()))]
+    names = [name for first in known()["packages"] for name in (first, *known()["others"].get(first, ()))]
     found: dict[str, Package] = {}
     for name in names:  # grows as it goes
         if name not in found and (dist := next(iter(metadata.distributions(name=name)), None)):
@@ -206,7 +165,7 @@ def package(dist: metadata.Distribution) -> Package:
     names = sorted({name for path in dist.files or () if (name := _library(path.name))} - {""})
     inside = any(".libs/" in str(path) or path.name.endswith(".dylib") for path in dist.files or ())
     for name in names if inside else ():
-        kinds = (kind for part, kind in LIBRARIES.items() if re.fullmatch(part, name.rstrip("-_")))
+        kinds = (kind for part, kind in known()["libraries"].items() if re.fullmatch(part, name.rstrip("-_")))
         found.setdefault(next(kinds, "license not known"), []).append(name)
     if found.pop("FFmpeg", None) or dist.metadata["Name"] == "av":
         stated, gpl = _ffmpeg(dist)
@@ -280,7 +239,7 @@ def _notices(dist: metadata.Distribution) -> list[tuple[str, str]]:
         sections = re.split(r"(?m)^_{5,}\s*$", text)[1:]
         for section in sections:
             title = section.strip().partition("\n")[0].strip()
-            kinds = [kind for words, kind in WORDS.items() if words in section]
+            kinds = [kind for words, kind in known()["words"].items() if words in section]
             found += [(title, kind) for kind in kinds]
         if sections:
             found.append((f"{len(sections)} projects in {PurePosixPath(path).name}", "see there"))

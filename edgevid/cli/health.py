@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from edgevid.errors import InputError
+
 
 def command(
     folder: Annotated[Path, Argument(help="Folder of the camera's health ([camera] health of its site).")],
@@ -13,7 +15,6 @@ def command(
     relearn: Annotated[bool, Option("--relearn", help="Calibrated again: learn view and speeds.")] = False,
 ) -> None:
     """Show a camera's health, and acknowledge its alarm (exit status 1 while one is open)."""
-    from edgevid.errors import InputError
     from edgevid.health.monitor import STATE, HealthFolder
 
     if acknowledge and relearn:

@@ -1,21 +1,25 @@
-"""`edgevid models`: list, get, verify and remove models and sample videos."""
+"""`edgevid models`, `inspect` and `export`: the models there are, an ONNX file's decoder, weights to ONNX."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
-from typer import Argument
+from typer import Argument, Option
 
-from edgevid.cli.console import is_quiet, notes, print_rows, results
-from edgevid.errors import EdgevidError
+from edgevid.cli import options as shared
+from edgevid.cli.console import check_outputs, is_quiet, notes, print_rows, results, write_image
+from edgevid.errors import EdgevidError, InputError
+from edgevid.files.folders import cache_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from edgevid.models.download import Progress
+    from edgevid.models.draft import ModelReport
 
 command = typer.Typer(no_args_is_help=True, help="List, get, verify and remove models and sample videos.")
 
@@ -25,7 +29,6 @@ Names = Annotated[list[str], Argument(help="Names from `edgevid models list`.")]
 @command.command("list")
 def list_() -> None:
     """Show models and sample videos with size, license and whether they are on this machine."""
-    from edgevid.files.folders import cache_folder
     from edgevid.models.download import MIRROR
     from edgevid.models.hub import DEFAULT_MODEL, entries
 
@@ -100,3 +103,113 @@ def remove_(names: Names) -> None:
     for name in names:
         removed = ", ".join(path.name for path in remove(name))
         results().print(f"{name}: {f'removed {removed}' if removed else 'nothing to remove'}")
+
+
+def inspect_command(
+    model: Annotated[Path, Argument(help="An ONNX file.")],
+    write: Annotated[bool, Option("--write", help="Write a draft, <model>.toml, next to the model.")] = False,
+    out: Annotated[Path | None, shared.out_option("Write the draft recipe to this file.")] = None,
+    force: shared.Force = False,
+    data: Annotated[str | None, Option(help="Frames to try it on: a video, a folder or a list.")] = None,
+    image: Annotated[Path | None, Option(help="Of the boxes; default: <model>.frames.jpg here.")] = None,
+    max_frames: Annotated[int, Option(help="With --data: frames to try it on.", min=1)] = 6,
+) -> None:
+    """Print a model's inputs, outputs and the decoder that fits; --write drafts a recipe, --data tries it."""
+    from edgevid.models.draft import inspect, write_draft
+
+    target = out or (model.with_suffix(".toml") if write else None)
+    check_outputs({"--out": (target, "TOML"), "--image": (image, "image")}, [model, data], force=force)
+    if image and not data:
+        raise InputError("--image: the image of --data, which is not given")
+    report = inspect(model)
+    console = results()
+    sides = [("input", spec) for spec in report.inputs] + [("output", spec) for spec in report.outputs]
+    shapes = (" x ".join("dynamic" if n < 0 else str(n) for n in s.shape) or "scalar" for _, s in sides)
+    rows = [(side, escape(s.name), str(s.dtype), n) for (side, s), n in zip(sides, shapes, strict=True)]
+    print_rows(console, ("", "name", "dtype", "shape"), rows, text=("name", "dtype", "shape"))
+    for key, value in report.metadata.items():
+        shown = value if len(value) < 100 else value[:97] + "..."
+        console.print(f"[dim]{escape(key)}:[/] {escape(shown)}")
+    console.print()
+    _print_decoder(console, report)
+    if write or out:
+        path = write_draft(report, out, replace=force)
+        console.print(f"\nDraft recipe: [bold]{escape(str(path))}[/]")
+    if data:
+        _try_out(console, report, data, image or Path(f"{model.stem}.frames.jpg"), max_frames)
+
+
+def _try_out(console: Console, report: ModelReport, data: str, image: Path, max_frames: int) -> None:
+    """Draws the boxes on frames, and names what no good detector shows."""
+    from edgevid._opencv import require_opencv
+    from edgevid.models.hub import resolve_model
+    from edgevid.optimize.frames import read_frames
+    from edgevid.optimize.trial import try_out
+    from edgevid.output.overlay import contact_sheet
+
+    require_opencv("--data")
+    written = (report.path.with_suffix(".toml"), report.path.parent / "recipe.toml")
+    edited = report.recipe is None or any(path.is_file() for path in written)
+    recipe = resolve_model(report.path) if edited or report.recipe is None else report.recipe
+    if recipe.task != "detect":
+        raise InputError(f"--data tries detectors; {report.path} is a model of task {recipe.task!r}")
+    made = try_out(recipe, (named.frame for named in read_frames(data, max_frames)))
+    if made.images:
+        write_image("--image", image, contact_sheet(made.images, columns=min(3, len(made.images))))
+        found = ", ".join(f"{count} {name}" for name, count in made.objects[:8]) or "nothing"
+        console.print(f"\n[green]Found:[/] {escape(found)} on {len(made.images)} frames")
+        console.print(f"[green]Drawn:[/] [bold]{escape(str(image))}[/]")
+    for finding in made.findings:
+        console.print(f"[yellow]Check:[/] {escape(finding)}")
+
+
+def _print_decoder(console: Console, report: ModelReport) -> None:
+    guess, recipe = report.guess, report.recipe
+    if recipe is None or recipe.input is None:
+        why = escape(report.problem) or "docs/recipes.md describes how to write a recipe."
+        console.print(f"[yellow]No decoder fits these outputs.[/] {why}")
+        return
+    spec, classes = recipe.input, f"{len(recipe.names)} classes" if recipe.names else "no classes"
+    if guess is None:
+        console.print(f"[green]Task:[/] [bold]{recipe.task}[/], {classes}")
+    else:
+        console.print(f"[green]Decoder:[/] [bold]{guess.decode.kind}[/] - {escape(guess.family)}, {classes}")
+    how = f"{spec.color}, {spec.resize}, mean {spec.mean}, std {spec.std}"
+    console.print(f"[green]Image:[/] {spec.width}x{spec.height} {how}")
+    for note in report.notes:
+        console.print(f"[yellow]Check:[/] {escape(note)}")
+
+
+def export_command(
+    weights: Annotated[Path, Argument(help="Ultralytics detector weights (.pt) or a model's .yaml.")],
+    data: Annotated[str, Option(help="Frames to compare on: a video, a folder of images or a list.")],
+    size: Annotated[str, Option("--size", "--imgsz", help="Input side in pixels, or HEIGHTxWIDTH.")] = "640",
+    out: Annotated[Path | None, shared.out_option("The ONNX file; default: next to the weights.")] = None,
+    force: shared.Force = False,
+    opset: Annotated[int, Option(help="ONNX operator set.")] = 17,
+    dynamic_batch: Annotated[bool, Option("--dynamic-batch", help="Allow any batch size.")] = False,
+    max_frames: Annotated[int, Option(help="Frames to compare on.", min=1)] = 8,
+) -> None:
+    """Export weights to ONNX, write their recipe, and compare with PyTorch on real frames."""
+    from edgevid.optimize.export import export, export_target
+    from edgevid.optimize.frames import read_frames
+
+    sides, target = shared.parse_size(size, "--size"), export_target(weights, out)
+    files = {"--out": (target, "ONNX"), "--out, recipe": (target.with_suffix(".toml"), "TOML")}
+    check_outputs(files, [weights], force=force)
+    console = results()
+    with notes().status("exporting and comparing", spinner="dots"):
+        made = export(
+            weights, [named.frame for named in read_frames(data, max_frames)],
+            size=sides, out=out, opset=opset, dynamic_batch=dynamic_batch,
+        )  # fmt: skip
+    spec = made.recipe.input
+    size_text = f"{spec.width}x{spec.height}, {len(made.recipe.names)} classes"
+    console.print(f"[green]Model:[/]    {escape(str(made.model))}, {size_text}")
+    console.print(f"[green]Recipe:[/]   {escape(str(made.recipe_file))}")
+    console.print(
+        f"[green]Verified:[/] against PyTorch on {made.frames} frames, scores and boxes within "
+        f"{made.worst:.1e}, cosine {made.cosine:.7f}; images within {made.image_levels:.2f} of 255 levels"
+    )
+    if made.recipe.source.license:
+        console.print(f"[yellow]License:[/]  the exporter states {escape(made.recipe.source.license)}")

@@ -1,9 +1,14 @@
-"""`edgevid report`: what databases, records and event files tell, in the terminal, as HTML or as CSV."""
+"""`edgevid report`, `query`, `forget`, `migrate` and `schema`: what databases and records tell, hold and lose."""
 
 import io
+import json
 import re
+import sqlite3
+import time as clock
 from collections.abc import Iterable
+from contextlib import closing
 from csv import writer as writer_of
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +16,11 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import check_outputs, print_rows, results, write_text
+from edgevid.cli.console import check_outputs, notes, print_rows, results, show_written, write_lines, write_text
+from edgevid.errors import InputError, did_you_mean
+from edgevid.files.atomic import atomic_path
+from edgevid.types import Event
+from edgevid.types.event import utc_seconds
 
 
 def command(
@@ -68,3 +77,140 @@ def _cell(value: Any) -> Any:
         formula = value.startswith(tuple("=+-@\t\r")) and not re.fullmatch(r"[+-][\d.]+(e[+-]?\d+)?", value)
         return "'" * formula + value
     return round(value, 9) if isinstance(value, float) else value
+
+
+SHOWN = 1000  # Rows in the terminal; files have all
+
+
+def query_command(
+    files: Annotated[list[Path], Argument(help="SQLite databases, JSON lines, folders of Parquet files.")],
+    sql: Annotated[str, Argument(help='Such as "SELECT kind, count(*) FROM events GROUP BY kind".')],
+    csv: Annotated[Path | None, Option(help="CSV to write; - prints it.")] = None,
+    json_out: shared.Json = None,
+    force: shared.Force = False,
+) -> None:
+    """Query events, tracks, runs and objects by SQL (DuckDB), read-only."""
+    from edgevid.report.store import Store
+
+    if csv and json_out:
+        raise InputError("query: expected one of --csv and --json, got both")
+    check_outputs({"--csv": (csv, "CSV"), "--json": (json_out, "JSON")}, files, force=force)
+    with Store(files, objects=bool(re.search(r"(?i)\bobjects\b", sql))) as store:
+        names, rows = store.query(sql)
+        if csv:
+            write_lines(csv, (csv_text([row]) for row in chain([names], rows)))
+        if json_out:
+            named = (dict(zip(names, row, strict=True)) for row in rows)
+            dicts = (json.dumps(one, ensure_ascii=False, default=str) for one in named)
+            first = "[\n" + next(dicts, "")
+            write_lines(json_out, chain([first], (f",\n{one}" for one in dicts), ["\n]\n"]))
+        if not csv and not json_out:
+            texts = (["" if v is None else escape(str(v)) for v in row] for row in islice(rows, SHOWN))
+            print_rows(results(), map(escape, names), texts)
+            if next(rows, None) is not None:
+                notes().print(f"the first {SHOWN} rows; --csv and --json have all")
+
+
+ELSEWHERE = "Not reached: what brokers and servers got, videos of --out, records as CSV or MOT, copies."
+
+
+def forget_command(
+    files: Annotated[list[Path], Argument(help="Databases, JSON lines, events as CSV, folders.")],
+    before: Annotated[str | None, Option(help="Until then: 2026-01-31T12:00:00Z, or 30d ago.")] = None,
+    after: Annotated[str | None, Option(help="From then on: 2026-01-31T12:00:00Z, or 12h ago.")] = None,
+    camera: Annotated[str | None, Option(help="Of this camera.")] = None,
+    run: Annotated[str | None, Option(help="Of this run.")] = None,
+    track: Annotated[int | None, Option(help="Of this track; its number may be in several runs.")] = None,
+    yes: Annotated[bool, Option("--yes", help="Delete; without it, only count.")] = False,
+) -> None:
+    """Delete events, objects, crops and waiting events by time, camera or track; all conditions must hold."""
+    from edgevid.report.forget import Selection, forget
+
+    chosen = Selection(camera, run, track, moment("--after", after), moment("--before", before))
+    if chosen == Selection():
+        raise InputError("forget: expected what to forget: --before, --after, --camera, --run or --track")
+    console = results()
+    for path, counts in forget(files, chosen, dry_run=not yes).items():
+        what = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing"
+        console.print(f"{escape(str(path))}: {what}{' deleted' if yes and counts else ''}")
+    console.print(escape(ELSEWHERE if yes else "Nothing was deleted: add --yes."), style="dim")
+
+
+def moment(option: str, text: str | None) -> float | None:
+    """UTC seconds of a time, or of so long ago."""
+    from edgevid.report.store import seconds_of
+
+    if text is None:
+        return None
+    try:
+        return clock.time() - ago if (ago := seconds_of(text)) else utc_seconds(text)
+    except ValueError:
+        problem = f"expected a time such as 2026-01-31T12:00:00Z or 30d, got {text!r}"
+        raise InputError(f"{option}: {problem}") from None
+
+
+def migrate_command(files: Annotated[list[Path], Argument(help="SQLite databases and JSON lines.")]) -> None:
+    """Bring databases and records (JSON lines) of older versions to today's, in place."""
+    for path in files:
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file; check the path")
+        with path.open("rb") as file:
+            migrate = _migrate_database if file.read(16) == b"SQLite format 3\0" else _migrate_lines
+        if migrate(path):
+            show_written(path)
+        else:
+            notes().print(f"{path}: is of today's version")
+
+
+def _migrate_database(path: Path) -> bool:
+    """Whether a database was changed; a file is as before where it fails."""
+    from edgevid.output.tables import BUSY_S, SCRIPTS, database_errors, migrate
+
+    with database_errors(path), closing(sqlite3.connect(path, timeout=BUSY_S)) as base:
+        return migrate(base, path) < len(SCRIPTS)
+
+
+def _migrate_lines(path: Path) -> bool:
+    """Whether records were changed; torn lines are left out. The file is replaced in one step."""
+    from edgevid.output.records import OLDER, json_line, read_lines, upgraded
+
+    if not any(one.get("schema") in OLDER for _, one in read_lines(path)):
+        return False
+    with atomic_path(path) as new, new.open("w", encoding="utf-8") as file:
+        for _, one in read_lines(path):
+            file.write(json_line(upgraded(one) if one.get("schema") in OLDER else one))
+    return True
+
+
+FILES = ("site", "recipe", "policy", "calibration", "event", "record")
+
+
+def schema_command(file: Annotated[str, Argument(help=f"{', '.join(FILES[:-1])} or {FILES[-1]}.")]) -> None:
+    """Print the JSON Schema of a configuration file, for editors, or that of events or records."""
+    print(json.dumps(file_schema(file), indent=2, ensure_ascii=False))
+
+
+def file_schema(file: str) -> dict[str, Any]:
+    """The JSON Schema of a kind of file; InputError for a kind that has none."""
+    from edgevid.files.schema import json_schema
+
+    if file not in FILES:
+        hint = did_you_mean(file, FILES)
+        raise InputError(f"schema: expected one of {', '.join(FILES)}, got {file!r}{hint}")
+    title = f"edgevid {file} file" if file in FILES[:4] else f"edgevid {file}"
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
+    if file == "record":
+        from edgevid.output.records import record_schema
+
+        return head | record_schema(json_schema(kinds()["event"]))
+    return head | {k: v for k, v in json_schema(kinds()[file]).items() if k != "title"}
+
+
+def kinds() -> dict[str, Any]:
+    """The dataclass of each of FILES but the record, which has none."""
+    from edgevid.abstain.file import PolicyTable
+    from edgevid.runtime.recipe_file import RecipeFile
+    from edgevid.site.file import SiteFile
+    from edgevid.speed.calibration_file import CalibrationTable
+
+    return dict(zip(FILES[:-1], (SiteFile, RecipeFile, PolicyTable, CalibrationTable, Event), strict=True))

@@ -9,7 +9,7 @@ from typer import Argument, Option
 from edgevid.cli import options as shared
 from edgevid.cli.calibrate import Host
 from edgevid.cli.console import check_outputs, results, show_written
-from edgevid.cli.forget import moment
+from edgevid.cli.report import moment
 
 Out = Annotated[Path | None, Option(help="Write the labels: .csv, .json (COCO), or a folder to train on.")]
 

@@ -19,6 +19,7 @@ from edgevid.cli.console import advance, log_shown, progress_bar, results
 from edgevid.cli.options import exported
 from edgevid.cli.run_outputs import Files, Outputs, print_summary
 from edgevid.errors import InputError, masked
+from edgevid.types.event import utc_seconds
 
 if TYPE_CHECKING:
     from edgevid.site.file import Site
@@ -198,8 +199,6 @@ def _damaged(word: str) -> str:
 
 def _utc(start: str | None) -> float | None:
     """--start in seconds since 1970."""
-    from edgevid.types.event import utc_seconds
-
     try:
         return utc_seconds(start) if start else None
     except ValueError:

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, results
-from edgevid.errors import InputError, MissingExtraError
-from edgevid.files.atomic import check_folder
+from edgevid.errors import InputError
+from edgevid.files.atomic import write_atomic
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,9 +57,11 @@ def command(
     aggregate: Annotated[str | None, Option(help="mean-log-prob, vote or sequential.")] = None,
     task: Annotated[str, Option(help='What is recognized: "action", ...')] = "",
     model: Model = None,
-    plots: Annotated[Path | None, Option(help="Folder for the plots (default: next to the policy).")] = None,
+    html: Annotated[Path | None, Option(help="HTML page with plots (default: next to the policy).")] = None,
 ) -> None:
     """Choose when to abstain: by default the best trade of errors removed for abstentions."""
+    from edgevid.evaluate.page import page
+    from edgevid.evaluate.tune.page import evaluation_of
     from edgevid.evaluate.tune.scores import read_scores
     from edgevid.evaluate.tune.search import tune
 
@@ -66,8 +69,9 @@ def command(
         "max-risk": max_risk, "max-joint-risk": max_joint_risk, "max-residual-errors": max_residual_errors,
         "abstain-rate": abstain_rate, "cost-ratio": cost_ratio,
     }  # fmt: skip
-    check_outputs({"--out": (out, "TOML")}, (scores, production, base, model, unknown), force=force)
-    check_folder(plots or out.parent)
+    html = html or out.with_suffix(".html")
+    outputs = {"--out": (out, "TOML"), "--html": (html, "HTML")}
+    check_outputs(outputs, (scores, production, base, model, unknown), force=force)
     kind: Any = "logits" if logits and values == "auto" else values
     if logits and kind != "logits":
         raise InputError(f"tune: expected one kind of scores, got --logits and --values {values}")
@@ -79,8 +83,9 @@ def command(
     report = tune(table, target, settings=started.settings, production=deployed, per_class=per_class,
                   fit=not no_temperature, unlike=unlike, unknown=others)  # fmt: skip
     _write(out, report, started, task, model)
-    drawn = _draw(report, plots or out.parent, out.stem, required=plots is not None)
-    _print_report(report, [out, *drawn])
+    found = evaluation_of(report)
+    write_atomic(html, page(found, found.figures(), scores.name))
+    _print_report(report, [out, html])
 
 
 def _started(base: Path | None, names: tuple[str, ...], aggregate: str | None) -> PolicyFile:
@@ -118,21 +123,7 @@ def _target(targets: Mapping[Kind, float | None], confidence: float, method: str
     return Target(kind, value, confidence, cast("Method", method))
 
 
-def _draw(report: Report, folder: Path, stem: str, *, required: bool) -> list[Path]:
-    from edgevid.evaluate.plots import draw_all
-
-    try:
-        return draw_all(report, folder, stem)
-    except MissingExtraError as error:
-        if required:
-            raise
-        report.warnings.append(f"no plots: {error}")
-        return []
-
-
 def _print_report(report: Report, written: list[Path]) -> None:
-    from rich.markup import escape
-
     console = results()
     if report.curve is not None:
         _print_bars(console, report, report.curve)
@@ -177,7 +168,7 @@ def _risk_lines(report: Report) -> Iterator[str]:
 
 
 def _print_bars(console: Console, report: Report, found: RiskCoverage) -> None:
-    from edgevid.evaluate.plots import bar_rows
+    from edgevid.evaluate.tune.page import bar_rows
 
     if not found.errors:
         return

@@ -19,13 +19,12 @@ from edgevid.detect.decode import Decoder
 from edgevid.detect.instance import keypoints, masks, rotated_nms
 from edgevid.detect.predict import frames_of, settings_of
 from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, letterbox_rectangle
-from edgevid.errors import InputError, ModelError, check_part, did_you_mean
+from edgevid.errors import InputError, ModelError, check_part, did_you_mean, log_once
 from edgevid.models.hub import resolve_model
 from edgevid.models.signature import size_inputs
 from edgevid.runtime.engine import AcceptsFrames, Engine, TensorSpec
 from edgevid.runtime.letterbox import input_shape
 from edgevid.runtime.load import load_engine
-from edgevid.runtime.log import log_once
 from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Precision, Recipe
 from edgevid.types import Array, Detections, Frame, as_frame
 from edgevid.types.peers import Boxes, Hinted
@@ -79,6 +78,7 @@ class Detector(Hinted):
         self.names, self.same_object_iou = recipe.names, same_object_iou
         self.score_threshold, self.nms_iou = decode.score_threshold, decode.nms_iou
         self._kept_labels: Array | None = None
+        self._class_thresholds = np.array(decode.class_thresholds, np.float32)
         own = {"score_threshold": score_threshold, "nms_iou": nms_iou, "classes": classes}
         self._set(max_detections=max_detections, **{**own, **settings_of(peers, self.recipe.input)})
         self._image_input = _image_input(self.engine, self.recipe)
@@ -142,6 +142,8 @@ class Detector(Hinted):
             if not (isinstance(value, Real) and 0 <= value <= 1):
                 raise InputError(f"{name}: expected 0 to 1, got {value!r}")
             setattr(self, name, value)
+        if score_threshold is not None:
+            self._class_thresholds = self._class_thresholds[:0]
         if classes is not None:
             self._kept_labels = _labels(self.recipe, classes)
         if max_detections is not None:
@@ -213,6 +215,8 @@ class Detector(Hinted):
                 "recipe names; such boxes are left out: name all classes under [names]",
                 logging.WARNING,
             )
+        if len(self._class_thresholds):
+            keep &= scores >= self._class_thresholds[np.minimum(labels, len(self._class_thresholds) - 1)]
         if self._kept_labels is not None:
             keep &= np.isin(labels, self._kept_labels)
         if not keep.all():

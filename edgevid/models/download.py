@@ -5,7 +5,6 @@ The mirror that EDGEVID_MODELS_MIRROR names is a folder, searched by file name a
 
 import dataclasses
 import http.client
-import logging
 import os
 import shutil
 import urllib.error
@@ -15,7 +14,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
-from edgevid.errors import DownloadError
+from edgevid.errors import DownloadError, log
 from edgevid.files.atomic import atomic_path, make_folder, move_into_place, write_atomic
 from edgevid.files.digest import sha256_of
 from edgevid.runtime.recipe import Source
@@ -25,7 +24,6 @@ try:
 except ImportError:  # no Unix: two programs that download one file at once may fail
     fcntl = None  # type: ignore[assignment]
 
-log = logging.getLogger("edgevid")
 MIRROR = "EDGEVID_MODELS_MIRROR"  # Environment variable that names the mirror
 CHUNK = 1 << 18
 TIMEOUT_S = 10.0  # A server that sends nothing for this long counts as gone; the partial file is kept and resumed later

@@ -7,13 +7,12 @@ from typing import Any, get_args
 
 import numpy as np
 
-from edgevid.errors import EdgevidError, InputError, ModelError
+from edgevid.errors import EdgevidError, InputError, ModelError, log_once
 from edgevid.files.atomic import check_file
 from edgevid.models.identify import LETTERBOX, STRETCH, DecoderGuess, identify
 from edgevid.models.signature import ModelSignature, read_signature
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.letterbox import InputDtype, InputSpec
-from edgevid.runtime.log import log_once
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import COCO, LocalRecipe, Task
 from edgevid.runtime.recipe_file import write_recipe

@@ -1,11 +1,10 @@
 """The models and sample videos of edgevid, and the one place that chooses one and gets its file."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgevid.errors import DownloadError, InputError, check_type, did_you_mean
+from edgevid.errors import DownloadError, InputError, check_type, did_you_mean, log
 from edgevid.files.digest import sha256_of
 from edgevid.files.folders import cache_folder, engines_folder
 from edgevid.files.schema import checked, vars_of
@@ -95,9 +94,6 @@ def find_entry(name: str) -> Entry:
     if name not in known:
         raise InputError(f"models: no {name!r}{did_you_mean(name, known) or '.'} Known: {', '.join(known)}")
     return known[name]
-
-
-log = logging.getLogger("edgevid")
 
 
 def resolve_model(model: str | Path | None = None, *, progress: Progress | None = None) -> LocalRecipe:

@@ -3,7 +3,6 @@
 import ast
 import dataclasses
 import json
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,13 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.errors import EdgevidError, ModelError
+from edgevid.errors import EdgevidError, ModelError, log
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.letterbox import Layout
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.types import Array
-
-log = logging.getLogger("edgevid")
 
 
 @dataclass(frozen=True, slots=True)

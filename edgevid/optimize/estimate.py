@@ -19,7 +19,7 @@ from edgevid.errors import InputError, ModelError, did_you_mean, require
 from edgevid.files.fields import Positive
 from edgevid.files.schema import checked
 from edgevid.files.toml import read_toml
-from edgevid.runtime.onnxruntime.session import open_session
+from edgevid.runtime.onnxruntime.engine import open_session
 
 _Shapes = Mapping[str, tuple[int, ...]]
 

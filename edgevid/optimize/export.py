@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.detect.preprocess import Preprocessor
-from edgevid.errors import InputError, ModelError, ParityError, require
+from edgevid.errors import InputError, ModelError, ParityError, log, require
 from edgevid.files.atomic import check_file, make_folder
 from edgevid.files.digest import sha256_of
 from edgevid.files.folders import cache_folder
@@ -29,8 +29,6 @@ from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import DetectorRecipe, Source
 from edgevid.runtime.recipe_file import write_recipe
 from edgevid.types import Array, Frame
-
-log = logging.getLogger("edgevid")
 
 TOLERANCE = 1e-3
 """Largest accepted difference of a score, and of a box relative to the image's side: float32 with another

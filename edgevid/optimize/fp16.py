@@ -9,7 +9,6 @@ between two FP32 operators through FP16, where it overflows: what the measured l
 """
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgevid._version import __version__
-from edgevid.errors import ModelError
+from edgevid.errors import ModelError, log
 from edgevid.files.atomic import check_file, write_atomic
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import Floor, TaskMetrics, floor_of
@@ -34,7 +33,6 @@ from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.variants import find_variant, model_digest, record_path, variant_path
 from edgevid.types import Array, Frame
 
-log = logging.getLogger("edgevid")
 LARGEST = 65504.0  # The largest FP16 value
 HEADROOM = 2.0  # Measured values must stay this factor below the largest: other frames will go a little higher
 MAX_POSITION = 256.0

@@ -3,7 +3,6 @@
 The same source and count always give the same frames, so that what was measured can be measured again.
 """
 
-import logging
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from edgevid.detect.detector import Detector
 from edgevid.detect.preprocess import Preprocessor
-from edgevid.errors import InputError, SourceError, masked
+from edgevid.errors import InputError, SourceError, log, masked
 from edgevid.files.digest import sha256_of_all
 from edgevid.runtime import Recipe
 from edgevid.runtime.engine import Engine
@@ -21,7 +20,6 @@ from edgevid.types import Array, Frame
 from edgevid.video.images import IMAGES, ImageSource, read_image
 from edgevid.video.open import open_video
 
-log = logging.getLogger("edgevid")
 LISTS = frozenset((".txt", ".lst", ".list"))  # Suffixes of text files that name images, one per line
 
 

@@ -17,8 +17,7 @@ import numpy as np
 from edgevid.errors import ModelError
 from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx, opset_of
 from edgevid.optimize.quantize.plan import PASS_THROUGH_OPS
-from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.onnxruntime.session import open_session
+from edgevid.runtime.onnxruntime.engine import OrtEngine, open_session
 from edgevid.types import Array
 
 NOTE = "FP16 results are rounded to float16 one by one, as a device stores them; sums are in float32"

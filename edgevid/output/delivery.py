@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import logging
 import os
 import random
 import re
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from edgevid.errors import EdgevidError, SourceError, masked
+from edgevid.errors import EdgevidError, SourceError, log, masked
 from edgevid.files.atomic import flush_to_disk, make_folder
 from edgevid.files.folders import SPOOL
 from edgevid.output.records import json_line, whole_lines, write_all
@@ -195,7 +194,6 @@ def number_in(path: Path, end: int) -> int:
     return 0 if path.exists() else end
 
 
-log = logging.getLogger("edgevid")
 MOST_QUEUED = 20_000
 """Events that wait in memory while the disk of the spool is full or slow; more are dropped and counted."""
 BATCH = 256

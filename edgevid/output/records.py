@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -12,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.errors import FileFormatError, InputError, SourceError
+from edgevid.errors import FileFormatError, InputError, SourceError, log
 from edgevid.files.atomic import flush_to_disk
 from edgevid.types import Event, Reason, Result
 from edgevid.types.closing import Closing
 from edgevid.types.event import EVENT_SCHEMA, HEADER_SCHEMA, utc_text
 from edgevid.types.rows import object_rows, speed_rows
 
-log = logging.getLogger("edgevid")
 SYNC_S = 1.0
 
 

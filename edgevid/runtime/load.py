@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edgevid.errors import EdgevidError, InputError, ModelError
+from edgevid.errors import EdgevidError, InputError, ModelError, log, log_once
 from edgevid.files.atomic import make_folder, write_atomic
 from edgevid.files.folders import cache_folder
 from edgevid.runtime.cuda.driver import gpu_of, gpus
 from edgevid.runtime.device import parse_device
 from edgevid.runtime.engine import LoadedEngine
-from edgevid.runtime.log import log, log_once
 from edgevid.runtime.manifest import BACKENDS, engine_name, manifest_path, read_manifest
 from edgevid.runtime.openvino.engine import installed_version
 from edgevid.runtime.processor import processor_name
@@ -149,7 +148,7 @@ def _build(arguments: list[str]) -> None:
 
 
 def _by_onnx_runtime(model: Recipe | str | Path, device: str, precision: str, threads: int | None) -> LoadedEngine:
-    from edgevid.runtime.onnxruntime.session import has_cuda  # takes 0.1 s to import
+    from edgevid.runtime.onnxruntime.engine import has_cuda  # takes 0.1 s to import
 
     path = model_file(model)
     kind, _ = parse_device(device)
@@ -173,8 +172,7 @@ def open_server(address: str, local: Callable[[], LoadedEngine] | None = None) -
 
 def open_onnx(path: Path, *, device: str, threads: int | None, disable_optimizations: bool = False) -> LoadedEngine:
     """Exactly this ONNX file by OpenVINO or by ONNX Runtime, as `device` says; the log says why."""
-    from edgevid.runtime.onnxruntime.engine import OrtEngine
-    from edgevid.runtime.onnxruntime.session import has_cuda, has_openvino
+    from edgevid.runtime.onnxruntime.engine import OrtEngine, has_cuda, has_openvino
     from edgevid.runtime.openvino.engine import OvEngine, installed_version
 
     if device.partition(":")[0] == "openvino" and (installed_version() or not has_openvino()):
@@ -253,6 +251,6 @@ def _key(model: Path) -> str:
 
 
 def _conditions() -> str:
-    from edgevid.runtime.onnxruntime.session import version  # takes 0.1 s to import
+    from edgevid.runtime.onnxruntime.engine import version  # takes 0.1 s to import
 
     return f"{processor_name()}, onnxruntime {version()}, openvino {installed_version()}"

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 
-from edgevid.errors import InputError, SourceError, did_you_mean
-from edgevid.runtime.log import log_once
+from edgevid.errors import InputError, SourceError, did_you_mean, log_once
 from edgevid.types import Array
 from edgevid.types.closing import Closing
 

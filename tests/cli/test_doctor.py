@@ -38,7 +38,7 @@ def test_a_file_is_no_camera(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_an_extra_that_is_not_there_is_no_fault_and_names_its_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     found = {finding.subject: finding for finding in doctor.findings()}
-    for module, (extra, purpose) in doctor.EXTRAS.items():
+    for module, (extra, purpose) in doctor.known()["extras"].items():
         assert found[module].ok is None
         assert found[module].state == f"not installed ({purpose})"
         assert found[module].remedy == f'pip install "edgevid[{extra}]"'

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgevid import cli
-from edgevid.cli.doctor import PACKAGES, Package, gpl_parts, installed, package
+from edgevid.cli.doctor import Package, gpl_parts, installed, known, package
 from edgevid.files.toml import read_toml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ def test_every_package_of_pyproject_is_listed() -> None:
     project = read_toml(ROOT / "pyproject.toml")["project"]
     extras = project["optional-dependencies"]
     needed = [*project["dependencies"], *(one for extra in extras if extra != "dev" for one in extras[extra])]
-    assert {re.split(r"[<>=\[; ]", one)[0] for one in needed} - {"edgevid"} <= set(PACKAGES)
+    assert {re.split(r"[<>=\[; ]", one)[0] for one in needed} - {"edgevid"} <= set(known()["packages"])
 
 
 def test_libraries_and_notices_of_a_wheel_are_read(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from edgevid import cli
-from edgevid.cli.schema import FILES, file_schema, kinds
+from edgevid.cli.report import FILES, file_schema, kinds
 from edgevid.errors import FileFormatError
 from edgevid.files.schema import checked
 from edgevid.files.toml import parse_toml

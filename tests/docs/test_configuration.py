@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevid.cli.schema import FILES
+from edgevid.cli.report import FILES
 from edgevid.errors import FileFormatError
 from edgevid.site import read_site
 

@@ -16,7 +16,7 @@ from edgevid.errors import ModelError
 from edgevid.optimize.fp16 import convert_fp16
 from edgevid.optimize.half import not_finite, open_fp16, simulate_fp16
 from edgevid.optimize.quantize.graph import Graph, normalize
-from edgevid.runtime.onnxruntime.session import open_session
+from edgevid.runtime.onnxruntime.engine import open_session
 
 onnx = onnx_models.onnx
 HALF, FULL = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT

@@ -35,7 +35,7 @@ def test_a_choice_holds_for_this_file_this_processor_and_these_versions(
     remember_choice(other, SLOWER)
     assert (read_choice(model), read_choice(other)) == (FASTER, SLOWER)
     assert count_choices() == (2, 1)
-    monkeypatch.setattr("edgevid.runtime.onnxruntime.session.version", lambda: "9.9")
+    monkeypatch.setattr("edgevid.runtime.onnxruntime.engine.version", lambda: "9.9")
     assert read_choice(model) is None
     monkeypatch.undo()
     monkeypatch.setenv("EDGEVID_CACHE", str(model.parent / "cache"))
@@ -71,7 +71,7 @@ def test_auto_takes_what_was_measured_faster_and_says_why(
     monkeypatch.setattr(module, "log_once", said.append)
     monkeypatch.setattr("edgevid.runtime.openvino.engine.installed_version", lambda: "2026.4")
     monkeypatch.setattr("edgevid.runtime.openvino.engine.OvEngine", lambda *_, **__: FakeEngine((), (), dict))
-    monkeypatch.setattr("edgevid.runtime.onnxruntime.session.has_cuda", lambda: False)
+    monkeypatch.setattr("edgevid.runtime.onnxruntime.engine.has_cuda", lambda: False)
     monkeypatch.setattr(module, "gpus", list)
     if kept:
         remember_choice(model, kept)

@@ -83,7 +83,7 @@ def test_a_recipe_without_its_file_names_who_gets_it(tmp_path: Path) -> None:
 
 @pytest.fixture(params=[False, True], ids=["without CUDA", "next to CUDA"])
 def _has_cuda(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgevid.runtime.onnxruntime.session.has_cuda", lambda: request.param)
+    monkeypatch.setattr("edgevid.runtime.onnxruntime.engine.has_cuda", lambda: request.param)
 
 
 @pytest.mark.usefixtures("_has_cuda")
@@ -104,7 +104,7 @@ def test_on_the_cpu_int8_takes_the_variant_of_the_cpu(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_device")
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_with_cuda_the_fp16_variant_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
-    monkeypatch.setattr("edgevid.runtime.onnxruntime.session.has_cuda", lambda: True)
+    monkeypatch.setattr("edgevid.runtime.onnxruntime.engine.has_cuda", lambda: True)
     path = constant_model(tmp_path / "net.onnx", {"a": OUT})
     variant_path(path, "fp16").parent.mkdir()
     variant_path(path, "fp16").write_bytes(b"no model")

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from edgevid.runtime.log import log_once
+from edgevid.errors import log_once
 
 
 def test_a_sentence_is_logged_once_for_each_level(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from video_clips import gray
 
-from edgevid.errors import InputError
-from edgevid.runtime.log import log_once
+from edgevid.errors import InputError, log_once
 from edgevid.video import writer
 from edgevid.video.open import open_video
 from edgevid.video.writer import ENCODERS, VideoWriter, choose_encoder, encodes

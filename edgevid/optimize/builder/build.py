@@ -5,7 +5,6 @@ where a device can run the engine, and only then moved into place with its manif
 """
 
 import json
-import logging
 import platform
 import shlex
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevid._version import __version__
-from edgevid.errors import ModelError, ParityError
+from edgevid.errors import ModelError, ParityError, log
 from edgevid.files.atomic import move_into_place, write_atomic
 from edgevid.files.digest import sha256
 from edgevid.optimize.builder import engine as build_engine
@@ -29,8 +28,6 @@ from edgevid.runtime.letterbox import input_shape
 from edgevid.runtime.manifest import TITLES, Backend, Manifest, engine_name, manifest_path, recipe_hash, write_manifest
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import LocalRecipe
-
-log = logging.getLogger("edgevid")
 
 Report = Callable[[str], None]  # Receives one line of text for each step
 

@@ -8,7 +8,6 @@ in and out, and the ONNX layers that it implements: what was built, whatever was
 """
 
 import importlib.util
-import logging
 import re
 import signal
 import threading
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, ModelError, module_version
+from edgevid.errors import InputError, ModelError, log, module_version
 from edgevid.optimize.builder.options import BackendChoice, BuildOptions, Shape
 from edgevid.runtime.cuda.driver import gpus
 from edgevid.runtime.manifest import BACKENDS, TITLES, Backend, import_backend
@@ -86,8 +85,6 @@ def tally(types: dict[str, str]) -> dict[str, int]:
     """How many convolutions compute in each type, the most first."""
     return dict(Counter(types.values()).most_common())
 
-
-log = logging.getLogger("edgevid")
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase, the steps done and all its steps; done == all when the phase ends."""

@@ -18,8 +18,7 @@ from edgevid.optimize.frames import read_frames
 from edgevid.runtime import Engine, LoadedEngine, Recipe, load_engine, read_recipe
 from edgevid.runtime.device import parse_device
 from edgevid.runtime.load import open_onnx, open_server
-from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.onnxruntime.session import has_cuda
+from edgevid.runtime.onnxruntime.engine import OrtEngine, has_cuda
 from edgevid.runtime.recipe import Precision
 from edgevid.runtime.variants import FOR_TENSORRT, model_digest, stores_half, variant_of
 

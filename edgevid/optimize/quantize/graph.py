@@ -15,7 +15,7 @@ import numpy as np
 from edgevid.errors import ModelError, require
 from edgevid.files.atomic import write_atomic
 from edgevid.files.digest import sha256
-from edgevid.runtime.onnxruntime.session import optimize_basic
+from edgevid.runtime.onnxruntime.engine import optimize_basic
 from edgevid.types import Array
 
 MIN_OPSET = 17  # Per-channel DequantizeLinear came with 13, 17 is what every TensorRT from 10.3 reads

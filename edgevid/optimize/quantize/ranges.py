@@ -23,8 +23,7 @@ from edgevid.optimize.frames import FrameRunner, frames_sha256
 from edgevid.optimize.quantize.graph import WEIGHTED_OPS, Graph, load_onnx, reduce_mean
 from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, PLANNERS, Range, Scale
 from edgevid.runtime import LocalRecipe
-from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.onnxruntime.session import open_session, version
+from edgevid.runtime.onnxruntime.engine import OrtEngine, open_session, version
 from edgevid.runtime.variants import model_digest
 from edgevid.types import Array, Frame
 

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgevid.errors import InputError, MissingExtraError, ModelError, require
+from edgevid.errors import InputError, MissingExtraError, ModelError, log, log_once, require
 from edgevid.runtime.engine import LoadedEngine, TensorSpec, check_inputs
-from edgevid.runtime.log import log, log_once
 from edgevid.types import Array
 
 NUMPY_TYPES = {

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, ModelError, module_version, require
+from edgevid.errors import InputError, ModelError, log_once, module_version, require
 from edgevid.runtime.engine import LoadedEngine, TensorSpec, check_inputs
-from edgevid.runtime.log import log_once
 from edgevid.runtime.processor import default_threads
 from edgevid.types import Array
 

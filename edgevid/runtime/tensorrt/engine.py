@@ -5,14 +5,13 @@ TensorRT is imported: deserializing without a device ends the process in some of
 """
 
 import json
-import logging
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, ModelError
+from edgevid.errors import InputError, ModelError, log
 from edgevid.runtime.cuda.driver import gpu_of
 from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.open import open_cuda
@@ -22,8 +21,6 @@ from edgevid.runtime.manifest import TITLES, Backend, Manifest, check, import_ba
 from edgevid.runtime.recipe import Recipe
 from edgevid.runtime.tensorrt.session import Session
 from edgevid.types import Array, Frame
-
-log = logging.getLogger("edgevid")
 
 _MAGIC = b"ftrt"  # First bytes of a serialized engine
 

@@ -1,6 +1,5 @@
 """One execution context of a TensorRT engine with its buffers, stream and recorded graphs."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.errors import InputError, ModelError
+from edgevid.errors import InputError, ModelError, log
 from edgevid.files.atomic import write_atomic
 from edgevid.runtime.cuda.interface import Cuda, Graph, Memory, Pinned
 from edgevid.runtime.cuda.letterbox import DeviceLetterbox
@@ -54,8 +53,6 @@ class KernelCache:
         """Frees the cache; to be called before the engine is freed."""
         self._runtime_cache = self._runtime_config = None
 
-
-log = logging.getLogger("edgevid")
 
 KEPT_GRAPHS = 8  # Shapes whose runs are kept as CUDA graphs; further ones run without one
 Shapes = tuple[tuple[int, ...], ...]

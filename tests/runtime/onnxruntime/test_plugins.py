@@ -16,8 +16,8 @@ import pytest
 from edgevid.errors import InputError, ModelError
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import load_engine
-from edgevid.runtime.onnxruntime import session as plugins
-from edgevid.runtime.onnxruntime.session import choose_providers, find_provider, left_to_cpu
+from edgevid.runtime.onnxruntime import engine as plugins
+from edgevid.runtime.onnxruntime.engine import choose_providers, find_provider, left_to_cpu
 
 OPENVINO = "OpenVINOExecutionProvider"
 
@@ -102,7 +102,7 @@ def test_a_session_takes_the_devices_of_a_plug_in_or_a_provider_that_did_not_sta
     if not hasattr(onnxruntime, "get_ep_devices"):
         pytest.skip("this onnxruntime has no plug-ins")
     cpu = [one for one in onnxruntime.get_ep_devices() if one.ep_name == "CPUExecutionProvider"][:1]
-    monkeypatch.setattr("edgevid.runtime.onnxruntime.session.find_provider", lambda device: cpu)
+    monkeypatch.setattr("edgevid.runtime.onnxruntime.engine.find_provider", lambda device: cpu)
     with pytest.raises(ModelError, match="device 'qnn' did not start"):
         load_engine(resolve_model("street-nano"), device="qnn")
 

@@ -9,8 +9,8 @@ import pytest
 from onnx_models import constant_model, onnx
 
 from edgevid.errors import InputError
-from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.onnxruntime.session import (
+from edgevid.runtime.onnxruntime.engine import (
+    OrtEngine,
     choose_providers,
     error_text,
     open_session,
