@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from edgevid.kernels import iou
+from edgevid.learn.detector.data import load
+from edgevid.learn.detector.network import CLASSES
 from edgevid.types import Array, Detections, Frame
 from edgevid.video.images import read_image
 from edgevid.video.open import open_video
@@ -55,6 +57,25 @@ def average_precision(cases: Sequence[tuple[Detections, Array, Array]]) -> float
     return float(np.mean([precision[recall >= r].max(initial=0) for r in np.linspace(0, 1, 101)]))
 
 
+def at_default(detect: Callable[[Frame], Detections], cases: Sequence[Case]) -> tuple[int, int, int]:
+    """Right and counted detections, and true boxes, at a detector's own scores."""
+    right = given = 0
+    for case in cases:
+        found, free = detect(case.frame), np.ones(len(case.truth), bool)
+        for row in np.argsort(-found.scores, kind="stable"):
+            box = found.boxes[row : row + 1]
+            match = np.where(free, iou(box, case.truth)[0], 0.0) if len(case.truth) else np.zeros(1)
+            if hit := bool(match.max() >= 0.5):
+                free[match.argmax()] = False
+            right, given = right + hit, given + (hit or not _excused(box, case.neither))
+    return right, given, sum(len(case.truth) for case in cases)
+
+
+def only(found: Detections, names: Sequence[str], expected: str) -> Detections:
+    """The detections of one class."""
+    return found[found.labels == list(names).index(expected)]
+
+
 def _excused(box: Array, neither: Array) -> bool:
     if not len(neither):
         return False
@@ -76,6 +97,16 @@ def photos(data: Path) -> list[Case]:
         rows = rows.reshape(-1, 4)
         boxes = np.concatenate([rows[:, :2] - rows[:, 2:] / 2, rows[:, :2] + rows[:, 2:] / 2], 1) * size
         cases.append(Case(Frame(image, 0.0, 0), boxes.astype(np.float32), NOTHING))
+    return cases
+
+
+def roads(data: Path, expected: str) -> list[Case]:
+    """The images of roads/val with the boxes of one class; ignored places count neither way."""
+    cases = []
+    for sample in load(data / "roads" / "val", CLASSES):
+        sure = sample.weights > 0
+        truth = sample.boxes[sure & (sample.labels == CLASSES.index(expected))]
+        cases.append(Case(Frame(np.ascontiguousarray(sample.image), 0.0, 0), truth, sample.boxes[~sure]))
     return cases
 
 

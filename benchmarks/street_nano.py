@@ -1,20 +1,25 @@
-"""Trains the detector that ships with edgevid: labels, training, export.
+"""Trains the detectors that ship with edgevid, street-nano and street-small: labels, training, export.
 
-    python benchmarks/street_nano.py DATA OUT          (DATA: the test data folder, with images/ and videos/)
+    python benchmarks/street_nano.py DATA OUT [--size street-small] [--steps N] [--processes 2]
 
-Resumes after an interruption. Labels come from an ensemble of three detectors, and from human annotators for
-the labeled photos; one of the detectors labels every composed image again. The held-out clips and every
-second labeled photo are never read. OUT gets train/ (images and labels), validation/ (a clip that is not
-trained on, for the bias of the class logits), the checkpoint, the ONNX, its recipe, street_nano.json (the
-options) and runs.jsonl (the durations). `--opencv FOLDER` adds photos of OpenCV's samples (Debian:
-opencv-doc, usr/share/doc/opencv-doc/examples).
+DATA is the test data folder, with roads/, videos/ and actions/. Resumes after an interruption and prints a line a
+minute. Learns only from pictures whose license allows it: roads/train and roads/proposals (their SOURCES.tsv says
+which license each has), the clips of CLIPS (MIT, Apache-2.0) and rendered streets. People drew most boxes of
+vehicles in roads/train; what they left out, and the clips, are labeled by larger detectors beforehand, so that none
+runs during training. OUT gets train/ (images and labels), teachers/ (their detections), NOTICE.txt (whose pictures
+they are), and for each size a folder with the checkpoint, those at a quarter, half and three quarters of the
+schedule, the ONNX, its recipe and its options. `roads/val` chooses the temperature, the biases of the classes and
+their thresholds, nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
+import shutil
+import textwrap
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -22,156 +27,197 @@ from typing import Any
 
 os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 
-import cv2
 import numpy as np
-from logit_bias import SCORE_THRESHOLD, fit_logit_bias
+from detector_calibration import calibrated, fit, judge_all, thresholds
 
 from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
-from edgevid.learn.detector.data import load
+from edgevid.learn.detector.data import load, read_labels, write_image
 from edgevid.learn.detector.distributed import Task, train_detector
 from edgevid.learn.detector.export import export_onnx, write_recipe
-from edgevid.learn.detector.label import Ensemble, label_lines, write_clip
-from edgevid.learn.detector.network import CLASSES, Deployed
+from edgevid.learn.detector.label import Ensemble, write_clip
+from edgevid.learn.detector.network import CLASSES, Shape, StreetDetector
 from edgevid.learn.detector.rendered import write_rendered
 from edgevid.learn.detector.train import Schedule
-from edgevid.types import Array
+from edgevid.types import Detections
 from edgevid.video.images import read_image
 from edgevid.video.open import open_video
 
-LABELERS = ("picodet-s-416", "nanodet-m-416", "yolox-nano-416")
+LABELERS = ("picodet-s-416", "yolox-nano-416")
 CLIPS = (
-    ("videos/kraten_speedcheck_cars.mp4", 0.16),
-    ("videos/pets09_s2l1_vtest.avi", 0.2),
-    ("videos/felix_exercise.avi", 0.4),
-    ("actions/clips/mmaction2_demo.mp4", 0.18),
-    ("actions/clips/mmaction2_test.mp4", 0.2),
-    ("actions/clips/mmaction2_demo_skeleton.mp4", 0.1),
-    ("actions/clips/mmaction2_S001C001P001R001A001_rgb.avi", 0.18),
-    ("actions/clips/pyskl_ntu_sample.avi", 0.2),
+    ("videos/pets09_s2l1_vtest.avi", 1.0),
+    ("videos/felix_exercise.avi", 1.6),
+    ("actions/clips/mmaction2_demo.mp4", 0.8),
+    ("actions/clips/mmaction2_test.mp4", 0.6),
+    ("actions/clips/mmaction2_demo_skeleton.mp4", 0.5),
+    ("actions/clips/mmaction2_test_video_structuralize.mp4", 0.6),
+    ("actions/clips/mmaction2_S001C001P001R001A001_rgb.avi", 0.6),
+    ("actions/clips/pyskl_ntu_sample.avi", 0.6),
 )
 """Training clips and the seconds between their labeled frames."""
-VALIDATION = ("actions/clips/mmaction2_test_video_structuralize.mp4", 0.13)
-OPENCV = (
-    *(f"data/{n}" for n in ("basketball1.png", "messi5.jpg", "leuvenA.jpg", "leuvenB.jpg", "home.jpg")),
-    *(f"data/{n}" for n in ("aero1.jpg", "building.jpg", "licenseplate_motion.jpg", "graf1.png")),
-    "data/squirrel_cls.jpg",
-    *(f"text/scenetext0{n}.jpg" for n in range(1, 7)),
-)
-"""Photos of OpenCV's samples: streets, signs, people, and images without any."""
-PSEUDO_LABELS = "yolox-nano-416"
-"""The detector that labels the composed images: the fastest of the three."""
-AUGMENTATIONS: dict[str, Any] = {
-    "mosaic": 0.5,
-    "paste": 0.3,
-    "photo_share": 0.6,
-    "object_weight": 2.5,
-    "zoom": (0.5, 3.0),
+SHAPES = {"street-nano": Shape(), "street-small": Shape(512, 288, (16, 32, 72, 160, 256), (2, 3, 2), 64, context=True)}
+PEOPLE = {"felix": 0.03, "mmaction2": 0.06, "pyskl": 0.01, "pets09": 0.04}
+SHARES = {
+    "street-nano": {"nepal": 0.27, "oi": 0.24, "coco": 0.07, "rendered": 0.12},
+    "street-small": {"nepal": 0.22, "oi": 0.24, "coco": 0.14, "rendered": 0.1, **PEOPLE},
 }
-"""Options of the training images' composition; the experiments on validation images are in the card."""
-STEPS, BATCH = 13_500, 16
-"""68 minutes on one core and part of another."""
-SUMMARY = "Ships with edgevid: people and vehicles, 448x256, trained by this project"
-LONGEST = 960
-"""Pixels of the longer side of a stored image."""
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
+    "street-nano": {"mosaic": 0.5, "paste": 0.4, "weather": 0.12, "zoom": (0.4, 2.0)},
+    "street-small": {"mosaic": 0.5, "paste": 0.4, "weather": 0.12, "zoom": (0.4, 3.0)},
+}
+"""Of the composition; the rest of the views are of clips and fixed cameras."""
+NOTICE_HEAD = """The weights of street-nano and street-small were learned from the pictures below, which are not
+distributed with them, from frames of PETS 2009 S2.L1 (OpenCV's samples, Apache-2.0), of felixchenfy's exercise clip
+(MIT) and of clips of MMAction2 and PYSKL (Apache-2.0), and from rendered streets of this project. Pictures were
+cropped, scaled, joined and recolored. The weights are under Apache-2.0."""
+TEACHER_SCORE = 0.25
+"""Score from which the teachers' box of what people left out is learned; its weight is 1.5 times the score."""
+LEFT_OUT = ("singapore",)
+"""Sources of pictures whose far queues no teacher sees: unlabeled, they would be learned as background."""
+STEPS, BATCH = {"street-nano": 10_000, "street-small": 8_000}, 16
+SIZES = {"street-nano": ((320, 192),), "street-small": ((320, 192), (448, 256))}
+NMS_IOU = 0.5
+SUMMARY = "Ships with edgevid: people and vehicles, {}x{}, trained by this project"
 
 
-def human_boxes(data: Path, photo: Path, image: Array) -> Array | None:
-    """Person boxes (G, 4) that annotators drew on a photo; None without annotations."""
-    path = data / "images" / "coco_val2017_100_person_kpt_labels" / f"{photo.stem}.txt"
-    if not path.exists():
-        return None
-    rows = np.array([[float(v) for v in line.split()[1:5]] for line in path.read_text().splitlines()])
-    corners = np.concatenate([rows[:, :2] - rows[:, 2:] / 2, rows[:, :2] + rows[:, 2:] / 2], 1)
-    size = np.array([image.shape[1], image.shape[0]] * 2)
-    return np.asarray(corners * size, np.float32)
+def taught(image_path: Path, ensemble: Ensemble, kept: Path) -> Detections:
+    """The teachers' detections of one image, read from `kept` where they are there."""
+    file = kept / f"{image_path.stem}.npz"
+    if not file.exists():
+        kept.mkdir(parents=True, exist_ok=True)
+        found = ensemble.detect(read_image(image_path))
+        np.savez(file, b=found.boxes, s=found.scores, l=found.labels)
+    held = np.load(file)
+    return Detections(boxes=held["b"], scores=held["s"], labels=held["l"])
 
 
-def corrected(text: str, human: Array | None) -> str:
-    """Label lines with the human boxes in place of the ensemble's boxes of the same persons."""
-    if human is None:
-        return text
-    kept = []
-    for line in text.splitlines(keepends=True):
-        name, *numbers = line.split()
-        box = np.array([numbers[:4]], np.float32)
-        if name != "person" or iou(box, human).max() <= 0.5:
-            kept.append(line)
-    drawn = ["person " + " ".join(f"{v:.1f}" for v in box) + " 1.00\n" for box in human]
-    return "".join(kept + drawn)
+def completed(path: Path, found: Detections, whole: bool) -> str:
+    """A label file with the teachers' boxes of what its people left out, weighted by their scores.
+
+    `whole`: people labeled every object, so that nothing is added. An ignored place in which the teachers see an
+    object is no longer ignored: it counts as much as they believe.
+    """
+    boxes, labels, weights = read_labels(path, CLASSES)
+    found = found[found.scores >= TEACHER_SCORE]
+    sure = weights > 0
+    if whole:
+        found = found[:0]
+    elif sure.any() and len(found):
+        found = found[iou(found.boxes, boxes[sure]).max(1) < 0.5]
+    stay = sure.copy()
+    stay[~sure] = iou(boxes[~sure], found.boxes).max(1) < 0.5 if len(found) else True
+    rows = [(labels[n], boxes[n], weights[n]) for n in np.flatnonzero(stay)]
+    rows += [(row.label, row.box, min(1.0, 1.5 * row.score)) for row in found]
+    return "".join(f"{CLASSES[k]} {' '.join(f'{v:.1f}' for v in box)} {weight:.2f}\n" for k, box, weight in rows)
 
 
-def write_photo(folder: Path, name: str, image: Array, text: str) -> None:
-    """One photo, a clip of its own, and its labels."""
-    for part in ("images", "labels"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(folder / "images" / f"{name}_0.jpg"), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-    (folder / "labels" / f"{name}_0.txt").write_text(text)
-
-
-def shrunk(image: Array) -> Array:
-    scale = min(1.0, LONGEST / max(image.shape[:2]))
-    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
-
-
-def write_photos(data: Path, train: Path, ensemble: Ensemble) -> None:
-    """The photos that are not held out."""
-    labeled = sorted(p.stem for p in (data / "images" / "coco_val2017_100_person_kpt_labels").glob("*.txt"))
-    for photo in sorted((data / "images" / "coco_val2017_100").glob("*.jpg")):
-        if photo.stem in labeled[::2]:
+def write_roads(roads: Path, out: Path, ensemble: Ensemble) -> None:
+    """roads/train and roads/proposals, with the teachers' labels added."""
+    with (roads / "SOURCES.tsv").open(encoding="utf-8", newline="") as file:
+        sources = [row for row in csv.DictReader(file, delimiter="\t") if row["tier"] in "AB"]
+    for row in sources:
+        if row["path"].startswith("val/") or row["source"] in LEFT_OUT:
             continue
-        image = shrunk(read_image(photo))
-        text = corrected(label_lines(ensemble.detect(image), CLASSES), human_boxes(data, photo, image))
-        write_photo(train, f"coco{photo.stem}", image, text)
+        picture = roads / row["path"]
+        image, folder = read_image(picture), picture.parents[1]
+        text = completed(
+            folder / "labels" / f"{picture.stem}.txt",
+            taught(picture, ensemble, out / "teachers"),
+            row["source"] == "coco",
+        )
+        if (doubt := folder / "ignore" / f"{picture.stem}.txt").exists():  # center x, y, width, height in shares
+            high, wide = image.shape[:2]
+            for line in doubt.read_text().splitlines():
+                x, y, w, h = (float(v) * side for v, side in zip(line.split()[:4], (wide, high) * 2, strict=True))
+                text += f"car {x - w / 2:.1f} {y - h / 2:.1f} {x + w / 2:.1f} {y + h / 2:.1f} -1.00\n"
+        write_image(out / "train", picture.stem, image, text)
 
 
-def prepare(data: Path, out: Path, opencv: Path | None) -> None:
+def write_notice(roads: Path, path: Path) -> None:
+    """Whose pictures the detectors learned from, grouped by attribution and license; one name for each picture where
+    the attribution is for each."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    with (roads / "SOURCES.tsv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            if not row["path"].startswith("val/") and row["source"] not in LEFT_OUT:
+                author, _, address = row["attribution"].partition(" http")
+                name = f"http{address}" if address else Path(row["path"]).stem.removeprefix("oi").partition("_")[0]
+                groups.setdefault((row["source"], row["licence"], author), []).append(name)
+    lines = [NOTICE_HEAD]
+    for (source, licence, author), names in groups.items():
+        lines += ["", *textwrap.wrap(f"{source}, {len(names)} pictures: {author}. License: {licence}", 118)]
+        if source in ("coco", "openimages"):
+            lines += textwrap.wrap(" ".join(names), 116, initial_indent="  ", subsequent_indent="  ")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def prepare(data: Path, out: Path) -> None:
     """Writes the labeled images, unless an earlier run did."""
-    train, validation = out / "train", out / "validation"
     if (out / "prepared").exists():
         return
+    out.mkdir(parents=True, exist_ok=True)
+    write_notice(data / "roads", out / "NOTICE.txt")
     ensemble = Ensemble([Detector.load(t, score_threshold=0.05, threads=1) for t in LABELERS], CLASSES)
-    for folder, clips in ((train, CLIPS), (validation, (VALIDATION,))):
-        for name, every in clips:
-            path = data / name
-            with open_video(path) as video:
-                counts = write_clip(path.stem.replace("_", "-"), video, ensemble, folder, every_s=every)
-            print(f"{name}: {dict(counts)}", flush=True)
-    write_photos(data, train, ensemble)
-    for name in OPENCV if opencv else ():
-        image = shrunk(read_image(opencv / name))
-        text = label_lines(ensemble.detect(image), CLASSES)
-        write_photo(train, f"opencv{Path(name).stem.replace('_', '-')}", image, text)
-    write_rendered(train)
+    write_roads(data / "roads", out, ensemble)
+    for name, every in CLIPS:
+        path = data / name
+        with open_video(path) as video:
+            counts = write_clip(path.stem.replace("_", "-"), video, ensemble, out / "train", every_s=every)
+        print(f"{name}: {dict(counts)}", flush=True)
+    write_rendered(out / "train", scenes=50)
     (out / "prepared").touch()
+
+
+def export(network: StreetDetector, val: Path, folder: Path, name: str) -> None:
+    """The ONNX and the recipe, calibrated on the labeled images of `val`."""
+    shape, path = network.shape, folder / f"{name.replace('-', '_')}.onnx"
+    settings = {"name": name, "summary": SUMMARY.format(shape.width, shape.height), "nms_iou": NMS_IOU}
+    recipe = write_recipe(folder, export_onnx(network, path).name, network, **settings)
+    detector = Detector.load(recipe, score_threshold=0.05, threads=1)
+    judged = judge_all(detector, load(val, CLASSES))
+    temperature, bias = fit(judged, len(CLASSES))
+    scores = calibrated(judged.scores, judged.labels, temperature, bias)
+    chosen = thresholds(judged._replace(scores=scores), len(CLASSES))
+    export_onnx(network, path, temperature=temperature, logit_bias=bias)
+    write_recipe(folder, path.name, network, **settings, score=min(chosen), class_thresholds=tuple(chosen))
+    found = {"temperature": temperature, "bias": bias, "thresholds": dict(zip(CLASSES, chosen, strict=True))}
+    (folder / "calibration.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(f"written {path}: {found}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--opencv", type=Path)
-    parser.add_argument("--processes", type=int, default=1, help="processes of the distributed training")
+    parser.add_argument("--size", choices=SHAPES, default="street-nano")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--processes", type=int, default=2, help="processes of the distributed training")
     given = parser.parse_args()
-    out = given.out
-    out.mkdir(parents=True, exist_ok=True)
-    prepare(given.data, out, given.opencv)
-    schedule = Schedule(steps=given.steps, batch=BATCH, warmup_steps=300, weight_decay=0.04, seed=2)
-    options: dict[str, Any] = {"augmentations": AUGMENTATIONS, "pseudo_labels": PSEUDO_LABELS}
-    task = Task(out / "train", out / "checkpoint.pt", schedule, save_every=250, **options)
-    begin = time.monotonic()
-    network = train_detector(task, processes=given.processes)
-    spent = round(time.monotonic() - begin, 1)
-    with (out / "runs.jsonl").open("a") as log:  # one line each time that the command was run
-        log.write(json.dumps({"to step": given.steps, "processes": given.processes, "seconds": spent}) + "\n")
-    logit_bias = fit_logit_bias(Deployed(network).eval(), load(out / "validation", CLASSES))
-    print(f"bias of the class logits: {logit_bias}")
-    file = export_onnx(network, out / "street_nano.onnx", logit_bias=logit_bias)
-    write_recipe(out, file.name, network, name="street-nano", summary=SUMMARY, nms_iou=0.5, score=SCORE_THRESHOLD)
-    report = {"schedule": asdict(schedule), **options, "logit_bias": logit_bias}
-    (out / "street_nano.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(f"written {file}")
+    prepare(given.data, given.out)
+    name, shape, folder = given.size, SHAPES[given.size], given.out / given.size
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = given.steps or STEPS[name]
+    schedule = Schedule(steps=steps, batch=BATCH, warmup_steps=300, weight_decay=0.04, seed=2, sizes=SIZES[name])
+    checkpoint, augmentations = folder / "checkpoint.pt", {**AUGMENTATIONS[name], "shares": SHARES[name]}
+    task = Task(given.out / "train", checkpoint, schedule, shape, augmentations=augmentations, save_every=250)
+    begin = told = time.monotonic()
+    first = 0
+
+    def progress(step: int, total: int, loss: float) -> None:
+        nonlocal told, first
+        now, first = time.monotonic(), first or step
+        if now - told >= 60 or step == total:
+            told = now
+            rate = (step - first) * BATCH / (now - begin)
+            print(f"{time.strftime('%H:%M:%S')} {step}/{total} loss {loss:.3f} {rate:.0f} images/s", flush=True)
+        if step * 4 % total < 4 and step < total and step % task.save_every == 0:
+            shutil.copy(checkpoint, folder / f"at_{round(100 * step / total)}.pt")
+
+    network = train_detector(task, processes=given.processes, progress=progress)
+    export(network, given.data / "roads" / "val", folder, name)
+    seconds = round(time.monotonic() - begin, 1)
+    report = {"schedule": asdict(schedule), "shape": asdict(shape), "augmentations": augmentations, "seconds": seconds}
+    (folder / "training.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -34,33 +34,48 @@ Seed = Annotated[int, Option(help="Random seed.")]
 def detector(
     data: Annotated[Path, Argument(help="Data folder with images/ and labels/.")],
     out: DetectorOut = Path("runs/detector"),
-    steps: Annotated[int, Option(help="Batches to train on.", min=1)] = 12_000,
+    start: Annotated[str, Option("--from", help="Model to fine-tune (street-small, an ONNX) or a checkpoint.")] = "",
+    steps: Annotated[int | None, Option(help="Batches; default: 12000, or 400 with --from.", min=1)] = None,
     batch: Annotated[int, Option(help="Images per batch.", min=1)] = 32,
+    held_out: Annotated[float, Option(help="Share of the clips to measure on, not learned from.", max=0.9)] = 0.2,
     seed: Seed = 1,
     device: Annotated[str, Option(help="cpu or cuda:0")] = "cpu",
     processes: Annotated[int | None, Option(help="CPU processes; default: cores, up to 4.", min=1)] = None,
     name: Annotated[str, Option(help="Name of the model.")] = "my-detector",
-    start: Annotated[Path | None, Option(help="Checkpoint whose weights are loaded where they fit.")] = None,
     pseudo_labels: Annotated[str | None, Option(help="Detector that labels composed images.")] = None,
 ) -> None:
-    """Train a compact detector on labeled images; resumes an interrupted training."""
+    """Train a compact detector on labeled images, or fine-tune one; resumes an interrupted training."""
     from rich.progress import Progress
 
     require("torch", extra="train", purpose="edgevid train detector")
     require("onnx", extra="train", purpose="edgevid train detector")
+    from edgevid.detect.detector import Detector
+    from edgevid.learn.detector.data import load
     from edgevid.learn.detector.distributed import Task, train_detector
-    from edgevid.learn.detector.export import export_onnx, write_recipe
+    from edgevid.learn.detector.export import export_onnx, read_onnx, write_recipe
+    from edgevid.learn.detector.held_out import average_precisions, draw_clips
+    from edgevid.learn.detector.network import CLASSES, Shape
     from edgevid.learn.detector.train import Schedule
+    from edgevid.models.hub import resolve_model
     from edgevid.runtime.processor import default_threads
 
     make_folder(out)
     console, checkpoint = results(soft_wrap=False), out / "checkpoint.pt"
-    schedule = Schedule(steps=steps, batch=batch, seed=seed)
-    task = Task(data, checkpoint, schedule, start=start, pseudo_labels=pseudo_labels)
+    before = resolve_model(start) if start and not start.endswith(".pt") else None
+    known = Path(before.local) if before else Path(start) if start else None
+    if before:
+        schedule = Schedule(steps or 400, batch, 4e-4, warmup_steps=50, ema_decay=0.99, seed=seed, frozen=True)
+    else:
+        schedule = Schedule(steps or 12_000, batch, seed=seed)
+    samples = load(data, CLASSES)
+    clips = draw_clips([one.clip for one in samples], held_out, seed) if held_out else ()
+    measured = [one for one in samples if one.clip in clips]
+    shape = read_onnx(known).shape if before and known else Shape()
+    task = Task(data, checkpoint, schedule, shape, start=known, held_out=clips, pseudo_labels=pseudo_labels)
     if device == "cpu" and processes is None:
         processes = next(n for n in (4, 3, 2, 1) if n <= default_threads() and batch % n == 0)
     with Progress(console=notes(soft_wrap=False), disable=is_quiet()) as bar:
-        line = bar.add_task("training", total=steps)
+        line = bar.add_task("training", total=schedule.steps)
 
         def progress(step: int, total: int, loss: float) -> None:
             bar.update(line, completed=step, total=total, description=f"training, loss {loss:.3f}")
@@ -68,6 +83,12 @@ def detector(
         network = train_detector(task, device=device, processes=processes or 1, progress=progress)
     file = export_onnx(network, out / f"{name}.onnx")
     recipe = write_recipe(out, file.name, network, name=name, summary=f"trained on {data.name}")
+    if measured:
+        models = {**({before.name: before} if before else {}), name: recipe}
+        found = [average_precisions(Detector.load(m, score_threshold=0.02), measured) for m in models.values()]
+        title = f"AP50 on {len(measured)} images of {len(clips)} held-out clips"
+        rows = [(k, *(f"{100 * one[k]:.1f} %" for one in found)) for k in found[-1]]
+        print_rows(console, ("class", *models), rows, title=title)
     console.print(f"written [cyan]{file}[/] and [cyan]{recipe}[/]", soft_wrap=True)
 
 

@@ -6,8 +6,9 @@ negative one marks a region that the loss ignores. The part of the name before t
 clip: splits are made by clip, never by frame.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from edgevid._opencv import cv2
 from edgevid.errors import InputError
 from edgevid.files.atomic import make_folder
 from edgevid.learn.detector.pseudo_labels import PseudoLabeler, merge_labels
-from edgevid.runtime.letterbox import PAD
+from edgevid.runtime.engine import PAD
 from edgevid.types import Array
 
 PASTE_WEIGHT = 0.6  # Weight from which a label's object is pasted into other images
+PASTE_ZOOM = 2.5  # Largest enlargement of a pasted object
+RARE = 0.3  # Share of the images below which those with a class are drawn more often (Gupta 2019, LVIS)
 
 
 @dataclass(slots=True)
@@ -104,32 +107,36 @@ class Composer:
         seed: int = 0,
         mosaic: float = 0.5,
         paste: float = 0.5,
-        photo_share: float | None = None,
-        object_weight: float = 1.0,
+        weather: float = 0.0,
+        shares: Mapping[str, float] | None = None,
         zoom: tuple[float, float] = (0.6, 1.9),
         pseudo_labels: PseudoLabeler | None = None,
     ) -> None:
-        """`mosaic` and `paste` are the shares of images composed that way, `photo_share` of views of clips of
-        one image; of those, the ones with an object are drawn `object_weight` times as often as empty ones.
+        """`mosaic` and `paste` are the shares of images composed that way, `weather` of those at night or in
+        rain; `shares` of the views whose clip's name begins with a key, the longest that fits.
 
-        `zoom` is the range of the views' scale, 1 where the whole image just fits. `pseudo_labels` labels
-        every composed image before its photometric augmentation, in addition to its own labels.
+        Images with rare classes are drawn more often (RARE). `zoom` is the range of the views' scale, 1 where
+        the whole image just fits. `pseudo_labels` labels every composed image before its photometric
+        augmentation, in addition to its own labels.
         """
         self.samples, self.width, self.height = samples, width, height
-        self.mosaic, self.paste, self.zoom, self.pseudo_labels = mosaic, paste, zoom, pseudo_labels
+        self.mosaic, self.paste, self.weather = mosaic, paste, weather
+        self.zoom, self.pseudo_labels = zoom, pseudo_labels
         self.seed, self.random = seed, np.random.default_rng(seed)
+        self._noise: Array | None = None
         clips: dict[str, list[int]] = {}
         for n, sample in enumerate(samples):
             clips.setdefault(sample.clip, []).append(n)
         # A clip is many images of one scene: it is drawn by the square root of its length.
         self._clips = list(clips.values())
-        odds = np.sqrt([len(clip) for clip in self._clips])
-        single = odds == 1
-        sure = [(samples[clip[0]].weights > PASTE_WEIGHT).any() for clip in self._clips]
-        odds[single & sure] *= object_weight
-        if photo_share is not None and single.any() and not single.all():
-            odds[single] *= photo_share / odds[single].sum()
-            odds[~single] *= (1 - photo_share) / odds[~single].sum()
+        rarity = _rarity(samples)
+        odds = np.array([np.sqrt(len(clip)) * rarity[clip].mean() for clip in self._clips])
+        groups = np.array([max((k for k in shares or () if c.startswith(k)), key=len, default=None) for c in clips])
+        for group, share in (shares or {}).items():
+            if (mine := groups == group).any():
+                odds[mine] *= share / odds[mine].sum()
+        if shares and (rest := groups == None).any():  # noqa: E711 (an array)
+            odds[rest] *= max(0.0, 1 - sum(shares.values())) / odds[rest].sum()
         self._odds = odds / odds.sum()
         # People are in most scenes, vehicles in few: pasted objects are drawn by class, then by scene.
         self._objects: dict[int, dict[str, list[tuple[int, int]]]] = {}
@@ -160,11 +167,18 @@ class Composer:
         boxes, labels, weights = (np.concatenate([p[k] for p in parts]) for k in range(3))
         if self.pseudo_labels:
             boxes, labels, weights = merge_labels(boxes, labels, weights, self.pseudo_labels.label(canvas))
-        return Sample(self._corrupt(self._photometric(canvas)), boxes, labels, weights, "")
+        image = self._photometric(canvas)
+        if self.random.random() < self.weather:
+            image = self._night(image, boxes) if self.random.random() < 0.6 else self._rain(image)
+        return Sample(self._corrupt(image), boxes, labels, weights, "")
 
-    def batches(self, size: int) -> Iterator[tuple[Array, Array, Array, Array]]:
-        """Images (B, H, W, 3) uint8, boxes (B, G, 4), labels (B, G), weights (B, G), endlessly."""
-        while True:
+    def batches(
+        self, size: int, shapes: Iterable[tuple[int, int]] | None = None
+    ) -> Iterator[tuple[Array, Array, Array, Array]]:
+        """Images (B, H, W, 3) uint8, boxes (B, G, 4), labels (B, G), weights (B, G) of each (width, height) of
+        `shapes`, endlessly without them."""
+        for shape in shapes or repeat((self.width, self.height)):
+            self.width, self.height = shape
             composed = [self.compose() for _ in range(size)]
             most = max(1, max(len(sample.boxes) for sample in composed))
             boxes = np.zeros((size, most, 4), np.float32)
@@ -208,8 +222,8 @@ class Composer:
         d = min(sample.image.shape[0], int(np.ceil(y2 + rim)))
         patch = sample.image[b:d, a:c]
         least = 0.08 if sample.labels[k] == 0 else 0.05
-        high = self.height * float(np.exp(self.random.uniform(np.log(least), np.log(0.6))))
-        scale = high / max(1.0, y2 - y1)
+        high = self.height * float(np.exp(self.random.uniform(np.log(least), np.log(0.9))))
+        scale = min(PASTE_ZOOM, high / max(1.0, y2 - y1))
         wide, tall = int(patch.shape[1] * scale), int(patch.shape[0] * scale)
         if min(wide, tall) < 8 or wide >= self.width or tall >= self.height:
             return nothing
@@ -255,6 +269,41 @@ class Composer:
             image = cv2.cvtColor(cv2.LUT(hsv, tables.astype(np.uint8)[None]), cv2.COLOR_HSV2RGB)
         return np.asarray(image)
 
+    def _night(self, image: Array, boxes: Array) -> Array:
+        """Darkness with a lamp's tint, noise, and the glow of lights on some objects."""
+        gain = self.random.uniform(0.4, 0.9) * np.array([1.0, 0.9, 0.7]) ** self.random.uniform(-0.5, 1)
+        ramp = 255 * (np.arange(256)[:, None] / 255) ** self.random.uniform(1.1, 1.9) * gain
+        dark = cv2.LUT(image, ramp.clip(0, 255).astype(np.uint8).reshape(1, 256, 3))
+        lights = np.zeros_like(image)
+        for box in boxes[self.random.random(len(boxes)) < 0.4]:
+            wide, high = box[2:] - box[:2]
+            at = (int(box[0] + wide * self.random.random()), int(box[1] + high * self.random.uniform(0.5, 0.9)))
+            cv2.circle(lights, at, max(1, int(0.06 * wide)), (255, 244, 214), -1)
+        glow = cv2.blur(cv2.blur(lights, (13, 13)), (9, 9))
+        return self._noisy(cv2.add(cv2.add(cv2.add(dark, glow), glow), lights), self.random.uniform(2, 12))
+
+    def _rain(self, image: Array) -> Array:
+        """Haze, streaks of one slant, and a wet lens."""
+        high, wide = image.shape[:2]
+        drops = np.zeros((high, wide), np.uint8)
+        drops.flat[self.random.integers(drops.size, size=drops.size // 200)] = 255
+        length = int(self.random.integers(7, 22))
+        kernel = np.zeros((length, length), np.float32)
+        cv2.line(kernel, (int(self.random.integers(length)), 0), (length // 2, length - 1), 1.0)
+        streaks = cv2.filter2D(drops, -1, kernel * self.random.uniform(0.1, 0.35))
+        haze = self.random.uniform(0.1, 0.5)
+        hazy = cv2.convertScaleAbs(image, alpha=1 - haze, beta=haze * self.random.uniform(90, 190))
+        wet = cv2.add(hazy, cv2.merge([streaks] * 3))
+        return np.asarray(cv2.GaussianBlur(wet, (0, 0), self.random.uniform(0.4, 1.4)))
+
+    def _noisy(self, image: Array, deviation: float) -> Array:
+        """Gaussian noise, from a field that is drawn once."""
+        if self._noise is None:
+            self._noise = (32 * self.random.standard_normal(2_000_000, np.float32)).astype(np.int16)
+        at = int(self.random.integers(len(self._noise) - image.size))
+        noise = self._noise[at : at + image.size].reshape(image.shape)
+        return np.asarray(cv2.addWeighted(image, 1.0, noise, deviation / 32, 0.0, dtype=cv2.CV_8U))
+
     def _corrupt(self, image: Array) -> Array:
         """Corruptions of cameras and encoders: blur, noise, grayscale, JPEG. With OpenCV's codec: with
         kornia's differentiable one a CPU core trained 4 frames per second instead of 80, and a detector's
@@ -263,8 +312,7 @@ class Composer:
         if chance[0] < 0.25:
             image = cv2.GaussianBlur(image, (0, 0), self.random.uniform(0.4, 1.6))
         if chance[1] < 0.25:
-            noise = self.random.standard_normal(image.shape, np.float32) * self.random.uniform(2, 10)
-            image = np.clip(image + noise, 0, 255).astype(np.uint8)
+            image = self._noisy(image, self.random.uniform(2, 10))
         if chance[2] < 0.08:
             image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         if chance[3] < 0.35:
@@ -272,6 +320,14 @@ class Composer:
             coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
             image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
         return image
+
+
+def _rarity(samples: Sequence[Sample]) -> Array:
+    """(N,) how much more often each image is drawn for the rarest of its classes."""
+    has = [set(s.labels[s.weights > PASTE_WEIGHT].tolist()) for s in samples]
+    counts = np.bincount([label for labels in has for label in labels], minlength=1)
+    factor = np.sqrt(np.maximum(1.0, RARE * len(samples) / np.maximum(counts, 1)))
+    return np.array([max((factor[label] for label in labels), default=1.0) for labels in has])
 
 
 def clip_boxes(

@@ -43,7 +43,9 @@ class Task:
     pseudo_labels: str | None = None
     """Model that labels every composed image too (see `PseudoLabeler`): slower, more accurate."""
     start: Path | None = None
-    """Checkpoint of another training: its weights are loaded where they fit, unless this one has begun."""
+    """Checkpoint or ONNX of another training: its weights are loaded where they fit, unless this one has begun."""
+    held_out: tuple[str, ...] = ()
+    """Clips that are not learned from."""
     save_every: int = 500
     threads: int = 1
     """Of each process."""
@@ -79,7 +81,7 @@ def _trainer(task: Task, rank: int, processes: int, device: str) -> Trainer:
     torch.set_num_threads(task.threads)
     cv2.setNumThreads(1)
     seed = task.schedule.seed + SEED_STEP * rank
-    shape, samples = task.shape, load(task.data, CLASSES)
+    shape, samples = task.shape, [one for one in load(task.data, CLASSES) if one.clip not in task.held_out]
     pseudo_labels = None
     if task.pseudo_labels:
         pseudo_labels = PseudoLabeler(Detector(task.pseudo_labels, score_threshold=0.05, threads=1), CLASSES)

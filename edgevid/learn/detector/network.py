@@ -6,6 +6,7 @@ operations that TensorRT and INT8 like: convolution, ReLU, add, nearest upsampli
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -28,8 +29,8 @@ class Shape:
     blocks: tuple[int, int, int] = (2, 2, 2)
     """Residual blocks at strides 8, 16, 32."""
     neck: int = 48
-    smooth: bool = False
-    """A 3x3 convolution after the levels are added, as FPN has; it takes a tenth of the time."""
+    context: bool = False
+    """Poolings of 5, 9 and 13 cells beside the deepest features (He 2015, SPP)."""
 
 
 def _convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -52,6 +53,22 @@ class _Block(nn.Module):
         return F.relu(x + self.expand(self.squeeze(x)))
 
 
+class _Context(nn.Module):
+    """Spatial pyramid pooling: what lies around each cell, at four sizes."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = _convolution(channels, channels // 2, 1)
+        self.join = _convolution(2 * channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        levels = [self.squeeze(x)]
+        for _ in range(3):
+            levels.append(F.max_pool2d(levels[-1], 5, 1, 2))
+        joined: Tensor = self.join(torch.cat(levels, 1))
+        return joined
+
+
 class StreetDetector(nn.Module):
     """(B, 3, H, W) RGB in 0..1 -> raw (B, 4 + C, N): softplus-able distances in strides, class logits."""
 
@@ -64,9 +81,10 @@ class StreetDetector(nn.Module):
             nn.Sequential(_convolution(inside, outside, 3, 2), *(_Block(outside) for _ in range(blocks)))
             for inside, outside, blocks in zip((b, *deep[:2]), deep, shape.blocks, strict=True)
         )
+        if shape.context:
+            self.stages[-1].append(_Context(deep[2]))  # type: ignore[operator]
         neck = shape.neck
         self.lateral = nn.ModuleList(_convolution(c, neck, 1) for c in deep)
-        self.smooth = nn.ModuleList(_convolution(neck, neck) if shape.smooth else nn.Identity() for _ in deep)
         self.see = nn.ModuleList(_convolution(neck, neck) for _ in STRIDES)
         self.place = nn.ModuleList(_convolution(neck, neck) for _ in STRIDES)
         self.to_class = nn.ModuleList(nn.Conv2d(neck, len(CLASSES), 1) for _ in STRIDES)
@@ -84,12 +102,12 @@ class StreetDetector(nn.Module):
             features[level] = features[level] + F.interpolate(features[level + 1], scale_factor=2.0)
         levels = []
         for n, feature in enumerate(features):
-            feature = self.smooth[n](feature)
             box = self.to_box[n](self.place[n](feature))
             levels.append(torch.cat([box, self.to_class[n](self.see[n](feature))], 1).flatten(2))
         return torch.cat(levels, 2)
 
 
+@lru_cache(8)
 def anchor_points(shape: Shape) -> tuple[Tensor, Tensor]:
     """Cell centers (N, 2) in input pixels and the stride (N,) of each, in the order of the output."""
     points, strides = [], []

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch.distributed as distributed
 from edgevid.errors import InputError
 from edgevid.files.atomic import atomic_path
 from edgevid.learn.detector.data import Composer
+from edgevid.learn.detector.export import read_onnx
 from edgevid.learn.detector.network import Shape, StreetDetector, Truth, anchor_points, loss
 from edgevid.types import Array
 
@@ -35,6 +36,16 @@ class Schedule:
     ema_decay: float = 0.9995
     """Decay of the exponential moving average of the weights, which is exported."""
     seed: int = 1
+    sizes: tuple[tuple[int, int], ...] = ()
+    """Widths and heights of the input in equal parts of the schedule, the network's own in the last (which is
+    not listed): small images first are seen sooner (Tan 2021, progressive learning)."""
+
+    frozen: bool = False
+    """Whether batch normalization keeps its statistics, as in fine-tuning on few images."""
+
+    def size(self, step: int, own: tuple[int, int]) -> tuple[int, int]:
+        """Width and height of a step's images, of a network whose own size is `own`."""
+        return (*self.sizes, own)[step * (len(self.sizes) + 1) // self.steps]
 
 
 def _is_distributed() -> bool:
@@ -90,15 +101,14 @@ class Trainer:
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
         groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
-        self.points, self.strides = (t.to(self.device) for t in anchor_points(shape))
-        self.step = 0
+        self.shape, self.step = shape, 0
 
     def start_from(self, path: Path) -> int:
         """Loads the averaged weights of another training where name and shape agree; returns how many.
 
-        Raises InputError where the file is no checkpoint of a training.
+        Raises InputError where the file is neither a checkpoint of a training nor an ONNX of `export_onnx`.
         """
-        given = self._saved(path)["average"]
+        given = read_onnx(path).state_dict() if path.suffix == ".onnx" else self._saved(path)["average"]
         own = self.network.state_dict()
         taken = {name: w for name, w in given.items() if name in own and own[name].shape == w.shape}
         for network in (self.network, self.average):
@@ -117,7 +127,9 @@ class Trainer:
             self.restore(checkpoint)
             self.composer.resume(self.step)
         losses: list[float] = []
-        batches = self.composer.batches(self.schedule.batch)
+        own, steps = (self.shape.width, self.shape.height), range(self.step, self.schedule.steps)
+        sizes = (self.schedule.size(step, own) for step in steps)
+        batches = self.composer.batches(self.schedule.batch, sizes)
         first = not _is_distributed() or distributed.get_rank() == 0
         with _prefetch(batches) as next_batch:
             while self.step < self.schedule.steps:
@@ -138,10 +150,12 @@ class Trainer:
             group["lr"] = s.learning_rate * warm * cooled
         images, boxes, labels, weights = (torch.from_numpy(a).to(self.device) for a in batch)
         pixels = images.permute(0, 3, 1, 2).float().mul_(1 / 255)  # keeps the order in memory: channels last
-        self.network.train()
+        shape = replace(self.shape, width=pixels.shape[3], height=pixels.shape[2])
+        points, strides = (t.to(self.device) for t in anchor_points(shape))
+        self.network.train(not s.frozen)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             raw = self.network(pixels)
-        value = loss(raw, Truth(boxes, labels, weights), self.points, self.strides)
+        value = loss(raw, Truth(boxes, labels, weights), points, strides)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         self._average_gradients()

@@ -77,13 +77,30 @@ def test_pasted_vehicles_come_from_every_scene_that_has_one() -> None:
     assert labels.count(2) > labels.count(4) > 5  # cars three times as often as buses
 
 
-def test_photos_and_those_with_objects_are_drawn_by_their_weights() -> None:
-    clip = [blank_sample("clip", boxes=1) for _ in range(4)]
-    photo_share = [blank_sample("full", boxes=1), *(blank_sample(f"empty{n}", boxes=0) for n in range(3))]
-    composer = Composer([*clip, *photo_share], 96, 64, seed=5, photo_share=0.8, object_weight=3.0)
+def test_views_are_drawn_by_the_shares_of_their_clips_names_and_more_often_where_a_class_is_rare() -> None:
+    road = [blank_sample("road", boxes=1) for _ in range(4)]
+    photos = [blank_sample(f"photo{n}", boxes=1) for n in range(3)]
+    photos[0].labels[:] = 1  # one image of seven: drawn sqrt(0.3 * 7) times as often
+    composer = Composer([*road, *photos], 96, 64, seed=5, shares={"photo": 0.8})
     drawn = [composer.draw().clip for _ in range(3000)]
-    assert drawn.count("clip") / 3000 == pytest.approx(0.2, abs=0.03)
-    assert drawn.count("full") / 3000 == pytest.approx(0.8 * 3 / 6, abs=0.03)
+    assert drawn.count("road") / 3000 == pytest.approx(0.2, abs=0.03)
+    often = np.sqrt(0.3 * 7)
+    assert drawn.count("photo0") / 3000 == pytest.approx(0.8 * often / (often + 2), abs=0.03)
+
+
+def test_nights_are_darker_and_rain_is_streaks() -> None:
+    composer = Composer([blank_sample("a", boxes=1)], 96, 64, seed=1)
+    day = np.full((64, 96, 3), 120, np.uint8)
+    nights = [composer._night(day, np.zeros((0, 4), np.float32)) for _ in range(9)]
+    assert max(float(night.mean()) for night in nights) < 110
+    rain = composer._rain(day)
+    assert rain.shape == day.shape
+    assert rain.std() > 1
+
+
+def test_batches_have_the_sizes_that_are_asked_for() -> None:
+    composer = Composer([blank_sample("a", boxes=1)], 96, 64)
+    assert [b[0].shape for b in composer.batches(2, [(64, 32), (96, 64)])] == [(2, 32, 64, 3), (2, 64, 96, 3)]
 
 
 def test_a_resumed_training_composes_other_images() -> None:

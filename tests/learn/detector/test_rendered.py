@@ -37,11 +37,11 @@ def test_small_boxes_are_ignored_regions() -> None:
     assert weight == -1
 
 
-def test_rendered_images_are_samples_of_one_clip(tmp_path: Path) -> None:
+def test_rendered_images_of_a_street_are_samples_of_one_clip(tmp_path: Path) -> None:
     assert write_rendered(tmp_path, scenes=2, frames=2, seed=100) == 4
     samples = load(tmp_path, CLASSES)
     assert len(samples) == 4
-    assert {p.clip for p in samples} == {"rendered"}
+    assert {p.clip for p in samples} == {"rendered000", "rendered001"}
     assert sum(len(p.boxes) for p in samples) >= 4
     again = tmp_path / "again"
     write_rendered(again, scenes=2, frames=2, seed=100)

@@ -1,0 +1,95 @@
+"""Temperature, class biases and default thresholds of a trained detector, from labeled images.
+
+Temperature scaling (Guo 2017) with a bias for each class: a score is the share of the detections with that score that
+are right. The threshold of a class is the lowest score from which PRECISION of its detections are right. What is found
+in ignored places counts neither way. The ranking of a class's detections stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from edgevid.detect.detector import Detector
+from edgevid.kernels import iou
+from edgevid.learn.detector.data import Sample
+from edgevid.types import Array, Detections, Frame
+
+PRECISION = 0.9
+"""Of the detections from a class's threshold on."""
+FEWEST = 10
+"""Fewest detections of a class to choose a threshold on; other classes get the highest of the others."""
+LOWEST, HIGHEST = 0.25, 0.8
+"""Limits of a threshold."""
+PRIOR = 5.0
+"""Weight of the prior that a class needs no bias, in detections."""
+
+
+class Judged(NamedTuple):
+    """The detections on labeled images, by class: scores, and whether each is right."""
+
+    scores: Array
+    right: Array
+    labels: Array
+
+
+def judge_all(detector: Detector, samples: Sequence[Sample]) -> Judged:
+    """The detections in `samples` that count; `detector` should keep low scores."""
+    rows: list[tuple[float, bool, int]] = []
+    for sample in samples:
+        found = detector.detect([Frame(np.ascontiguousarray(sample.image), 0.0, 0)])[0]
+        for label in range(len(detector.names)):
+            rows += [(score, right, label) for score, right in _judged(found[found.labels == label], sample, label)]
+    scores, right, labels = (np.array(column) for column in zip(*rows, strict=True))
+    return Judged(scores, right, labels)
+
+
+def _judged(mine: Detections, sample: Sample, label: int) -> list[tuple[float, bool]]:
+    truth = sample.boxes[(sample.labels == label) & (sample.weights > 0)]
+    ignored = sample.boxes[sample.weights < 0]
+    free, scored = np.ones(len(truth), bool), []
+    for row in np.argsort(-mine.scores, kind="stable"):
+        box = mine.boxes[row : row + 1]
+        overlap = np.where(free, iou(box, truth)[0], 0.0) if len(truth) else np.zeros(1)
+        if right := bool(overlap.max() >= 0.5):
+            free[overlap.argmax()] = False
+        low, high = np.maximum(box[:, :2], ignored[:, :2]), np.minimum(box[:, 2:], ignored[:, 2:])
+        inside = (high - low).clip(0).prod(1) / max(float((box[0, 2:] - box[0, :2]).prod()), 1e-6)
+        if right or not len(ignored) or max(inside.max(), iou(box, ignored).max()) < 0.5:
+            scored.append((float(mine.scores[row]), right))
+    return scored
+
+
+def fit(judged: Judged, classes: int, *, steps: int = 3000) -> tuple[float, list[float]]:
+    """Temperature and biases (C,) with which the scores are the likeliest: gradient descent on the log loss."""
+    logits = np.log(judged.scores / (1 - judged.scores))
+    scale, bias = 1.0, np.zeros(classes)
+    counts = np.bincount(judged.labels, minlength=classes)
+    for _ in range(steps):
+        error = 1 / (1 + np.exp(-(scale * logits + bias[judged.labels]))) - judged.right
+        scale -= 0.5 * float((error * logits).mean())
+        sums = np.bincount(judged.labels, error, classes)
+        bias -= 0.5 * (sums + PRIOR * 0.25 * bias) / np.maximum(counts + PRIOR, 1)
+    return round(1 / max(scale, 0.2), 3), [round(float(b), 3) for b in bias]
+
+
+def calibrated(scores: Array, labels: Array, temperature: float, bias: Sequence[float]) -> Array:
+    """The scores of the exported detector."""
+    logits = np.log(scores / (1 - scores)) / temperature + np.asarray(bias)[labels]
+    return np.asarray(1 / (1 + np.exp(-logits)))
+
+
+def thresholds(judged: Judged, classes: int) -> list[float]:
+    """(C,) the lowest score of each class from which PRECISION of the detections are right."""
+    chosen = []
+    for label in range(classes):
+        mine = judged.labels == label
+        order = np.argsort(-judged.scores[mine], kind="stable")
+        right, scores = judged.right[mine][order], judged.scores[mine][order]
+        precision = np.cumsum(right) / np.arange(1, len(right) + 1)
+        good = np.flatnonzero((precision >= PRECISION) & (np.arange(len(right)) >= FEWEST - 1))
+        chosen.append(float(np.clip(scores[good[-1]], LOWEST, HIGHEST)) if len(good) else np.nan)
+    most = np.nanmax(chosen) if np.isfinite(chosen).any() else 0.5
+    return [round(float(most if np.isnan(t) else t), 2) for t in chosen]
