@@ -143,6 +143,8 @@ class DriftMonitor:
         text += f", {tuned:.0%} when tuned" if not math.isnan(tuned) else ""
         if faults:
             text += ": " + " and ".join(faults) + ". Tune again with scores from this source."
+            if self._tuned.certified_risk == self._tuned.certified_risk:
+                text += f" The guarantee has expired: at most {self._tuned.certified_risk:.2%} wrong held there only."
         return DriftReport(count, rate, tuned, found, bool(faults), text)
 
     def _shift(self) -> Shift | None:

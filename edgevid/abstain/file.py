@@ -1,7 +1,6 @@
 """Policy files (calibration/confidence/*.toml): read with every error named, written with provenance.
 docs/abstain.md describes the file."""
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,16 @@ from edgevid.speed.abstain import SpeedPolicy
 from edgevid.types import KMH
 
 FORMAT = "edgevid-policy 1"
-_DECIDE = ("threshold", "parent_threshold", "unlike", "margin", "min_seconds", "min_agreement", "stale_s", "min_side_px")
+_DECIDE = (
+    "threshold",
+    "parent_threshold",
+    "unlike",
+    "margin",
+    "min_seconds",
+    "min_agreement",
+    "stale_s",
+    "min_side_px",
+)
 _EVIDENCE = ("temperature", "correlation", "memory_s", "odds", "step", "take", "drop", "ema_s")
 
 
@@ -45,6 +53,8 @@ class Tuned:
     """Share of its tracks that the policy abstained on."""
     tracks: Annotated[int, Ge(0)] = 0
     """How many tracks it has."""
+    certified_risk: Share = math.nan
+    """The share of wrong verdicts that was guaranteed; it no longer is once the monitor reports drift."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +186,7 @@ def write_policy(path: str | Path, policy: PolicyFile) -> None:
         "tree": settings.tree,
         "evidence": evidence | _changed(settings, _EVIDENCE) if policy.names else None,
         "speed": limits,
-        "tuned": dataclasses.asdict(tuned) if tuned.quantiles else None,
+        "tuned": {k: v for k, v in vars_of(tuned).items() if v == v} if tuned.quantiles else None,
         "made": policy.made,
     }
     write_atomic(Path(path), toml_text({title: [row] for title, row in tables.items() if row}))

@@ -103,7 +103,7 @@ class Policy:
         self.names = tuple(names)
         self.settings = settings if settings is not None else _settings(rules)
         self.task, self.sha256 = task, ""
-        kept = set(LIMITS) - {"threshold", "odds", "unlike", "parent_threshold"}  # the settings as the kernel takes them
+        kept = set(LIMITS) - {"threshold", "odds", "unlike", "parent_threshold"}  # as the kernel takes them
         numbers = {name: float(getattr(self.settings, name)) for name in kept}
         numbers["aggregate"] = AGGREGATES.index(self.settings.aggregate)
         numbers["gap"] = math.log(self.settings.odds)
@@ -111,6 +111,7 @@ class Policy:
         self.parents = tuple(self.settings.tree)
         self._members = members(self.names, self.settings)
         self._likeness: dict[int, tuple[float, float, float]] = {}  # By track: weight, weighted sum, time
+        self._tells_likeness = False  # Whether the recognizer does; until it has, nothing is emitted
 
     @property
     def rejected(self) -> int:
@@ -131,14 +132,16 @@ class Policy:
             )
         except ValueError as error:
             raise InputError(f"Policy {self.task}: {error}. Logits go through a softmax first.") from error
-        if self._likeness or scores.likeness.shape[1]:
-            self._note_likeness(scores, tracks)
+        self._tells_likeness |= bool(scores.likeness.shape[1])
         if len(self.parents):
             self._try_parents(tracks.ids, labels, confidence, reasons)
-        if self._likeness and self.settings.unlike:
+        if self._tells_likeness and self.settings.unlike:
+            self._note_likeness(scores, tracks)
+            likeness = self.likeness(tracks.ids)
             decided = (reasons == Reason.OK) | (reasons == Reason.LOW_CONFIDENCE) | (reasons == Reason.LOW_MARGIN)
-            unlike = decided & (self.likeness(tracks.ids) < self.settings.unlike)
-            labels[unlike], reasons[unlike] = -1, Reason.UNLIKE_TRAINING
+            early, unlike = decided & np.isnan(likeness), decided & (likeness < self.settings.unlike)
+            reasons[early], reasons[unlike] = Reason.TOO_SHORT, Reason.UNLIKE_TRAINING
+            labels[early | unlike] = -1
         return Verdicts.trusted(tracks.ids, labels, confidence, reasons)
 
     def _note_likeness(self, scores: Scores, tracks: Tracks) -> None:
@@ -208,7 +211,8 @@ def members(names: tuple[str, ...], settings: Settings) -> Array:
             raise InputError(f"policy tree: expected {expected}, got {parent!r}: {list(below)}")
         made[[names.index(name) for name in below], column] = 1
     if (made.sum(1) > 1).any():
-        raise InputError(f"policy tree: expected each class below one parent, got {names[int(made.sum(1).argmax())]!r} twice")
+        got = names[int(made.sum(1).argmax())]
+        raise InputError(f"policy tree: expected each class below one parent, got {got!r} in two")
     return made
 
 

@@ -166,14 +166,25 @@ class ScoreTable:
     """Decimals that the values were rounded to, 0 where that is too fine to matter."""
     path: Path = Path()
     sha256: str = ""
+    likeness: Array | None = None
+    """(N,) p-values that the clip is like the training's, NaN where unknown; None: of no row."""
 
     def of_tracks(self, chosen: Array) -> ScoreTable:
         """Only the rows of these tracks."""
         rows = np.isin(self.tracks, chosen)
-        labels = None if self.labels is None else self.labels[rows]
-        return dataclasses.replace(
-            self, values=self.values[rows], labels=labels, tracks=self.tracks[rows], times=self.times[rows]
-        )
+        columns = ("values", "labels", "tracks", "times", "likeness")
+        picked = {name: c[rows] for name in columns if (c := getattr(self, name)) is not None}
+        return dataclasses.replace(self, **picked)
+
+    def likeness_of_tracks(self, memory_s: float) -> Array:
+        """(K,) mean likeness of each track with any, as the policy takes it."""
+        if self.likeness is None:
+            return np.zeros(0)
+        last = np.full(self.tracks.max() + 1, -np.inf)
+        np.maximum.at(last, self.tracks, self.times)
+        weight = np.exp((self.times - last[self.tracks]) / memory_s) * ~np.isnan(self.likeness)
+        total, sums = (np.bincount(self.tracks, w) for w in (weight, weight * np.nan_to_num(self.likeness)))
+        return np.asarray(sums[total > 0] / total[total > 0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +200,7 @@ class TrackVerdicts:
     labels: Array | None
     """(K,) true class."""
     undecided: int
-    """Tracks that the other rules (observations, time, agreement, margin) abstain on; not among the K."""
+    """Tracks that the other rules (observations, time, agreement, margin, likeness) abstain on; not among the K."""
 
     @property
     def wrong(self) -> Array:
@@ -197,6 +208,13 @@ class TrackVerdicts:
         if self.labels is None:
             raise InputError("tune: expected labels, got scores without them")
         return np.asarray(self.predicted != self.labels)
+
+    def parents(self, below: Array, rows: Array) -> TrackVerdicts:
+        """The best parents of these rows; `below` (C, P) has a 1 where a class is below a parent."""
+        sums = self.probabilities[rows] @ below
+        best = sums.argmax(1)
+        labels = None if self.labels is None else np.where(below.any(1), below.argmax(1), -1)[self.labels[rows]]
+        return TrackVerdicts(sums, sums.max(1).astype(np.float64), best, labels, 0)
 
 
 def read_scores(path: str | Path, *, values: ValueKind = "auto", labels: LabelKind = "auto") -> ScoreTable:
@@ -256,30 +274,39 @@ def make_table(
             got = f"{names[first[other[0]]]} and {names[truth[other[0]]]}"
             expected = "one label per track (where its label changes, begin another track in the table)"
             fail(path, f"track {np.asarray(tracks)[other[0]]}", expected, got)
-    return ScoreTable(names, shares, truth, numbers, times, decimals, path, sha256)
+    likeness = columns.get("likeness")
+    if likeness is not None and (
+        np.shape(likeness) != (rows,) or not ((likeness >= 0) & (likeness <= 1) | np.isnan(likeness)).all()
+    ):
+        fail(path, "likeness", f"{rows} p-values from 0 to 1, one per row (NaN where unknown)", np.shape(likeness))
+    return ScoreTable(names, shares, truth, numbers, times, decimals, path, sha256, likeness)
 
 
 def gather(table: ScoreTable, settings: Settings) -> TrackVerdicts:
     """One verdict per track, by the policy that runs in the pipeline."""
-    free = Policy(table.names, dataclasses.replace(settings, threshold=0.0, per_class={}))
+    free = Policy(table.names, dataclasses.replace(settings, threshold=0.0, per_class={}, tree={}))
     order = np.lexsort((table.times, table.tracks))
     first = np.flatnonzero(np.diff(table.tracks[order], prepend=-1))
     parts = []
     for rows in np.split(order, first[AT_ONCE::AT_ONCE]):
-        parts.append(_verdicts(free, table, rows))
+        parts.append(decide(free, table, rows))
         free.reset()
     probabilities, confidence, predicted, judged = map(np.concatenate, zip(*parts, strict=True))
     labels = None if table.labels is None else table.labels[order[first]][judged]
     return TrackVerdicts(probabilities, confidence, predicted, labels, int((~judged).sum()))
 
 
-def _verdicts(policy: Policy, table: ScoreTable, rows: Array) -> tuple[Array, Array, Array, Array]:
-    """Probabilities, confidence and class of the tracks that these rows decide, and which those are."""
+def decide(policy: Policy, table: ScoreTable, rows: Array) -> tuple[Array, Array, Array, Array]:
+    """Probabilities, confidence and class of the tracks that these rows decide, and which those are.
+
+    `rows` are sorted by track and time.
+    """
     own = table.tracks[rows]
     ids = own[np.diff(own, prepend=-1) != 0]
     none, zeros = np.zeros(len(ids), np.int32), np.zeros(len(ids), np.float32)
     boxes = np.tile(np.array([0, 0, 1e6, 1e6], np.float32), (len(ids), 1))
-    scores = Scores.of(ids=own, values=table.values[rows], times=table.times[rows])
+    likeness = None if table.likeness is None else table.likeness[rows, None]
+    scores = Scores.of(ids=own, values=table.values[rows], times=table.times[rows], likeness=likeness)
     tracks = Tracks.of(ids=ids, boxes=boxes, scores=zeros, labels=none, match=none, age=zeros, unseen=zeros)
     verdicts = policy.update(scores, tracks, -np.inf)  # as of long ago: nothing is stale
     judged = verdicts.reason == Reason.OK

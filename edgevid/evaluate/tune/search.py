@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +13,7 @@ import numpy as np
 from edgevid._version import __version__
 from edgevid.abstain.drift import Shift, shift, sketch
 from edgevid.abstain.file import PolicyFile, Tuned
-from edgevid.abstain.policy import NEVER, Settings
+from edgevid.abstain.policy import NEVER, Settings, members
 from edgevid.errors import InputError
 from edgevid.evaluate.tune import risk
 from edgevid.evaluate.tune.risk import Reliability, fit_temperature, nll, reliability
@@ -76,6 +77,8 @@ class Report:
     after: Reliability | None
     production: TrackVerdicts | None = None
     shift: Shift | None = None
+    rejected: tuple[tuple[float, float, float], ...] = ()
+    """Limits of likeness, with the shares of known and of unknown tracks (NaN: none were given) below each."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -87,6 +90,12 @@ class Report:
     def coverage(self) -> float:
         """Share emitted."""
         return float(self.emitted.mean())
+
+    @property
+    def parents(self) -> tuple[float, float]:
+        """Share of the tracks whose parent alone is emitted, and the share of wrong ones among them."""
+        found, emitted = _parents(self.chosen_on, self.settings, self.table.names)
+        return float(emitted.sum() / len(self.emitted)), float(found.wrong[emitted].mean()) if emitted.any() else 0.0
 
     @property
     def wrong(self) -> int:
@@ -112,7 +121,12 @@ class Report:
     def policy(self, *, task: str = "", model_sha256: str = "") -> PolicyFile:
         """The policy file of this report, with its provenance."""
         deployed = self.chosen_on if self.production is None else self.production
-        rate = float(1 - passes(deployed, self.settings, self.table.names).mean())
+        leaf, confidence = passes(deployed, self.settings, self.table.names), deployed.confidence.copy()
+        emitted = leaf.copy()
+        if self.settings.tree:
+            coarser, emitted[~leaf] = _parents(deployed, self.settings, self.table.names)
+            confidence[emitted & ~leaf] = coarser.confidence[emitted[~leaf]]
+        rate = float(1 - emitted.mean())
         made: dict[str, str | float | int] = {
             "by": f"edgevid {__version__} tune", "date": datetime.date.today().isoformat(),
             "scores": self.table.path.name, "scores_sha256": self.table.sha256, "target": self.target.kind,
@@ -122,10 +136,13 @@ class Report:
         if self.curve is not None:
             made["measured_risk"] = round(self.measured_risk, 6)
             made["errors_removed"] = round(self.errors_removed, 6)
+        if self.settings.tree:
+            made["parent_coverage"], made["parent_risk"] = (round(share, 6) for share in self.parents)
         if self.guaranteed:
             made |= {"certified_risk": self.target.value, "certified_with": self.target.confidence}
             made |= {"method": self.target.method}
-        tuned = Tuned(sketch(deployed.confidence), round(rate, 6), len(deployed.confidence))
+        certified = self.target.value if self.guaranteed else math.nan
+        tuned = Tuned(sketch(confidence), round(rate, 6), len(deployed.confidence), certified)
         return PolicyFile(self.table.names, self.settings, task, model_sha256, tuned=tuned, made=made)
 
 
@@ -137,13 +154,22 @@ def tune(
     production: ScoreTable | None = None,
     per_class: bool = False,
     fit: bool = True,
+    unlike: float | None = None,
+    unknown: ScoreTable | None = None,
 ) -> Report:
     """The policy for `target` (default: the knee) from scores of labeled tracks.
 
     `settings` gives the rules besides the threshold. With labels and `fit`, HOLDOUT of the tracks fit
     temperature and correlation and the others choose the threshold, so that a guarantee stays valid. Without
     labels only abstain-rate can be chosen. `production` holds scores from the deployment: they are compared
-    with the table, and abstain-rate is chosen on them. InputError states what is reachable instead."""
+    with the table, and abstain-rate is chosen on them. InputError states what is reachable instead.
+
+    `unlike` is the share of known tracks that may be rejected as UNLIKE_TRAINING (None: the limit of `settings`);
+    `unknown` holds scores of clips of none of the classes, whose share rejected is reported next to it.
+
+    With `settings.tree`, classes and then their parents are each certified at max-risk, together with the
+    target's confidence: half of what may fail for each. The labels that end the first search have been seen;
+    those of the rows below are fresh for the second one."""
     target, settings, warnings = target or Target(), settings or Settings(), list[str]()
     if table.labels is None and target.kind != "abstain-rate":
         raise InputError(
@@ -151,6 +177,9 @@ def tune(
             "Without labels choose --abstain-rate"
         )
     _check_rounding(table, target, warnings)
+    if settings.tree and (target.kind != "max-risk" or target.method != "fixed-sequence" or per_class):
+        raise InputError("tune: a policy with a [tree] takes --max-risk with fixed-sequence, without --per-class")
+    settings, rejected = _unlike(table, settings, unlike, unknown)
     if production is not None and production.names != table.names:
         raise InputError(f"production: expected the classes {table.names}, got {production.names}")
     fitting, choosing = _split(table, warnings) if fit else (None, table)
@@ -161,6 +190,8 @@ def tune(
     chosen_on = _gathered(choosing, settings)
     deployed = _gathered(production, settings) if production is not None else None
     settings = _with_thresholds(settings, target, chosen_on, deployed, table.names, per_class, warnings)
+    if settings.tree:
+        settings = _with_parents(settings, target, chosen_on, table.names, warnings)
     found = before = after = None
     if chosen_on.labels is not None:
         found = risk.curve(chosen_on.confidence, chosen_on.wrong)
@@ -180,7 +211,56 @@ def tune(
             limit = np.quantile(chosen_on.confidence, chosen_on.wrong.mean())
             words += f"; estimated accuracy there: {(deployed.confidence >= limit).mean():.0%}"
         warnings.append(words)
-    return Report(table, target, settings, chosen_on, count, found, before, after, deployed, drift, warnings)
+    return Report(table, target, settings, chosen_on, count, found, before, after, deployed, drift, rejected, warnings)
+
+
+def _unlike(
+    table: ScoreTable, settings: Settings, share: float | None, unknown: ScoreTable | None
+) -> tuple[Settings, tuple[tuple[float, float, float], ...]]:
+    """The settings with the limit that rejects at most `share` of known tracks (conformal), and both axes."""
+    known = np.sort(table.likeness_of_tracks(settings.memory_s))
+    if not len(known):
+        if share is not None or unknown is not None:
+            raise InputError(f"{named(table.path)}: expected a column likeness, which the limit is chosen on, got none")
+        return settings, ()
+    others = unknown.likeness_of_tracks(settings.memory_s) if unknown is not None else np.zeros(0)
+
+    def limit(share: float) -> float:  # another track is below the k-th of n with probability k / (n + 1)
+        rank = int(share * (len(known) + 1) + 1e-9)
+        return float(known[min(rank, len(known)) - 1]) if rank else 0.0
+
+    settings = settings if share is None else dataclasses.replace(settings, unlike=limit(share))
+    limits = sorted({settings.unlike, *map(limit, (0.02, 0.05, 0.1, 0.2))} - {0.0})
+    return settings, tuple((one, float((known < one).mean()), _share_below(others, one)) for one in limits)
+
+
+def _share_below(values: Array, limit: float) -> float:
+    return float((values < limit).mean()) if len(values) else math.nan
+
+
+def _parents(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]) -> tuple[TrackVerdicts, Array]:
+    """The parents of the verdicts that reach no threshold of a class, and which of them reach theirs."""
+    found = verdicts.parents(members(names, settings), ~passes(verdicts, settings, names))
+    return found, found.confidence >= settings.parent_threshold
+
+
+def _with_parents(
+    settings: Settings, target: Target, tuning: TrackVerdicts, names: tuple[str, ...], warnings: list[str]
+) -> Settings:
+    rest, _ = _parents(tuning, settings, names)
+    made: float | str = "none is left"
+    if len(rest.confidence):
+        made = _threshold(rest, np.ones(len(rest.confidence), bool), _halved(target))
+    if isinstance(made, str):
+        if settings.threshold == NEVER:
+            raise InputError(f"neither classes nor parents reach the target: {made}")
+        warnings.append(f"parents are never emitted: {made}")
+    return dataclasses.replace(settings, parent_threshold=NEVER if isinstance(made, str) else made)
+
+
+def _halved(target: Target) -> Target:
+    """The target of each of two levels, so that both hold together."""
+    return dataclasses.replace(target, confidence=1 - target.delta / 2)
 
 
 def _check_rounding(table: ScoreTable, target: Target, warnings: list[str]) -> None:
@@ -252,15 +332,16 @@ def _with_thresholds(
     source = deployed if target.kind == "abstain-rate" and deployed is not None else tuning
     groups = _groups(source, names, warnings) if per_class else {"": np.ones(len(source.predicted), bool)}
     share = dataclasses.replace(target, confidence=1 - target.delta / len(groups))
+    share = _halved(share) if settings.tree else share
     found: dict[str, float] = {}
     for name, rows in groups.items():
         made = _threshold(source, rows, share)
-        if isinstance(made, str) and len(groups) == 1:
+        if isinstance(made, str) and len(groups) == 1 and not settings.tree:
             raise InputError(made)
         if isinstance(made, str):
             warnings.append(f"{name or 'the other classes'}: never emitted; {made}")
         found[name] = NEVER if isinstance(made, str) else made
-    if all(value == NEVER for value in found.values()):
+    if all(value == NEVER for value in found.values()) and not settings.tree:
         raise InputError("no class reaches the target: " + "; ".join(warnings))
     pooled = found.pop("", NEVER)
     return dataclasses.replace(settings, threshold=pooled, per_class=found)

@@ -1,0 +1,136 @@
+"""Tuning of two levels, classes and their parents, and of the limit of likeness."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from score_tables import drawn, table
+
+from edgevid.abstain.policy import NEVER, Policy, Settings
+from edgevid.errors import InputError
+from edgevid.evaluate.tune.scores import ScoreTable, make_table
+from edgevid.evaluate.tune.search import Target, tune
+from edgevid.types import Reason, Scores, Tracks
+
+TREE = {"vehicle": ("car", "truck"), "two-wheeler": ("bicycle", "motorcycle")}
+NAMES = np.array(["car", "truck", "bicycle", "motorcycle", "person"])
+
+
+def vehicles(n: int, seed: int = 0) -> ScoreTable:
+    """Honest probabilities: sure of the parent, often unsure which of its two classes."""
+    rng = np.random.default_rng(seed)
+    groups = rng.dirichlet([0.08] * 3, n)
+    inside = rng.beta(0.8, 0.8, (n, 2))
+    share = np.stack([inside[:, 0], 1 - inside[:, 0], inside[:, 1], 1 - inside[:, 1], np.ones(n)], 1)
+    values = groups[:, [0, 0, 1, 1, 2]] * share
+    labels = (values.cumsum(1)[:, :4] < rng.random((n, 1))).sum(1)
+    return make_table({"values": values, "labels": labels, "names": NAMES})
+
+
+def run(policy: Policy, scores: ScoreTable) -> np.ndarray:
+    n, zero = len(scores.values), np.zeros(len(scores.values))
+    tracks = Tracks.of(ids=scores.tracks, boxes=[[0, 0, 9, 9]] * n, scores=zero, labels=zero, match=zero, age=zero,
+                       unseen=zero)  # fmt: skip
+    given = Scores.of(ids=scores.tracks, values=scores.values, times=zero)
+    return policy.update(given, tracks, 0.0).labels
+
+
+def test_parents_answer_where_no_class_is_sure_within_the_same_risk() -> None:
+    target, scores = Target("max-risk", 0.1), vehicles(2000)
+    flat = tune(scores, target, fit=False)
+    report = tune(scores, target, fit=False, settings=Settings(tree=TREE))
+    more, wrong = report.parents
+    assert report.coverage + more > flat.coverage + 0.1
+    assert report.coverage <= flat.coverage  # each level has half of what may fail
+    assert wrong < 0.1
+    file = report.policy()
+    assert file.made["parent_coverage"] == pytest.approx(more)
+    assert file.tuned.abstain_rate == pytest.approx(1 - report.coverage - more)
+    assert file.tuned.certified_risk == 0.1
+    # What was tuned is what runs, on other tracks within the promised risk.
+    others = vehicles(4000, seed=1)
+    labels = run(Policy(others.names, report.settings), others)
+    parent = np.array([5, 5, 6, 6, -1])[others.labels]
+    for chosen, right in ((labels >= 5, parent), ((labels >= 0) & (labels < 5), others.labels)):
+        assert chosen.mean() > 0.1
+        assert (labels[chosen] != right[chosen]).mean() < 0.1
+    assert (run(Policy(scores.names, report.settings), scores) >= 0).mean() == pytest.approx(report.coverage + more)
+
+
+def test_a_level_that_reaches_nothing_is_never_emitted() -> None:
+    rng = np.random.default_rng(0)
+    scores = vehicles(900)
+    scores = scores.of_tracks(scores.tracks[scores.values[:, 4] < 0.5])
+    shuffled = replace(
+        scores, labels=scores.labels ^ (rng.random(len(scores.labels)) < 0.5) * (scores.labels < 4)
+    )  # car or truck?
+    report = tune(shuffled, Target("max-risk", 0.1), fit=False, settings=Settings(tree=TREE))
+    assert report.settings.threshold == NEVER
+    assert report.settings.parent_threshold < 1
+    nothing = replace(scores, labels=rng.integers(0, 5, len(scores.labels)))
+    with pytest.raises(InputError, match="neither classes nor parents"):
+        tune(nothing, Target("max-risk", 0.1), fit=False, settings=Settings(tree=TREE))
+
+
+@pytest.mark.parametrize("target", [Target("knee"), Target("max-risk", 0.1, method="sgr")])
+def test_a_tree_needs_a_target_whose_labels_stay_fresh(target: Target) -> None:
+    with pytest.raises(InputError, match="fixed-sequence"):
+        tune(vehicles(300), target, settings=Settings(tree=TREE))
+
+
+def test_the_limit_of_likeness_rejects_the_share_of_known_tracks_and_more_of_the_unknown() -> None:
+    rng, columns = np.random.default_rng(0), drawn(999, frames=2)
+    known = make_table(columns | {"likeness": rng.random(1998)})
+    unknown = make_table(drawn(300, frames=2, seed=1) | {"likeness": 0.4 * rng.random(600)})
+    report = tune(known, Target("knee"), unlike=0.1, unknown=unknown)
+    mean = known.likeness.reshape(-1, 2).mean(1)
+    assert report.settings.unlike == pytest.approx(np.sort(mean)[99])  # the 100th of 999
+    chosen = next(one for one in report.rejected if one[0] == report.settings.unlike)
+    assert chosen[1] == pytest.approx(99 / 999)
+    assert chosen[2] > 0.3
+    assert report.chosen_on.undecided > 40  # the threshold is chosen on what is left
+    assert [row[1] for row in report.rejected] == sorted(row[1] for row in report.rejected)
+    plain = tune(known, Target("knee"))
+    assert plain.settings.unlike == Settings().unlike
+    assert all(math.isnan(row[2]) for row in plain.rejected)
+
+
+def test_old_observations_of_a_track_fade_from_its_likeness_too() -> None:
+    columns = {
+        "values": [[0.6, 0.4]] * 3,
+        "tracks": [1, 1, 2],
+        "times": [0.0, 2.0, 0.0],
+        "likeness": [0.0, 1.0, np.nan],
+    }
+    made = make_table({key: np.array(value) for key, value in columns.items()})
+    assert made.likeness_of_tracks(1.0) == pytest.approx([1 / (1 + math.exp(-2))])
+
+
+def test_likeness_is_checked() -> None:
+    with pytest.raises(InputError, match="column likeness"):
+        tune(table(200), unlike=0.1)
+    with pytest.raises(InputError, match="p-values from 0 to 1"):
+        make_table(drawn(5) | {"likeness": np.full(5, 2.0)})
+
+
+def test_reasons_of_unlike_tracks() -> None:
+    policy = Policy(["walk", "run"], threshold=0.8, unlike=0.1, tree={"moving": ("walk", "run")})
+    zero = np.zeros(3)
+    tracks = Tracks.of(
+        ids=[1, 2, 3], boxes=[[0, 0, 9, 9]] * 3, scores=zero, labels=zero, match=zero, age=zero, unseen=zero
+    )
+    values = [[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]]
+    found = policy.update(
+        Scores.of(ids=[1, 2, 3], values=values, times=zero, likeness=[[0.05], [0.5], [0.3]]), tracks, 0
+    )
+    assert found.labels.tolist() == [-1, 0, 2]
+    assert found.reason.tolist() == [Reason.UNLIKE_TRAINING, Reason.OK, Reason.OK]
+    assert policy.likeness(found.ids) == pytest.approx([0.05, 0.5, 0.3])
+    blank = Scores.of(ids=[3], values=[[0.9, 0.1]], times=[0.0], likeness=[[np.nan]])
+    early = Policy(["walk", "run"], threshold=0.8).update(blank, tracks, 0)
+    assert early.reason.tolist() == [Reason.NOT_MEASURED, Reason.NOT_MEASURED, Reason.TOO_SHORT]  # too early to tell
+    later = Scores.of(ids=[1], values=[[0.9, 0.1]], times=[0.2], likeness=[[0.45]])
+    assert policy.update(later, tracks, 0.2).labels.tolist() == [0, 0, 2]  # the mean of its observations counts
