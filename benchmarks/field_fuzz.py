@@ -68,7 +68,7 @@ def read_image(path: Path) -> str:
 
 def read_recipe(path: Path) -> str:
     """A damaged recipe."""
-    from edgevid.runtime.recipe_file import read_recipe as read
+    from edgevid.runtime.recipe import read_recipe as read
 
     read(path)
     return "read"

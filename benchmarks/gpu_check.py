@@ -30,12 +30,11 @@ from edgevid.detect.preprocess import Preprocessor, letterbox_rectangle
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.builder.build import build
 from edgevid.optimize.builder.engine import choose_backend, installed_version
-from edgevid.optimize.builder.options import PRECISIONS, BuildOptions
-from edgevid.optimize.builder.verify import Verification
+from edgevid.optimize.builder.options import PRECISIONS, BuildOptions, Verification
 from edgevid.optimize.frames import read_frames
 from edgevid.runtime import LocalRecipe, load_engine
-from edgevid.runtime.cuda.driver import gpus
 from edgevid.runtime.cuda.open import open_cuda
+from edgevid.runtime.device import gpus
 from edgevid.runtime.manifest import BACKENDS
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.tensorrt.engine import TrtEngine

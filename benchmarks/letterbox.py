@@ -27,7 +27,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.detect.preprocess import Preprocessor, letterbox
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.processor import processor_name
 from edgevid.types import Frame
 

@@ -16,7 +16,7 @@ from edgevid.detect import preprocess as imaging
 from edgevid.kernels import iou
 from edgevid.learn.detector.data import Sample
 from edgevid.learn.detector.network import CLASSES, Deployed
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.types import Array, Detections, Frame
 
 SCORE_THRESHOLD = 0.4

@@ -25,7 +25,7 @@ from tracker_peers import version
 from edgevid.detect.detector import Detector
 from edgevid.pipeline import Pipeline
 from edgevid.runtime import FakeEngine, TensorSpec
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode, Recipe
 from edgevid.track import Tracker
 from edgevid.types import Frame

@@ -64,7 +64,7 @@ def lacks(reason: str) -> None:
 def device_backend() -> str:
     """The installed TensorRT of a machine with an NVIDIA device; see `lacks` for one without."""
     from edgevid.optimize.builder.engine import choose_backend, installed_version
-    from edgevid.runtime.cuda.driver import gpus
+    from edgevid.runtime.device import gpus
 
     backend = choose_backend()
     if not gpus():

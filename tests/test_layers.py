@@ -46,7 +46,7 @@ WALLS: dict[str, tuple[str, ...]] = {
     "starlette": ("viewer/",),
     "uvicorn": ("viewer/",),
     "pydantic": ("files/",),
-    "pydantic_core": ("files/", "runtime/recipe_file.py"),
+    "pydantic_core": ("files/", "runtime/recipe.py"),
     "tomlkit": ("files/",),
     "typer": ("cli/",),
     "rich": ("cli/",),

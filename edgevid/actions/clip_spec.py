@@ -16,7 +16,7 @@ from edgevid.files.fields import Count, Positive, check_fields
 from edgevid.files.schema import vars_of
 from edgevid.files.toml import toml_table
 from edgevid.runtime import Recipe
-from edgevid.runtime.letterbox import PAD
+from edgevid.runtime.engine import PAD
 from edgevid.types import Array
 
 Activation = Literal["softmax", "none"]

@@ -20,8 +20,7 @@ from edgevid.files.atomic import check_folder
 if TYPE_CHECKING:
     from edgevid.optimize.builder.build import BuildResult
     from edgevid.optimize.builder.engine import Progress
-    from edgevid.optimize.builder.options import BuildOptions
-    from edgevid.optimize.builder.verify import Verification
+    from edgevid.optimize.builder.options import BuildOptions, Verification
     from edgevid.optimize.fp16 import Fp16Report
     from edgevid.optimize.quantize.quantizer import Report
 
@@ -61,8 +60,7 @@ def command(
 ) -> None:
     """Build a TensorRT engine of a model, verify it against the model, and write its manifest."""
     from edgevid.optimize.builder.build import make_plan
-    from edgevid.optimize.builder.options import BuildOptions, read_batch, read_shapes
-    from edgevid.optimize.builder.verify import Verification
+    from edgevid.optimize.builder.options import BuildOptions, Verification, read_batch, read_shapes
 
     words: dict[str, Any] = {"precision": precision, "backend": backend}
     words |= {"hardware_compatibility": hardware_compatibility, "fallback_precision": fallback_precision}

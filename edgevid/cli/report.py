@@ -209,7 +209,7 @@ def file_schema(file: str) -> dict[str, Any]:
 def kinds() -> dict[str, Any]:
     """The dataclass of each of FILES but the record, which has none."""
     from edgevid.abstain.file import PolicyTable
-    from edgevid.runtime.recipe_file import RecipeFile
+    from edgevid.runtime.recipe import RecipeFile
     from edgevid.site.file import SiteFile
     from edgevid.speed.calibration_file import CalibrationTable
 

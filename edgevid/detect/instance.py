@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from edgevid.detect.preprocess import LetterboxTransform
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.types import F32, Array, Mask
 
 _CORNERS = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32) / 2

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError, did_you_mean, masked
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.types import Detections, Frame, as_detections, as_frame
 from edgevid.video.open import is_live, open_video
 

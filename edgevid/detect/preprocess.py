@@ -13,7 +13,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError
-from edgevid.runtime.letterbox import InputSpec, Rectangle, input_shape, write_letterbox
+from edgevid.runtime.engine import InputSpec, Rectangle, input_shape, write_letterbox
 from edgevid.types import Array, Frame
 
 

@@ -11,11 +11,9 @@ from edgevid.errors import EdgevidError, InputError, ModelError, log_once
 from edgevid.files.atomic import check_file
 from edgevid.models.identify import LETTERBOX, STRETCH, DecoderGuess, identify
 from edgevid.models.signature import ModelSignature, read_signature
-from edgevid.runtime.engine import TensorSpec
-from edgevid.runtime.letterbox import InputDtype, InputSpec
+from edgevid.runtime.engine import InputDtype, InputSpec, TensorSpec
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.recipe import COCO, LocalRecipe, Task
-from edgevid.runtime.recipe_file import write_recipe
+from edgevid.runtime.recipe import COCO, LocalRecipe, Task, write_recipe
 from edgevid.runtime.variants import check_exported
 
 Drafted = tuple[LocalRecipe, tuple[str, ...]]  # A recipe, and what is to be checked or filled in

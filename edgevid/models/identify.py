@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import ModelError
-from edgevid.models.evidence import corrected, either, looks_end_to_end
-from edgevid.models.signature import ModelSignature
+from edgevid.models.signature import ModelSignature, corrected, either, looks_end_to_end
 from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.recipe import Decode
 

@@ -26,8 +26,7 @@ from edgevid.models.draft import draft_recipe
 from edgevid.models.identify import TASKS
 from edgevid.optimize.agreement import cosine
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.recipe import DetectorRecipe, Source
-from edgevid.runtime.recipe_file import write_recipe
+from edgevid.runtime.recipe import DetectorRecipe, Source, write_recipe
 from edgevid.types import Array, Frame
 
 TOLERANCE = 1e-3

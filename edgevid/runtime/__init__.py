@@ -1,20 +1,10 @@
 """Models and the engines that run them: one protocol over ONNX Runtime and TensorRT."""
 
-from edgevid.runtime.engine import Engine, FakeEngine, LoadedEngine, TensorSpec
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import Engine, FakeEngine, InputSpec, LoadedEngine, TensorSpec
 from edgevid.runtime.load import load_engine
-from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Recipe
-from edgevid.runtime.recipe_file import read_recipe
+from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Recipe, read_recipe
 
 __all__ = [
-    "DetectorRecipe",
-    "Engine",
-    "FakeEngine",
-    "InputSpec",
-    "LoadedEngine",
-    "LocalRecipe",
-    "Recipe",
-    "TensorSpec",
-    "load_engine",
-    "read_recipe",
-]
+    "DetectorRecipe", "Engine", "FakeEngine", "InputSpec", "LoadedEngine", "LocalRecipe", "Recipe", "TensorSpec",
+    "load_engine", "read_recipe",
+]  # fmt: skip

@@ -14,8 +14,7 @@ from typing import Any, Literal, get_args
 from edgevid.errors import EdgevidError, InputError, ModelError, log, log_once
 from edgevid.files.atomic import make_folder, write_atomic
 from edgevid.files.folders import cache_folder
-from edgevid.runtime.cuda.driver import gpu_of, gpus
-from edgevid.runtime.device import parse_device
+from edgevid.runtime.device import gpu_of, gpus, parse_device
 from edgevid.runtime.engine import LoadedEngine
 from edgevid.runtime.manifest import BACKENDS, engine_name, manifest_path, read_manifest
 from edgevid.runtime.openvino.engine import installed_version

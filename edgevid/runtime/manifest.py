@@ -21,7 +21,7 @@ from edgevid.errors import FileFormatError, MissingExtraError, ModelError, requi
 from edgevid.files.atomic import write_atomic
 from edgevid.files.digest import sha256, sha256_of
 from edgevid.files.schema import checked
-from edgevid.runtime.cuda.driver import Gpu
+from edgevid.runtime.device import Gpu
 from edgevid.runtime.recipe import Precision, Recipe
 from edgevid.runtime.variants import model_argument, model_digest
 

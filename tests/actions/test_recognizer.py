@@ -23,7 +23,7 @@ from edgevid.actions.recognizer import (
 )
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.types import Array, Clips
 
 NAMES = ("walk", "run")

@@ -10,7 +10,7 @@ from tiny_detector import photos
 
 from edgevid import cli
 from edgevid.cli.options import parse_size
-from edgevid.runtime.recipe_file import read_recipe
+from edgevid.runtime.recipe import read_recipe
 
 HERE = importlib.util.find_spec("ultralytics") is not None
 

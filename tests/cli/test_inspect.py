@@ -10,7 +10,7 @@ import pytest
 from onnx_models import constant_model
 
 from edgevid.cli import main
-from edgevid.runtime.recipe_file import read_recipe
+from edgevid.runtime.recipe import read_recipe
 
 
 @pytest.fixture

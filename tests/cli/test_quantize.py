@@ -9,7 +9,7 @@ from small_classifier import classifier, noise_video
 from tiny_detector import photos
 
 from edgevid import cli
-from edgevid.runtime.recipe_file import write_recipe
+from edgevid.runtime.recipe import write_recipe
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from edgevid.cli import main  # noqa: E402
 from edgevid.detect.detector import Detector  # noqa: E402
 from edgevid.learn.detector.data import load  # noqa: E402
 from edgevid.learn.detector.network import CLASSES  # noqa: E402
-from edgevid.runtime.recipe_file import read_recipe  # noqa: E402
+from edgevid.runtime.recipe import read_recipe  # noqa: E402
 from edgevid.types import Frame  # noqa: E402
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from edgevid.detect.instance import keypoints, masks
 from edgevid.detect.preprocess import LetterboxTransform
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 
 SPEC = InputSpec(32, 32)
 

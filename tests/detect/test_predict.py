@@ -13,7 +13,7 @@ from video_clips import write_clip
 from edgevid.detect.detector import Detector
 from edgevid.detect.predict import frames_of, settings_of
 from edgevid.errors import InputError
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Frame
 from edgevid.video.images import ArraySource

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edgevid import kernels
 from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, crop, letterbox
 from edgevid.errors import InputError
-from edgevid.runtime.letterbox import InputSpec, input_shape
+from edgevid.runtime.engine import InputSpec, input_shape
 from edgevid.types import Array, Frame
 
 RAW = {"std": (1.0, 1.0, 1.0)}

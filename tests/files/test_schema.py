@@ -140,7 +140,7 @@ def test_sequences_of_points_are_arrays() -> None:
 
 def test_pydantic_is_imported_with_the_first_file(tmp_path: Path) -> None:
     code = (
-        "import sys, edgevid, edgevid.site, edgevid.runtime.recipe_file; print('pydantic' in sys.modules);"
+        "import sys, edgevid, edgevid.site, edgevid.runtime.recipe; print('pydantic' in sys.modules);"
         "from edgevid.models.hub import recipes; recipes(); print('pydantic' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)

@@ -10,7 +10,7 @@ from onnx_models import constant_model, node, save, ultralytics_metadata
 
 from edgevid.actions.load import load_extractor, load_recognizer
 from edgevid.models.draft import coco_categories, inspect, write_draft
-from edgevid.runtime.recipe_file import read_recipe
+from edgevid.runtime.recipe import read_recipe
 
 IMAGE = (1, 3, 32, 32)
 

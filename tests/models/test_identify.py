@@ -13,8 +13,7 @@ from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
 from edgevid.models.draft import inspect, write_draft
 from edgevid.models.hub import recipes
-from edgevid.runtime.recipe import Recipe
-from edgevid.runtime.recipe_file import read_recipe
+from edgevid.runtime.recipe import Recipe, read_recipe
 from edgevid.types import Frame
 
 INT64 = 7

@@ -12,7 +12,7 @@ from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, ModelError
 from edgevid.models.draft import inspect, write_draft
 from edgevid.models.hub import resolve_model
-from edgevid.runtime.recipe_file import read_recipe
+from edgevid.runtime.recipe import read_recipe
 
 
 def test_unknown_outputs_are_reported_and_nothing_is_written(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from onnx_models import constant_model, node, save
 
 from edgevid.errors import InputError, ParityError
 from edgevid.optimize.agreement import FLOORS, BoxAgreement, Floor, above_threshold, floor_of, match_boxes
-from edgevid.optimize.builder.verify import Verification, Verifier
+from edgevid.optimize.builder.options import Verification, Verifier
 from edgevid.optimize.compare.gate import compare_engines
 from edgevid.optimize.quantize.evaluator import Evaluator
 from edgevid.optimize.quantize.quantizer import quantize
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import AccuracyFloor, Decode, LocalRecipe
 from edgevid.types import Detections, Frame

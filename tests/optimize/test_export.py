@@ -11,7 +11,7 @@ import pytest
 from edgevid.detect.detector import Detector
 from edgevid.errors import EdgevidError, InputError, MissingExtraError, ParityError
 from edgevid.optimize import export as tool
-from edgevid.runtime.recipe_file import read_recipe
+from edgevid.runtime.recipe import read_recipe
 from edgevid.types import Frame
 
 HERE = importlib.util.find_spec("ultralytics") is not None
@@ -98,7 +98,7 @@ def test_other_tasks_and_broken_weights_are_errors(tmp_path: Path) -> None:
 
 def test_scores_and_boxes_are_compared_on_their_own_scales() -> None:
     """A box off by 6.4 pixels of 640 and a score off by 0.5 are 0.01 and 0.5."""
-    from edgevid.runtime.letterbox import InputSpec
+    from edgevid.runtime.engine import InputSpec
     from edgevid.runtime.recipe import Decode, Recipe
 
     recipe = Recipe("m", "detect", "m", Path(), input=InputSpec(640, 480), decode=Decode("yolo"))

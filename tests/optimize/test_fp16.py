@@ -12,7 +12,7 @@ from onnx_models import node
 from edgevid.errors import ModelError
 from edgevid.optimize.fp16 import convert_fp16, make_fp16, make_int8_fp16
 from edgevid.optimize.quantize.quantizer import quantize
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.runtime.variants import find_variant, read_record

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from host_driver import CHECKS, ON_HOST, SUPPORT, build_driver, living
 
-from edgevid.runtime.cuda.driver import gpus
 from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.open import open_cuda
+from edgevid.runtime.device import gpus
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

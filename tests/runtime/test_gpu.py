@@ -138,7 +138,7 @@ def test_other_devices_are_errors(device_backend: str, model: LocalRecipe) -> No
 
 def test_requiring_tensorrt_turns_the_skips_into_failures() -> None:
     """Where there is neither device nor TensorRT: a skip must not count as a pass."""
-    from edgevid.runtime.cuda.driver import gpus
+    from edgevid.runtime.device import gpus
 
     if gpus():
         pytest.skip("there is a device here")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 
 NAN, INF = float("nan"), float("inf")
 

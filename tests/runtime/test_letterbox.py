@@ -9,7 +9,7 @@ import pytest
 from random_frames import yuv
 
 from edgevid import kernels
-from edgevid.runtime.letterbox import InputSpec, input_shape, write_letterbox
+from edgevid.runtime.engine import InputSpec, input_shape, write_letterbox
 from edgevid.types import Frame
 
 PLAIN: dict[str, Any] = {"std": (1.0, 1.0, 1.0)}

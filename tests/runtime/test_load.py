@@ -16,9 +16,9 @@ from tensorrt_host import batch_of, plan, written
 
 from edgevid.errors import InputError, ModelError
 from edgevid.files.digest import sha256_of
+from edgevid.runtime import device as cuda_driver
 from edgevid.runtime import load as choose
 from edgevid.runtime import load_engine
-from edgevid.runtime.cuda import driver as cuda_driver
 from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.load import engine_paths
 from edgevid.runtime.manifest import manifest_path

@@ -12,8 +12,8 @@ import pytest
 from onnx_models import constant_model, onnx
 
 from edgevid.errors import FileFormatError, ModelError
-from edgevid.runtime.cuda.driver import Gpu
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.device import Gpu
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.manifest import Manifest, check, manifest_path, read_manifest, recipe_hash, write_manifest
 from edgevid.runtime.recipe import Recipe
 from edgevid.runtime.variants import model_digest

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode, DetectorRecipe, LocalRecipe, Recipe
 
 RECIPE = Recipe("net", "detect", "net.onnx", Path("net"), input=InputSpec(32, 32), decode=Decode("yolo"))

@@ -9,8 +9,7 @@ import pytest
 
 from edgevid.errors import FileFormatError, InputError
 from edgevid.models.hub import recipes
-from edgevid.runtime.recipe import COCO, Decode, LocalRecipe
-from edgevid.runtime.recipe_file import read_recipe, write_recipe
+from edgevid.runtime.recipe import COCO, Decode, LocalRecipe, read_recipe, write_recipe
 
 GOOD = """
 [model]

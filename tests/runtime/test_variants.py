@@ -14,7 +14,7 @@ from edgevid.errors import InputError, ModelError
 from edgevid.files.digest import sha256_of
 from edgevid.models.draft import draft_recipe
 from edgevid.models.hub import recipes
-from edgevid.runtime.recipe_file import read_recipe, write_recipe
+from edgevid.runtime.recipe import read_recipe, write_recipe
 from edgevid.runtime.variants import find_variant, model_argument, record_path, variant_path
 
 

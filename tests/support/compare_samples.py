@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Array, Frame
 

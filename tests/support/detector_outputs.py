@@ -10,7 +10,7 @@ import numpy as np
 
 from edgevid.detect.detector import Detector
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Detections, Frame
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 
-from edgevid.runtime.cuda.driver import driver
 from edgevid.runtime.cuda.interface import Cuda
+from edgevid.runtime.device import driver
 
 
 def free_memory(cuda: Cuda) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_models
 from onnx_models import node
 
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.video.writer import VideoWriter
 

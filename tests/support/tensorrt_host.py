@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.runtime.cuda.driver import gpus
+from edgevid.runtime.device import gpus
 from edgevid.runtime.manifest import Manifest, manifest_path, write_manifest
 
 _CALL = ctypes.CFUNCTYPE(None, ctypes.c_int)

@@ -11,7 +11,7 @@ from edgevid.errors import InputError, ModelError, require
 from edgevid.files.atomic import make_folder
 from edgevid.files.digest import sha256_of
 from edgevid.runtime import LocalRecipe, Recipe
-from edgevid.runtime.recipe_file import write_recipe
+from edgevid.runtime.recipe import write_recipe
 
 OUTPUT = "edgevid_features"
 

@@ -19,12 +19,11 @@ from edgevid.errors import ModelError, ParityError, log
 from edgevid.files.atomic import move_into_place, write_atomic
 from edgevid.files.digest import sha256
 from edgevid.optimize.builder import engine as build_engine
-from edgevid.optimize.builder.options import FALLBACK, BuildOptions, Shape
-from edgevid.optimize.builder.verify import Verification, Verifier
+from edgevid.optimize.builder.options import FALLBACK, BuildOptions, Shape, Verification, Verifier
 from edgevid.optimize.fp16 import find_recipe, make_fp16, make_int8_fp16
 from edgevid.runtime import variants
-from edgevid.runtime.cuda.driver import Gpu, gpus
-from edgevid.runtime.letterbox import input_shape
+from edgevid.runtime.device import Gpu, gpus
+from edgevid.runtime.engine import input_shape
 from edgevid.runtime.manifest import TITLES, Backend, Manifest, engine_name, manifest_path, recipe_hash, write_manifest
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import LocalRecipe

@@ -20,7 +20,7 @@ from typing import Any
 
 from edgevid.errors import InputError, ModelError, log, module_version
 from edgevid.optimize.builder.options import BackendChoice, BuildOptions, Shape
-from edgevid.runtime.cuda.driver import gpus
+from edgevid.runtime.device import gpus
 from edgevid.runtime.manifest import BACKENDS, TITLES, Backend, import_backend
 from edgevid.runtime.variants import without_weight_inputs
 

@@ -19,7 +19,7 @@ from edgevid.optimize.quantize.graph import Graph
 from edgevid.optimize.quantize.plan import PASS_THROUGH_OPS, PLANNERS, Plan
 from edgevid.optimize.quantize.ranges import Calibration, Progress
 from edgevid.runtime import LocalRecipe, Recipe
-from edgevid.runtime.letterbox import PAD
+from edgevid.runtime.engine import PAD
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.variants import FOR_TENSORRT
 from edgevid.types import Array, Detections, Frame

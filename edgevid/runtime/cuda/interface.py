@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError, ModelError
-from edgevid.runtime.cuda.driver import Gpu, driver
+from edgevid.runtime.device import Gpu, driver
 from edgevid.types import Array
 from edgevid.types.closing import Closing
 

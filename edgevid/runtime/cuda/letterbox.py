@@ -15,7 +15,7 @@ import numpy as np
 from edgevid.errors import InputError, ModelError
 from edgevid.kernels.reference.pixels import _axis, _coefficients  # the specification of both twins
 from edgevid.runtime.cuda.interface import Cuda, Memory, Pinned, Stream
-from edgevid.runtime.letterbox import InputSpec, Rectangle, input_shape
+from edgevid.runtime.engine import InputSpec, Rectangle, input_shape
 from edgevid.types import Array, Frame
 
 FOLDER = Path(__file__).resolve().parent

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError, MissingExtraError, ModelError
-from edgevid.runtime.cuda.driver import Gpu, driver, gpu_of
 from edgevid.runtime.cuda.interface import Cuda, Grid, Memory, Module, Pinned, Stream
+from edgevid.runtime.device import Gpu, driver, gpu_of
 from edgevid.types import Array
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING

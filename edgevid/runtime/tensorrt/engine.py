@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError, ModelError, log
-from edgevid.runtime.cuda.driver import gpu_of
 from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.open import open_cuda
-from edgevid.runtime.engine import LoadedEngine, check_inputs
-from edgevid.runtime.letterbox import InputSpec, Rectangle
+from edgevid.runtime.device import gpu_of
+from edgevid.runtime.engine import InputSpec, LoadedEngine, Rectangle, check_inputs
 from edgevid.runtime.manifest import TITLES, Backend, Manifest, check, import_backend, manifest_path, read_manifest
 from edgevid.runtime.recipe import Recipe
 from edgevid.runtime.tensorrt.session import Session

@@ -15,8 +15,7 @@ from edgevid.errors import ModelError
 from edgevid.models.hub import find_recipe, resolve_model
 from edgevid.optimize.builder import engine as module
 from edgevid.optimize.builder.build import _check_precision, build, make_plan
-from edgevid.optimize.builder.options import BuildOptions, read_shapes
-from edgevid.optimize.builder.verify import Verification
+from edgevid.optimize.builder.options import BuildOptions, Verification, read_shapes
 from edgevid.runtime.manifest import check, manifest_path, read_manifest
 from edgevid.runtime.recipe import LocalRecipe, Recipe
 from edgevid.runtime.variants import record_path, variant_path

@@ -14,7 +14,7 @@ from onnx_models import node, save
 from edgevid.errors import InputError, ParityError
 from edgevid.optimize.builder import build as module
 from edgevid.optimize.builder.build import build
-from edgevid.optimize.builder.verify import Verification, report_path
+from edgevid.optimize.builder.options import Verification, report_path
 from edgevid.runtime.manifest import manifest_path, read_manifest
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.runtime.variants import read_record

@@ -13,7 +13,7 @@ from edgevid.errors import InputError
 from edgevid.optimize.compare.gate import ParityReport, compare_engines
 from edgevid.optimize.compare.report import check_target, page, write_report
 from edgevid.runtime import FakeEngine, Recipe, TensorSpec
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Frame
 

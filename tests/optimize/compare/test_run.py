@@ -12,7 +12,7 @@ from tiny_detector import PERSON, RECIPE, compare_folder, model
 from edgevid.errors import InputError, ModelError, SourceError
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.compare.run import compare, find_model, load_model, precision_of
-from edgevid.runtime.recipe_file import read_recipe
+from edgevid.runtime.recipe import read_recipe
 
 
 @pytest.fixture

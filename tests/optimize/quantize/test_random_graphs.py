@@ -14,7 +14,7 @@ from edgevid.optimize.fp16 import make_fp16, make_int8_fp16
 from edgevid.optimize.half import open_fp16
 from edgevid.optimize.quantize.quantizer import quantize
 from edgevid.optimize.quantize.ranges import CALIBRATORS
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.types import Array

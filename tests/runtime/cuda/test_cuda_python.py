@@ -12,8 +12,8 @@ import pytest
 from host_driver import is_installed
 
 from edgevid.errors import ModelError
-from edgevid.runtime.cuda.driver import Gpu
 from edgevid.runtime.cuda.open import NvidiaCuda
+from edgevid.runtime.device import Gpu
 
 ORIN = Gpu(0, "Orin", "8.7")
 

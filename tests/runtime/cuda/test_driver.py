@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from edgevid.errors import InputError, ModelError
-from edgevid.runtime.cuda import driver as module
-from edgevid.runtime.cuda.driver import Gpu, gpu_of
+from edgevid.runtime import device as module
+from edgevid.runtime.device import Gpu, gpu_of
 
 ORIN, ADA = Gpu(0, "Orin", "8.7"), Gpu(1, "RTX 4090", "8.9")
 

@@ -26,7 +26,7 @@ from edgevid.runtime.cuda.letterbox import (
     pack_frame,
     write_task,
 )
-from edgevid.runtime.letterbox import InputSpec, input_shape
+from edgevid.runtime.engine import InputSpec, input_shape
 from edgevid.types import Frame
 
 TESTS = Path(__file__).resolve().parents[2]

@@ -7,11 +7,11 @@ import os
 import pytest
 
 from edgevid.errors import InputError, MissingExtraError, ModelError
-from edgevid.runtime.cuda import driver as cuda_driver
+from edgevid.runtime import device as cuda_driver
 from edgevid.runtime.cuda import open as module
-from edgevid.runtime.cuda.driver import gpu_of, gpus
 from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.open import open_cuda
+from edgevid.runtime.device import gpu_of, gpus
 
 
 def test_a_missing_package_is_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ import pytest
 from host_driver import is_installed
 
 from edgevid.errors import InputError, ModelError
-from edgevid.runtime.cuda.driver import Gpu
 from edgevid.runtime.cuda.open import PyCuda
+from edgevid.runtime.device import Gpu
 
 ORIN = Gpu(0, "Orin", "8.7")
 

@@ -15,7 +15,7 @@ from tensorrt_host import batch_of, plan, written
 
 from edgevid.errors import ModelError
 from edgevid.runtime import load_engine
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.tensorrt.engine import TrtEngine, split_header
 
 

@@ -15,7 +15,7 @@ from tensorrt_host import batch_of, plan, written
 from edgevid.detect.preprocess import letterbox, letterbox_rectangle
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import load_engine
-from edgevid.runtime.letterbox import InputSpec
+from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.tensorrt.engine import TrtEngine
 
 pytestmark = pytest.mark.device
