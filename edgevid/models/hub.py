@@ -11,8 +11,7 @@ from edgevid.files.schema import checked, vars_of
 from edgevid.files.toml import read_toml
 from edgevid.models.download import Progress, obtain, pinned
 from edgevid.runtime.load import ENGINE_SUFFIXES
-from edgevid.runtime.recipe import LocalRecipe, Recipe, Source
-from edgevid.runtime.recipe_file import read_recipe
+from edgevid.runtime.recipe import LocalRecipe, Recipe, Source, read_recipe
 from edgevid.runtime.variants import check_exported
 
 DEFAULT_MODEL = "yolox-nano-416"  # The detector that is taken where none is named
