@@ -129,10 +129,8 @@ class SequenceRecognizer:
         return self.recognize_rows(clips.ids, times, raw)
 
     def recognize_rows(self, ids: Array, times: Array, raw: Array, *, answer: bool = True) -> Scores:
-        """The same from extracted rows (M, R) of tracks at `times` (M,).
-
-        Without `answer` a window head only stores them.
-        """
+        """The same from extracted rows (M, R) of tracks at `times` (M,). Without `answer` a window head only
+        stores them."""
         rows, fresh = self.store.rows(ids, times)
         moments = np.round(times * self.spec.rate_hz).astype(np.int64)
         length = self.store["raw"].shape[1]

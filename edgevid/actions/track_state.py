@@ -27,8 +27,7 @@ class StateStore:
         dtypes: Mapping[str, np.dtype[np.generic]] | None = None,
     ) -> None:
         """`shapes` of one track's state by name, without any batch axis; a gap longer than
-        `reset_after_s` resets a track.
-        """
+        `reset_after_s` resets a track."""
         if capacity < 1:
             raise InputError(f"capacity: expected at least 1 track, got {capacity}")
         self.capacity, self.reset_after_s = capacity, reset_after_s

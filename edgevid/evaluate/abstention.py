@@ -17,11 +17,9 @@ from edgevid.types import Array
 
 
 def evaluate(policy: Path, truth: Path, *, values: Any = "auto", labels: Any = "auto") -> Evaluation:
-    """Risk and coverage of the policy on a table of scores (docs/abstain.md), and what became of its promise.
-
-    A group is a track. InputError for other classes than the policy's, for scores without labels, and for numbers
-    that the policy will not see, such as a softmax of probabilities.
-    """
+    """Risk and coverage of the policy on a table of scores (docs/abstain.md), and what became of its promise. A
+    group is a track. InputError for other classes than the policy's, for scores without labels, and for numbers
+    that the policy will not see, such as a softmax of probabilities."""
     table = read_scores(truth, values=values, labels=labels)
     file = read_policy(policy, names=table.names)
     verdicts = gather(table, file.settings)

@@ -50,8 +50,7 @@ def read_tracks(path: Path, policy: Path | None = None) -> TrackScores:
 def compare(a: TrackScores, b: TrackScores, groups: Sequence[str] | None = None) -> Evaluation:
     """Differences of "accuracy" and, where a policy abstains, of the "risk" and "coverage" of emitted verdicts.
 
-    `groups` (K,) are scenes, drawn as wholes; None: each track is one. InputError for other tracks or labels.
-    """
+    `groups` (K,) are scenes, drawn as wholes; None: each track is one. InputError for other tracks or labels."""
     one, two = ([(i, s.names[k]) for i, k in zip(s.items, s.labels, strict=True)] for s in (a, b))
     if one != two:
         other = next((f"{x} and {y}" for x, y in zip(one, two, strict=False) if x != y), "")

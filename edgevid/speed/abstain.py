@@ -2,8 +2,7 @@
 
 A point z meters above the plane appears to move h / (h - z) too fast from a camera at height h, so the point
 must lie on the ground: the bottom edge of the box, never its middle. The one speed of a track that ended has
-its reason from `SpeedEstimator._track_speeds`, by the same limits; CAMERA_MOVED comes from camera health.
-"""
+its reason from `SpeedEstimator._track_speeds`, by the same limits; CAMERA_MOVED comes from camera health."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -41,8 +40,7 @@ def footprint_centers(
     vehicle there, and the middle of the edge is not on the vehicle's axis. Newton's method fits the upright
     box in space, `ratio` times as long as wide and turned along the road, whose image has the four edges of
     the detected box; where there is none, the result is the middle of the bottom edge. `boxes` are (N, 4)
-    undistorted pixels, `to_ground` (3, 3) and `camera` (3, 4) the calibration's (`CameraCalibration.camera`).
-    """
+    undistorted pixels, `to_ground` (3, 3) and `camera` (3, 4) the calibration's (`CameraCalibration.camera`)."""
     contacts = contact_points(boxes)
     if not len(boxes):
         return contacts

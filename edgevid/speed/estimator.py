@@ -74,8 +74,7 @@ class SpeedEstimator(Hinted):
         `contact_m` of the height of contact points in meters. `process_noise` in m2/s3 is how fast speeds
         change: 1 for vehicles, 0.3 for people. A value is UNCERTAIN while its standard error is above both
         `sigma_limit_mps` and `sigma_limit_share` of the speed. A track ends where it is not in `tracks` for
-        `lost_after_s`, a tracker's. `frame_rate` gives updates without a time theirs.
-        """
+        `lost_after_s`, a tracker's. `frame_rate` gives updates without a time theirs."""
         check_type(calibration, CameraCalibration, "SpeedEstimator", "a calibration: read_calibration(path)")
         _check(method, contact, window_s, lag_s, process_noise)
         self._noise, self._clock = noise_px, FrameClock("speed estimator", frame_rate)
@@ -133,8 +132,7 @@ class SpeedEstimator(Hinted):
 
         supervision.Detections with tracker_id give a copy with the displayed speeds in `data`: speed_mps,
         speed_sigma_mps (standard error), speed_heading_deg, speed_age_s, speed_kind and speed_reason. Without
-        a `timestamp` it is one frame after the last, at `frame_rate`.
-        """
+        a `timestamp` it is one frame after the last, at `frame_rate`."""
         if not isinstance(tracks, Tracks):
             known, time = Tracks.from_supervision(tracks), self._clock.next(timestamp)
             return with_speeds(tracks, known, self._update(known, time), time)

@@ -1,9 +1,6 @@
-"""Score tables for tuning: CSV or NPZ, checked, and reduced to one verdict per track.
-
-What values and labels are is never guessed: a policy's guarantee holds for the numbers that it was tuned on.
-Where the deployment gives others (probabilities, where the table holds their softmax), a certified 15 % of
-errors can be 20 %.
-"""
+"""Score tables for tuning: CSV or NPZ, checked, and reduced to one verdict per track. What values and labels
+are is never guessed: a policy's guarantee holds for the numbers that it was tuned on. Where the deployment
+gives others (probabilities, where the table holds their softmax), a certified 15 % of errors can be 20 %."""
 
 from __future__ import annotations
 
@@ -31,9 +28,7 @@ ENOUGH = 30  # Fewer rows show no habit of their writer
 
 def to_probabilities(path: Path, values: Array, kind: ValueKind) -> tuple[Array, int]:
     """(N, C) float32 rows that sum to 1, and the decimals that they were rounded to (0: to none that matter).
-
-    `values` (N, C) float64 are worked on in place. FileFormatError where they are not what `kind` states.
-    """
+    `values` (N, C) float64 are worked on in place. FileFormatError where they are not what `kind` states."""
     if kind not in get_args(ValueKind):
         raise InputError(f"values: expected {', '.join(get_args(ValueKind))}, got {kind!r}")
     sums = values.sum(1)
@@ -297,10 +292,8 @@ def gather(table: ScoreTable, settings: Settings) -> TrackVerdicts:
 
 
 def decide(policy: Policy, table: ScoreTable, rows: Array) -> tuple[Array, Array, Array, Array]:
-    """Probabilities, confidence and class of the tracks that these rows decide, and which those are.
-
-    `rows` are sorted by track and time.
-    """
+    """Probabilities, confidence and class of the tracks that these rows decide, and which those are. `rows` are
+    sorted by track and time."""
     own = table.tracks[rows]
     ids = own[np.diff(own, prepend=-1) != 0]
     none, zeros = np.zeros(len(ids), np.int32), np.zeros(len(ids), np.float32)

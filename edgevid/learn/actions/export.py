@@ -54,11 +54,9 @@ def export_head(
     head: Head, folder: Path, name: str, options: TrainOptions, deployment: Deployment,
     likeness: Likeness | None = None,
 ) -> Path:  # fmt: skip
-    """Writes the graphs and recipes of `head` and returns the recipe to deploy.
-
-    A causal head gets `recipe.toml` with the step graph and `window.toml` with the whole-window one;
-    another head only the latter, as `recipe.toml`. `likeness` is written beside them.
-    """
+    """Writes the graphs and recipes of `head` and returns the recipe to deploy. A causal head gets
+    `recipe.toml` with the step graph and `window.toml` with the whole-window one; another head only the latter,
+    as `recipe.toml`. `likeness` is written beside them."""
     make_folder(folder)
     head = head.eval().cpu()
     x, valid = torch.zeros(2, options.window, head.features), torch.ones(2, options.window, dtype=torch.bool)
