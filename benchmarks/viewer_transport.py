@@ -35,7 +35,7 @@ from edgevid.output.overlay import Overlay
 from edgevid.output.records import as_json
 from edgevid.types import Detections, Frame, Result, SpeedReport, Speeds, Tracks
 from edgevid.video.open import open_video
-from edgevid.viewer.encode import encode_jpeg, pack
+from edgevid.viewer.broadcast import encode_jpeg, pack
 from edgevid.viewer.serve import Server
 
 FPS, FRAMES, OBJECTS, BITS = 25, 60, 20, 16

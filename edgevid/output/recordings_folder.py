@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import errno
+import io
 import logging
 import os
 import re
@@ -184,39 +185,21 @@ class RecordingsFolder:
         return True
 
 
-class RecordingFile:
+class RecordingFile(io.FileIO):
     """An open file of the folder, as PyAV writes to it."""
 
     def __init__(self, folder: RecordingsFolder, name: str, handle: int) -> None:
-        self._folder, self.name, self._handle = folder, name, handle
-        self._at = self._size = 0
+        super().__init__(handle, "r+b")
+        self._folder, self.name, self._size = folder, name, 0
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
         """Writes where the file stands."""
-        end = self._at + len(data)
-        os.lseek(self._handle, self._at, os.SEEK_SET)
-        self._folder.write(self.name, self._handle, data, max(0, end - self._size))
-        self._at, self._size = end, max(self._size, end)
+        end = self.tell() + len(data)
+        self._folder.write(self.name, self.fileno(), data, max(0, end - self._size))
+        self._size = max(end, self._size)
         return len(data)
-
-    def read(self, size: int) -> bytes:
-        """Reads where the file stands: what is moved when it is finished."""
-        data = os.pread(self._handle, size, self._at)
-        self._at += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Where the next write goes."""
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def tell(self) -> int:
-        """Where the file stands."""
-        return self._at
 
     def close(self) -> None:
         """Finishes it."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
-            self._folder.closed(self.name)
+        super().close()
+        self._folder.closed(self.name)

@@ -61,17 +61,17 @@ def in_shares(shapes: Sequence[Any], names: Collection[str], size: tuple[float, 
     """Those of these names as shares of frames of `size`; points beyond the frame go to its edge."""
 
     def share(points: Any) -> list[tuple[float, float]]:
-        shares = np.clip(np.asarray(points, float) / size, 0, 1).round(6)
-        return [(x, y) for x, y in shares.tolist()]
+        return [(x, y) for x, y in np.clip(np.asarray(points, float) / size, 0, 1).round(6).tolist()]
 
     def found(shape: Any) -> Any:
+        if shape.ground or shape.name not in names:
+            return shape
         if isinstance(shape, Zone):
-            holes = [share(hole) for hole in shape.holes]
-            return replace(shape, points=share(shape.points), holes=holes, relative=True)
+            return replace(shape, points=share(shape.points), holes=[*map(share, shape.holes)], relative=True)
         start, end = share(_corners(shape))
         return replace(shape, start=start, end=end, relative=True)
 
-    return tuple(found(one) if one.name in names and not one.ground else one for one in shapes)
+    return tuple(map(found, shapes))
 
 
 def grid_json(calibration: CameraCalibration | None) -> list[dict[str, Any]]:
@@ -160,10 +160,9 @@ def _points(name: str, value: Any, size: tuple[int, int]) -> Array:
     expected = f"{name!r}: expected 2 to {MAX_POINTS} points [x, y] in the image"
     if not isinstance(value, list) or not 2 <= len(value) <= MAX_POINTS:
         raise InputError(expected)
-    for point in value:
-        pair = isinstance(point, list) and len(point) == 2
-        if not pair or not all(type(v) in (int, float) and math.isfinite(v) for v in point):
-            raise InputError(expected)
+    pairs = all(isinstance(point, list) and len(point) == 2 for point in value)
+    if not pairs or not all(type(v) in (int, float) and math.isfinite(v) for point in value for v in point):
+        raise InputError(expected)
     points = np.asarray(value, float)
     if ((points < -np.array(size)) | (points > 2 * np.array(size))).any():
         raise InputError(f"{name!r}: a point is far outside of the image")

@@ -3,12 +3,16 @@
 The loop leaves its newest result in a one-place slot and goes on. A thread encodes what lies there, once
 for all clients, and only while one of them is visible and has room. Each client has a one-place slot too,
 and at most two images on their way: a slow one gets fewer images, but never old ones.
+
+An image is the JPEG of the plain one, with the record of its result: the browser draws the boxes, which stay sharp
+at any size and can be clicked. docs/viewer.md has the measurements that chose JPEG.
 """
 
 import asyncio
 import atexit
 import json
 import logging
+import struct
 import threading
 import time as clock
 from collections import deque
@@ -16,13 +20,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from edgevid.types import Frame, Result
-from edgevid.viewer.encode import encode_jpeg, limit_size, pack
+import numpy as np
+
+from edgevid._opencv import cv2
+from edgevid.types import Array, Frame, Result
 
 log = logging.getLogger("edgevid")
 
 MAX_IN_FLIGHT = 2  # Images that may be on their way to one client before it acknowledges them
-MAX_MESSAGES = 400  # Text messages that wait for one client; older ones are dropped, and counted
+MAX_MESSAGES = 400  # Text messages that wait for one client; older ones are dropped
 
 
 class Published(NamedTuple):
@@ -57,7 +63,7 @@ class Client:
         self._wake = asyncio.Event()
         self._last = 0
         self.visible = True  # False while its tab is hidden
-        self.sent = self.dropped = self.messages_dropped = 0
+        self.sent = self.dropped = 0
         self.latency_s: float | None = None  # From the end of the frame's processing to the client's acknowledgement
 
     @property
@@ -117,7 +123,6 @@ class Client:
     def _queue(self, message: str) -> None:
         if len(self._messages) >= MAX_MESSAGES:
             self._messages.popleft()
-            self.messages_dropped += 1
         self._messages.append(message)
         self._wake.set()
 
@@ -226,3 +231,34 @@ class Broadcast:
         self.encoded += 1
         self.encode_s += clock.thread_time() - start
         return data
+
+
+def limit_size(image: Array, max_side: int) -> Array:
+    """`image` (H, W, 3), downscaled where a side is longer than `max_side` pixels."""
+    longest = max(image.shape[:2])
+    if longest <= max_side:
+        return image
+    size = tuple(max(1, round(n * max_side / longest)) for n in (image.shape[1], image.shape[0]))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
+def encode_jpeg(image: Array, quality: int) -> bytes:
+    """The JPEG of an (H, W, 3) uint8 RGB image."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return bytes(data)
+
+
+def pack(record: Mapping[str, Any], jpeg: bytes) -> bytes:
+    """One binary message: length of the JSON (uint32, little endian), the JSON, the JPEG.
+
+    >>> unpack(pack({"n": 1}, b"jpeg"))
+    ({'n': 1}, b'jpeg')
+    """
+    text = json.dumps(record, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return struct.pack("<I", len(text)) + text + jpeg
+
+
+def unpack(message: bytes) -> tuple[dict[str, Any], bytes]:
+    """What `pack` packed: for tests and for other programs that connect."""
+    (length,) = struct.unpack_from("<I", message)
+    return json.loads(message[4 : 4 + length]), message[4 + length :]

@@ -18,8 +18,8 @@ from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_file import provenance_text, write_calibration
 from edgevid.types import Frame
 from edgevid.video.open import FrameSeeker
+from edgevid.viewer.broadcast import encode_jpeg
 from edgevid.viewer.calibration_solver import from_page, solve, to_page
-from edgevid.viewer.encode import encode_jpeg
 from edgevid.viewer.serve import STATIC, static_files
 
 QUALITY = 93  # Of the JPEG: a mark on the road must stay sharp

@@ -19,7 +19,7 @@ from edgevid.site.file import read_site
 from edgevid.types import Frame
 from edgevid.video.live import StreamEvent
 from edgevid.viewer.app import viewer_app
-from edgevid.viewer.encode import unpack
+from edgevid.viewer.broadcast import unpack
 from edgevid.viewer.serve import Server
 
 

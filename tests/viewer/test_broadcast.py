@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from edgevid.types import Detections, Frame, Result, SpeedReport, Tracks
-from edgevid.viewer.broadcast import MAX_IN_FLIGHT, Broadcast, Client
-from edgevid.viewer.encode import unpack
+from edgevid.viewer.broadcast import MAX_IN_FLIGHT, Broadcast, Client, unpack
 
 
 def moment(index: int = 0, size: tuple[int, int] = (64, 48)) -> tuple[Frame, Result]:

@@ -77,7 +77,7 @@ def test_a_site_without_a_model_says_that_the_small_one_stands_in(
     monkeypatch.setattr(Detector, "load", lambda _, **options: load("street-nano", **options))
     config = opened(Site(source=clip(tmp_path)))
     config.source.close()
-    assert config.notes == (SHIPPED_NOTE,)
+    assert config.notes == (SHIPPED_NOTE.format("street-nano"),)
     assert (config.calibration, config.monitor) == (None, None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevid.viewer.encode import encode_jpeg, limit_size
+from edgevid.viewer.broadcast import encode_jpeg, limit_size
 
 
 def test_large_images_are_made_smaller_and_small_ones_are_not() -> None:
