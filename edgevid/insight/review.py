@@ -10,6 +10,7 @@ import threading
 import time as clock
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from edgevid.types.closing import Closing
 from edgevid.types.event import utc_text
 from edgevid.video.images import read_image, resize_area
 
-ALIKE, MOST_ALIKE = 0.9, 12
-"""Correlation of look-alikes (benchmarks/review_page.py), and the size of a group that fits on a screen."""
+ALIKE, MOST_ALIKE, SIDE = 0.9, 12, 16
+"""Correlation of look-alikes at so many pixels a side, and the size of a group that fits on a screen."""
 
 
 class Review(Closing):
@@ -51,7 +52,8 @@ class Review(Closing):
             self._base = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
             self._base.row_factory = sqlite3.Row
             self._base.create_function("draw", 1, draw)
-            self._base.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;" + _sql("review.sql"))
+            begin = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;"
+            self._base.executescript(f"{begin} {_sql('review.sql')} COMMIT;")
             self._base.executemany("INSERT INTO found VALUES (?, ?)", found)
             count = self._base.execute(_sql("review_items.sql"), chosen).rowcount
             self._base.commit()
@@ -87,17 +89,21 @@ class Review(Closing):
 
         An item of the audit sample is rated by itself, and has no group.
         """
-        leaders, sizes, rows = dict[str, list[tuple[str, Array]]](), Counter[str](), list[tuple[str, str]]()
-        for item in self.rows("SELECT * FROM items WHERE NOT (reason = 'OK' AND draw < rate) ORDER BY utc, id"):
-            vector, first = _normalized(self.folder / (item["crop"] or "-")), leaders.setdefault(item["task"], [])
-            near = np.array([known @ vector for _, known in first] or [0.0])
-            if near.max() < ALIKE:
-                first.append((item["id"], vector))
-                continue
-            rows.append((group := first[int(near.argmax())][0], item["id"]))
-            sizes[group] += 1
-            if sizes[group] == MOST_ALIKE - 1:
-                del first[int(near.argmax())]
+        items = self.rows("SELECT * FROM items WHERE NOT (reason = 'OK' AND draw < rate) ORDER BY task, utc, id")
+        sizes, rows = Counter[str](), list[tuple[str, str]]()
+        for _, some in groupby(items, lambda item: item["task"]):
+            first, known = list[str](), np.zeros((len(items), SIDE * SIDE * 3), np.float32)
+            for item in some:
+                vector = _normalized(self.folder / (item["crop"] or "-"))
+                near = known[: len(first)] @ vector
+                if not first or near.max() < ALIKE:
+                    known[len(first)] = vector
+                    first.append(item["id"])
+                    continue
+                rows.append((group := first[int(near.argmax())], item["id"]))
+                sizes[group] += 1
+                if sizes[group] == MOST_ALIKE - 1:
+                    known[near.argmax()] = 0  # full
         self._write('UPDATE items SET "group" = ? WHERE id = ?', rows)
 
     def _write(self, sql: str, rows: Sequence[Any]) -> None:
@@ -129,9 +135,9 @@ def audit_text(review: Review, confidence: float = 0.95) -> str:
 
 
 def _normalized(path: Path) -> Array:
-    """An image of 16x16 pixels without its mean, of length 1; zeros where it cannot be read."""
+    """The pixels of an image at SIDE x SIDE without their mean, of length 1; zeros where it cannot be read."""
     image = read_image(path)
-    small = np.zeros(768) if image is None else resize_area(image, (16, 16)).ravel()
+    small = np.zeros(SIDE * SIDE * 3) if image is None else resize_area(image, (SIDE, SIDE)).ravel()
     small = small - small.mean()
     return np.asarray(small / max(float(np.linalg.norm(small)), 1e-6))
 

@@ -69,10 +69,10 @@ def opened(browser: Any, url: str, name: str, *, width: int = 1440, scheme: str 
     return page
 
 
-def label_all(page: Any, review: Review) -> int:
+def label_all(page: Any, review: Review, most: int = 500) -> int:
     """Labels what the page shows by digits and Enter until its queue is empty; the number of keys."""
     tracks, keys = {row["id"]: row["track"] for row in review.rows("SELECT id, track FROM items")}, 0
-    while (item := page.evaluate("document.documentElement.dataset.item")) and keys < 500:
+    while (item := page.evaluate("document.documentElement.dataset.item")) and keys < most:
         group = page.locator(".card").count()
         for key in [str(samples.truth(tracks[item]) + 1), *(["Enter"] if group > 1 else [])]:
             page.keyboard.press(key)

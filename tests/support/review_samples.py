@@ -53,11 +53,18 @@ def truth(track: int) -> int:
 
 
 def write_folder(
-    folder: Path, count: int = 24, *, wrong_every: int = 5, audit: float = 0.0, frames: int = 2, camera: str = "gate"
+    folder: Path,
+    count: int = 24,
+    *,
+    wrong_every: int = 5,
+    audit: float = 0.0,
+    frames: int = 2,
+    camera: str = "gate",
+    below: float = 0.7,
 ) -> Path:
     """Every second track abstained, the others were emitted; each `wrong_every`-th answer of the model is wrong."""
     header = Header(camera=camera, source=f"{camera}.mp4", start=START, run=f"{camera}-1")
-    with ReviewSink(folder, min_confidence=0.7, audit=audit, source=f"{camera}.mp4") as sink:
+    with ReviewSink(folder, min_confidence=below, audit=audit, source=f"{camera}.mp4") as sink:
         sink._run = RUN  # the audit sample is drawn by it
         sink.open(header)
         for track in range(count):

@@ -177,15 +177,9 @@ function queue() {
   }
   let groups = [...found.values()];
   if (isSecond()) groups = groups.sort(([a], [b]) => hash(a.id) - hash(b.id));
-  const start = form.elements.queue.value === "open" && several() ? hash(reviewer()) % items.size : 0;
+  const start = form.elements.queue.value === "open" && items.size ? hash(reviewer()) % items.size : 0;
   const turn = groups.findIndex(([item]) => item.n >= start);
   return turn > 0 ? [...groups.slice(turn), ...groups.slice(0, turn)] : groups;
-}
-
-/** Whether other reviewers have decided something, too. */
-function several() {
-  for (const row of decisions.values()) if (row.reviewer !== reviewer()) return true;
-  return false;
 }
 
 function hash(text) {
@@ -485,6 +479,7 @@ $("reviewer").addEventListener("change", () => {
   }
   own = new Map();
   group = [];
+  place = 0;
   show();
 });
 form.addEventListener("submit", (event) => event.preventDefault());
