@@ -143,8 +143,7 @@ class Package(NamedTuple):
     name: str
     version: str
     license: str
-    bundled: dict[str, list[str]]
-    """By license, the libraries in the wheel; those with conditions on the source first."""
+    bundled: dict[str, list[str]]  # By license, the libraries in the wheel; those with conditions on the source first
 
 
 def installed() -> list[Package]:

@@ -6,26 +6,16 @@ from enum import IntEnum
 class PlaneColumn(IntEnum):
     """Column numbers of a (N, len(PlaneColumn)) float64 table of rows."""
 
-    TIME = 0
-    """Seconds on the stream's clock that the row holds for."""
-    VX = 1
-    """m/s along x of the ground."""
-    VY = 2
-    """m/s along y of the ground."""
-    VARIANCE = 3
-    """Variance along the motion in m2/s2, or UNMEASURED."""
-    STATIONARY_S = 4
-    """Seconds that the track has been stationary for, or MOVING or UNDECIDED."""
-    AGE_S = 5
-    """Seconds since the first sighting."""
-    UNSEEN_S = 6
-    """Seconds since the last sighting."""
-    SIGHTINGS = 7
-    """Sightings so far; 0 where there is no value yet."""
-    X = 8
-    """Meters along x of the ground."""
-    Y = 9
-    """Meters along y of the ground."""
+    TIME = 0  # Seconds on the stream's clock that the row holds for
+    VX = 1  # m/s along x of the ground
+    VY = 2  # m/s along y of the ground
+    VARIANCE = 3  # Variance along the motion in m2/s2, or UNMEASURED
+    STATIONARY_S = 4  # Seconds that the track has been stationary for, or MOVING or UNDECIDED
+    AGE_S = 5  # Seconds since the first sighting
+    UNSEEN_S = 6  # Seconds since the last sighting
+    SIGHTINGS = 7  # Sightings so far; 0 where there is no value yet
+    X = 8  # Meters along x of the ground
+    Y = 9  # Meters along y of the ground
 
 
 UNMEASURED = -1.0  # VARIANCE of a track that was never measured

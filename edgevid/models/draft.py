@@ -196,18 +196,12 @@ class ModelReport:
 
     path: Path
     inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    """Shapes as the file states them; -1 for dynamic axes."""
-    metadata: dict[str, str]
-    """What the exporter wrote into the file."""
-    guess: DecoderGuess | None = None
-    """None where no decoder fits."""
-    recipe: LocalRecipe | None = None
-    """The draft; None where nothing fits."""
-    notes: tuple[str, ...] = ()
-    """What the draft assumes, and what is to be filled in."""
-    problem: str = ""
-    """Why there is no draft."""
+    outputs: tuple[TensorSpec, ...]  # Shapes as the file states them; -1 for dynamic axes
+    metadata: dict[str, str]  # What the exporter wrote into the file
+    guess: DecoderGuess | None = None  # None where no decoder fits
+    recipe: LocalRecipe | None = None  # The draft; None where nothing fits
+    notes: tuple[str, ...] = ()  # What the draft assumes, and what is to be filled in
+    problem: str = ""  # Why there is no draft
 
 
 def inspect(path: str | Path) -> ModelReport:

@@ -33,10 +33,8 @@ class DecoderGuess:
 
     decode: Decode
     outputs: tuple[str, ...]
-    classes: int
-    """Number of classes; 0 where the model does not tell."""
-    family: str
-    """The models that export this way."""
+    classes: int  # Number of classes; 0 where the model does not tell
+    family: str  # The models that export this way
     preprocessing: Mapping[str, Any] = field(default_factory=lambda: LETTERBOX)
     """Fields of InputSpec other than the size."""
     notes: tuple[str, ...] = (ASSUMED,)

@@ -30,18 +30,12 @@ class ModelSignature:
     names: tuple[str, ...]
     """Class names from the exporter's metadata, in the order of their keys; empty where it wrote none."""
     ultralytics: bool
-    head: str = ""
-    """Name of the model's last layer, from the exporter's metadata."""
-    channels: int = 3
-    """Channels of the image: 1 or 3."""
-    task: str = ""
-    """Ultralytics' word for what the model does, from the exporter's metadata."""
-    end_to_end: bool = False
-    """Whether the exporter states that the model suppresses duplicates itself."""
-    keypoints: tuple[int, int] = (0, 0)
-    """Number of key points and values of each, from the exporter's metadata."""
-    assumed_size: bool = False
-    """Whether neither the input nor the metadata states the image's size."""
+    head: str = ""  # Name of the model's last layer, from the exporter's metadata
+    channels: int = 3  # Channels of the image: 1 or 3
+    task: str = ""  # Ultralytics' word for what the model does, from the exporter's metadata
+    end_to_end: bool = False  # Whether the exporter states that the model suppresses duplicates itself
+    keypoints: tuple[int, int] = (0, 0)  # Number of key points and values of each, from the exporter's metadata
+    assumed_size: bool = False  # Whether neither the input nor the metadata states the image's size
     trial: Mapping[str, Array] = field(default_factory=dict)
     """The outputs for an image of noise, by name; empty where that run failed."""
 

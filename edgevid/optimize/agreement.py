@@ -36,10 +36,8 @@ MATCH_IOU = 0.5
 class Floor:
     """The minimum agreement that passes."""
 
-    value: float
-    """0 to 1."""
-    source: str
-    """Who set it: --min-agreement, the recipe, or the default of the precision."""
+    value: float  # 0 to 1
+    source: str  # Who set it: --min-agreement, the recipe, or the default of the precision
 
 
 def floor_of(recipe: Recipe, precision: Precision, min_agreement: float | None = None) -> Floor:
@@ -117,8 +115,7 @@ class BoxAgreement:
 class TopClass:
     """The most probable class of one frame."""
 
-    label: int
-    """Index of the class, -1 where the answer is not finite."""
+    label: int  # Index of the class, -1 where the answer is not finite
     name: str
     probability: float
 
@@ -140,19 +137,13 @@ class FramePair:
     """The answers of both models to one frame."""
 
     frame: NamedFrame
-    agreeing: float
-    """How much of `total` agrees."""
-    total: float
-    """What can agree: boxes of both, joints, or 1 for a class."""
-    drift: float
-    """Largest difference of a score."""
-    difference: str
-    """The differences as text."""
-    reference: Any
-    """Detections, TopClass, or (K, 3) joints as x, y, score in frame pixels; None for features."""
+    agreeing: float  # How much of `total` agrees
+    total: float  # What can agree: boxes of both, joints, or 1 for a class
+    drift: float  # Largest difference of a score
+    difference: str  # The differences as text
+    reference: Any  # Detections, TopClass, or (K, 3) joints as x, y, score in frame pixels; None for features
     candidate: Any
-    rows: Array | None = None
-    """(M, 2) rows of matches: boxes, or joints that agree."""
+    rows: Array | None = None  # (M, 2) rows of matches: boxes, or joints that agree
 
     @property
     def name(self) -> str:
@@ -181,23 +172,15 @@ class FramePair:
 class TaskMetrics:
     """The agreement of both models' answers over all frames."""
 
-    task: str
-    """The recipe's task."""
-    agreement: float
-    """0 to 1, defined by `definition`."""
-    total: float
-    """What could agree; 0 where neither model found anything, which verifies nothing."""
+    task: str  # The recipe's task
+    agreement: float  # 0 to 1, defined by `definition`
+    total: float  # What could agree; 0 where neither model found anything, which verifies nothing
     count: int
-    unit: str
-    """What was counted: "boxes", "frames", "joints"."""
-    condition: str
-    """The condition of a match, for the summary."""
-    definition: str
-    """The definition of the agreement."""
-    details: Mapping[str, Any]
-    """Further metrics by name."""
-    scores: Array | None = None
-    """(M, 2) scores that the reference and the candidate give to the same box."""
+    unit: str  # What was counted: "boxes", "frames", "joints"
+    condition: str  # The condition of a match, for the summary
+    definition: str  # The definition of the agreement
+    details: Mapping[str, Any]  # Further metrics by name
+    scores: Array | None = None  # (M, 2) scores that the reference and the candidate give to the same box
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -239,18 +222,12 @@ class OutputParity:
     """One output of two engines over all frames; values that are not finite in either are left out."""
 
     name: str
-    max_abs: float
-    """Largest |a - b|, in the output's own unit."""
-    mean_abs: float
-    """Mean |a - b|."""
-    scale: float
-    """Root mean square of the reference, to compare the errors with."""
-    cosine: float
-    """Mean over the frames of cos(a, b) of the flattened output; 1 where both are zero."""
-    min_cosine: float
-    """That of the frame with the least."""
-    non_finite: int
-    """Values finite in the reference and NaN or infinite in the candidate."""
+    max_abs: float  # Largest |a - b|, in the output's own unit
+    mean_abs: float  # Mean |a - b|
+    scale: float  # Root mean square of the reference, to compare the errors with
+    cosine: float  # Mean over the frames of cos(a, b) of the flattened output; 1 where both are zero
+    min_cosine: float  # That of the frame with the least
+    non_finite: int  # Values finite in the reference and NaN or infinite in the candidate
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, rounded to six significant digits."""

@@ -42,8 +42,7 @@ class StageTimes(NamedTuple):
     inference: float
     post: float
     frame: float
-    cpu: float
-    """Processor time over all threads of the process."""
+    cpu: float  # Processor time over all threads of the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +51,14 @@ class Timing:
 
     title: str
     model: str
-    path: Path
-    """The file that ran."""
+    path: Path  # The file that ran
     precision: Precision
     device: str
-    threads: int | None
-    """CPU threads of the engine; None where it does not report them."""
-    shape: str
-    """The model's input, as "1x3x320x320 float32"."""
-    load_s: float
-    """Seconds from the file to an engine that has run nothing yet."""
-    ms: Mapping[str, Array]
-    """(runs,) milliseconds of each stage; stages that the model does not have are absent."""
-    cpu_ms: float
-    """Mean processor time of a frame, over all threads of the process."""
+    threads: int | None  # CPU threads of the engine; None where it does not report them
+    shape: str  # The model's input, as "1x3x320x320 float32"
+    load_s: float  # Seconds from the file to an engine that has run nothing yet
+    ms: Mapping[str, Array]  # (runs,) milliseconds of each stage; stages that the model does not have are absent
+    cpu_ms: float  # Mean processor time of a frame, over all threads of the process
 
     @property
     def file(self) -> str:
@@ -184,11 +177,9 @@ class Benchmark:
     """All timings of one run, and their conditions."""
 
     timings: tuple[Timing, ...]
-    failed: Mapping[str, str]
-    """Error of each engine that could not be run."""
+    failed: Mapping[str, str]  # Error of each engine that could not be run
     conditions: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
-    """What limits the evidence."""
+    notes: tuple[str, ...] = ()  # What limits the evidence
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -30,12 +30,9 @@ class Layer:
 
     name: str
     kind: str
-    operations: int
-    """Two for each multiply-add."""
-    weights: int
-    """Elements of its constant inputs."""
-    values: int
-    """Elements read from and written to other nodes."""
+    operations: int  # Two for each multiply-add
+    weights: int  # Elements of its constant inputs
+    values: int  # Elements read from and written to other nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +41,11 @@ class Cost:
 
     batch: int
     layers: tuple[Layer, ...]
-    operations: int
-    """Of the whole graph, two for each multiply-add, one for each element of other nodes' outputs."""
-    parameters: int
-    """Elements of the weights."""
+    operations: int  # Of the whole graph, two for each multiply-add, one for each element of other nodes' outputs
+    parameters: int  # Elements of the weights
     inputs: int
-    outputs: int
-    """Elements of the inputs and outputs."""
-    peak: int
-    """Most elements of intermediate values alive at once, each freed after its last consumer."""
+    outputs: int  # Elements of the inputs and outputs
+    peak: int  # Most elements of intermediate values alive at once, each freed after its last consumer
 
 
 def model_cost(path: str | Path, *, batch: int = 1) -> Cost:
@@ -211,14 +204,10 @@ class Estimate:
 
     device: Device
     precision: str
-    bound_ms: float
-    """No run can be faster (roofline)."""
-    limit: str
-    """What limits the bound: "arithmetic" or "memory"."""
-    layers_ms: float
-    """Sum of the layers' own bounds."""
-    memory_mb: float
-    """Weights and the most values alive at once; the runtime's own memory comes on top."""
+    bound_ms: float  # No run can be faster (roofline)
+    limit: str  # What limits the bound: "arithmetic" or "memory"
+    layers_ms: float  # Sum of the layers' own bounds
+    memory_mb: float  # Weights and the most values alive at once; the runtime's own memory comes on top
 
     @property
     def fits(self) -> bool:

@@ -55,12 +55,9 @@ class Fp16Report:
     model: str
     path: Path
     sha256: str
-    fp16_nodes: int
-    """Number of operators in FP16."""
-    fp32_nodes: dict[str, str]
-    """Name of each operator that stays in FP32, and why."""
-    frames: int
-    """Frames on which activations were measured."""
+    fp16_nodes: int  # Number of operators in FP16
+    fp32_nodes: dict[str, str]  # Name of each operator that stays in FP32, and why
+    frames: int  # Frames on which activations were measured
     agreement: TaskMetrics | None = None
     """With the FP32 model on those frames, as a device rounds FP16; None without frames."""
     floor: Floor | None = None

@@ -27,8 +27,7 @@ LISTS = frozenset((".txt", ".lst", ".list"))  # Suffixes of text files that name
 class NamedFrame:
     """A frame with the name that a report shows."""
 
-    name: str
-    """The image's file name, or "<video> at 12.40 s"."""
+    name: str  # The image's file name, or "<video> at 12.40 s"
     frame: Frame
 
     @property
@@ -184,8 +183,7 @@ class FrameSelection:
 
     calibration: tuple[Frame, ...]
     held_out: tuple[Frame, ...]
-    sources: tuple[str, ...]
-    """File names, without folders."""
+    sources: tuple[str, ...]  # File names, without folders
 
 
 def select_frames(data: FrameSources | None, *, max_frames: int = MAX_FRAMES, hold_out: bool = True) -> FrameSelection:

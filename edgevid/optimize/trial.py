@@ -20,12 +20,9 @@ ENOUGH = 10  # Boxes from which on one class, or boxes of the whole frame, are n
 class Trial:
     """What a detector found on frames."""
 
-    images: tuple[Array, ...]
-    """(H, W, 3) uint8 RGB of each frame with its boxes."""
-    objects: tuple[tuple[str, int], ...]
-    """Class names and how many boxes they have, the most first."""
-    findings: tuple[str, ...]
-    """What no good detector shows; empty where all looks right."""
+    images: tuple[Array, ...]  # (H, W, 3) uint8 RGB of each frame with its boxes
+    objects: tuple[tuple[str, int], ...]  # Class names and how many boxes they have, the most first
+    findings: tuple[str, ...]  # What no good detector shows; empty where all looks right
 
 
 def try_out(recipe: LocalRecipe, frames: Iterable[Frame]) -> Trial:

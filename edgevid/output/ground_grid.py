@@ -153,12 +153,9 @@ def draw_ground_grid(
 class GridLine(NamedTuple):
     """A part of a line of the grid that lies inside the calibration's region."""
 
-    points: F64
-    """(K, 2) pixels."""
-    label: str
-    """Its meters ("12 m"); empty for the further parts of a line."""
-    at: tuple[float, float]
-    """Where the label belongs, in pixels."""
+    points: F64  # (K, 2) pixels
+    label: str  # Its meters ("12 m"); empty for the further parts of a line
+    at: tuple[float, float]  # Where the label belongs, in pixels
 
     def as_json(self) -> dict[str, Any]:
         """The line in JSON, rounded to a tenth of a pixel."""

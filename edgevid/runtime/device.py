@@ -72,12 +72,9 @@ class Gpu:
 
     index: int
     name: str
-    capability: str
-    """Compute capability, "8.7"."""
-    memory: int = 0
-    """Bytes in all; on a Jetson they are the machine's own."""
-    cuda: str = ""
-    """Newest CUDA version that the driver supports, "12.6"."""
+    capability: str  # Compute capability, "8.7"
+    memory: int = 0  # Bytes in all; on a Jetson they are the machine's own
+    cuda: str = ""  # Newest CUDA version that the driver supports, "12.6"
 
     def __str__(self) -> str:
         return f"{self.name} (compute capability {self.capability})"

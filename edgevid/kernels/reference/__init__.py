@@ -17,22 +17,7 @@ from edgevid.kernels.reference.tracker import TrackerCore, max_weight_matching
 from edgevid.kernels.reference.zones import ZonesCore
 
 __all__ = [
-    "PlaneCore",
-    "PolicyCore",
-    "TrackerCore",
-    "ZonesCore",
-    "crop_resize",
-    "crop_resize_yuv420",
-    "decode_columns",
-    "decode_dfl",
-    "decode_end_to_end",
-    "decode_fastestdet",
-    "decode_rows",
-    "decode_yolox",
-    "iou",
-    "letterbox",
-    "letterbox_yuv420",
-    "max_weight_matching",
-    "nms",
-    "yuv420_to_rgb",
-]
+    "PlaneCore", "PolicyCore", "TrackerCore", "ZonesCore", "crop_resize", "crop_resize_yuv420", "decode_columns",
+    "decode_dfl", "decode_end_to_end", "decode_fastestdet", "decode_rows", "decode_yolox", "iou", "letterbox",
+    "letterbox_yuv420", "max_weight_matching", "nms", "yuv420_to_rgb",
+]  # fmt: skip

@@ -65,8 +65,7 @@ class Steady:
     p: F64
     time: float
     contact: F64
-    drift: F64 = field(default_factory=lambda: np.zeros(2))
-    """Sum of the last normalized innovations, and its weight."""
+    drift: F64 = field(default_factory=lambda: np.zeros(2))  # Sum of the last normalized innovations, and its weight
     drift_weight: float = 0.0
     nis: float = 0.0
     count: int = 0
@@ -88,12 +87,9 @@ class Track:
 
     id: int
     steady: Steady | None = None
-    height: float = 0.0
-    """Of the box in meters; 0 before the first."""
-    growth: float = 0.0
-    """Of the height, m/s."""
-    spread: float = 0.0
-    """Variance of the height around its trend, in pixels."""
+    height: float = 0.0  # Of the box in meters; 0 before the first
+    growth: float = 0.0  # Of the height, m/s
+    spread: float = 0.0  # Variance of the height around its trend, in pixels
     steps: list[Step] = field(default_factory=list)
     first_time: float = 0.0
     last_time: float = 0.0

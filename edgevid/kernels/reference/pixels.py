@@ -74,17 +74,8 @@ def letterbox_yuv420(
     write_pad: bool = True,
 ) -> None:
     """`letterbox` of yuv420_to_rgb(y, u, v, full_range, matrix), exactly, without that image."""
-    letterbox(
-        yuv420_to_rgb(y, u, v, full_range, matrix),
-        out,
-        place,
-        color=color,
-        layout=layout,
-        pad=pad,
-        scale=scale,
-        bias=bias,
-        write_pad=write_pad,
-    )
+    image = yuv420_to_rgb(y, u, v, full_range, matrix)
+    letterbox(image, out, place, color=color, layout=layout, pad=pad, scale=scale, bias=bias, write_pad=write_pad)
 
 
 def yuv420_to_rgb(y: U8, u: U8, v: U8, full_range: bool, matrix: str, out: U8 | None = None) -> U8:

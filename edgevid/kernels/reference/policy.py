@@ -33,8 +33,7 @@ class Evidence:
     decided_once: bool = False
     concluded: tuple[int, np.float32, np.float32, np.float32] = field(
         default=(-1, np.float32(0), np.float32(0), np.float32(0))
-    )
-    """Best class, its confidence, the runner-up's, and the share of votes for the best."""
+    )  # Best class, its confidence, the runner-up's, and the share of votes for the best
 
 
 class PolicyCore:

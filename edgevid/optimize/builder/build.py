@@ -41,13 +41,10 @@ class Plan:
     options: BuildOptions
     backend: Backend
     graph: Path
-    variant: str
-    """"fp32" for the model itself, else the variant's name."""
-    missing: str
-    """The error with the command that makes the graph; empty where the graph exists or will be made."""
+    variant: str  # "fp32" for the model itself, else the variant's name
+    missing: str  # The error with the command that makes the graph; empty where the graph exists or will be made
     engine: Path
-    timing_cache: Path | None
-    """None for a backend without one."""
+    timing_cache: Path | None  # None for a backend without one
     gpu: Gpu | None
 
     def lines(self, how: Verification) -> list[tuple[str, str]]:
@@ -97,8 +94,7 @@ class BuildResult:
     manifest: Manifest
     rejected: list[ParityError] = field(default_factory=list)
     """Precisions below the floor that were tried before (`try_next`)."""
-    warnings: list[str] = field(default_factory=list)
-    """The builder's own."""
+    warnings: list[str] = field(default_factory=list)  # The builder's own
 
 
 def make_plan(model: LocalRecipe | str | Path, options: BuildOptions, *, out: Path | None = None) -> Plan:

@@ -36,10 +36,8 @@ class Kernel:
 
     name: str
     kind: str
-    input_types: tuple[str, ...]
-    """Types of its inputs, weights left out: "Float", "Half", "Int8"."""
-    nodes: frozenset[str]
-    """ONNX layers that it implements, in part or whole."""
+    input_types: tuple[str, ...]  # Types of its inputs, weights left out: "Float", "Half", "Int8"
+    nodes: frozenset[str]  # ONNX layers that it implements, in part or whole
 
     @property
     def is_convolution(self) -> bool:
@@ -99,8 +97,7 @@ class Built:
 
     plan: bytes
     version: str
-    layers: int
-    """Layers of the network before fusion."""
+    layers: int  # Layers of the network before fusion
     convolutions: dict[str, str]
     """Type that each convolution computes in, by ONNX layer; "?" where the log does not show it."""
     warnings: list[str] = field(default_factory=list)

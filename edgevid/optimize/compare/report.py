@@ -204,12 +204,9 @@ class Mark:
 
     kind: Literal["matched", "missed", "extra", "absent"]
     """missed: only the reference has it; extra: only the candidate; absent: the other model has it."""
-    box: tuple[float, ...]
-    """x1, y1, x2, y2 in frame pixels; a joint is a small square around its position."""
-    label: str
-    """Written next to it; may be empty."""
-    tooltip: str
-    """Shown when the pointer rests on it."""
+    box: tuple[float, ...]  # x1, y1, x2, y2 in frame pixels; a joint is a small square around its position
+    label: str  # Written next to it; may be empty
+    tooltip: str  # Shown when the pointer rests on it
 
 
 def marks(pair: FramePair, names: tuple[str, ...]) -> tuple[list[Mark], list[Mark]]:

@@ -30,8 +30,7 @@ class ComparedModel:
     """One of the two models: what was requested, its recipe, and its name in reports."""
 
     requested: str
-    recipe: Recipe | None
-    """None for a file without one, which takes the other model's recipe."""
+    recipe: Recipe | None  # None for a file without one, which takes the other model's recipe
     file: Path
     precision: Precision
     title: str

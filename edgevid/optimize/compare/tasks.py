@@ -128,8 +128,7 @@ def frame_task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, thresh
 class ImageTask(FrameTask):
     """Models with one answer per image."""
 
-    side: Callable[[Engine, Recipe], Any]
-    """What runs one of the two models."""
+    side: Callable[[Engine, Recipe], Any]  # What runs one of the two models
     notes: tuple[str, ...] = (
         "each frame is used as one whole image: give crops of the objects where the model expects crops",
     )

@@ -158,8 +158,7 @@ class ExclusionSearch:
     evaluator: Evaluator
     progress: Progress | None = None
     sensitivities: dict[str, float] = field(default_factory=dict)
-    always: tuple[str, ...] = ()
-    """Layers that are excluded whatever their sensitivity."""
+    always: tuple[str, ...] = ()  # Layers that are excluded whatever their sensitivity
 
     def run(self, floor: float) -> tuple[tuple[str, ...], TaskMetrics]:
         """The names to exclude, the most sensitive first, and the agreement without them."""

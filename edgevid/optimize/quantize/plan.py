@@ -40,14 +40,10 @@ class Scale:
 class Plan:
     """What is quantized."""
 
-    tensors: Mapping[str, Scale]
-    """Activations that pass through a byte."""
-    layers: tuple[str, ...]
-    """Names of the layers whose weights are int8."""
-    float_layers: tuple[str, ...]
-    """Names of the layers that are not quantized."""
-    integer: frozenset[str] = frozenset()
-    """CPU: names of all nodes that compute on bytes."""
+    tensors: Mapping[str, Scale]  # Activations that pass through a byte
+    layers: tuple[str, ...]  # Names of the layers whose weights are int8
+    float_layers: tuple[str, ...]  # Names of the layers that are not quantized
+    integer: frozenset[str] = frozenset()  # CPU: names of all nodes that compute on bytes
     folded: Mapping[str, str] = field(default_factory=dict)
     """CPU: tensors whose only consumer is a Relu or Clip that rounding to bytes replaces -> its output."""
     quantized_bias: bool = False

@@ -41,14 +41,11 @@ class QuantizedFile:
     path: Path
     sha256: str
     plan: Plan
-    agreement: TaskMetrics | None
-    """On the held-out frames; None where it was made from stored ranges."""
-    excluded_nodes: tuple[str, ...]
-    """Names of activations and layers that are not quantized, the most sensitive first."""
+    agreement: TaskMetrics | None  # On the held-out frames; None where it was made from stored ranges
+    excluded_nodes: tuple[str, ...]  # Names of activations and layers that are not quantized, the most sensitive first
     sensitivities: Mapping[str, float]
     """Drift of the answers from rounding each activation or layer alone, the largest first."""
-    speedup: float | None
-    """Speed relative to FP32 on this processor, one thread; None for TensorRT's file."""
+    speedup: float | None  # Speed relative to FP32 on this processor, one thread; None for TensorRT's file
 
 
 @dataclass(slots=True)
@@ -61,8 +58,7 @@ class Report:
     floor: Floor
     files: list[QuantizedFile] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    held_out: int = 0
-    """Frames on which the agreement was measured."""
+    held_out: int = 0  # Frames on which the agreement was measured
 
     @property
     def failed(self) -> list[QuantizedFile]:

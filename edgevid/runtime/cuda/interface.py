@@ -92,11 +92,9 @@ class Cuda(Closing):
     What an implementation adds begins with an underscore and is called with the context current.
     """
 
-    backend: str
-    """"pycuda" or "cuda-bindings"."""
+    backend: str  # "pycuda" or "cuda-bindings"
     gpu: Gpu
-    _memory_error: type[Exception]
-    """What the package raises where an allocation fails."""
+    _memory_error: type[Exception]  # What the package raises where an allocation fails
 
     @abstractmethod
     def current(self) -> AbstractContextManager[None]:

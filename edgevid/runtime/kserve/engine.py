@@ -29,11 +29,9 @@ FIRST_S, LAST_S = 1.0, 60.0
 class Address(NamedTuple):
     """Where a model is served."""
 
-    kind: str
-    """"http" or "grpc"."""
+    kind: str  # "http" or "grpc"
     secure: bool
-    server: str
-    """Host and port."""
+    server: str  # Host and port
     model: str
     version: str
 
