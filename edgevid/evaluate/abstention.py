@@ -35,26 +35,23 @@ def evaluate(policy: Path, truth: Path, *, values: Any = "auto", labels: Any = "
         return {"risk": bad / made if made else math.nan, "coverage": made / max(float(counts.sum()), 1),
                 "risk without abstention": every / decided if decided else math.nan}  # fmt: skip
 
-    notes, exact = list[str](), {"risk": clopper_pearson(errors, n)}
+    notes, verdict = list[str](), "cannot tell"
     promise, sure = (float(file.made.get(key, math.nan)) for key in ("certified_risk", "certified_with"))
-    verdict = "cannot tell"
     if promise != promise:
         notes.append("the policy promises no risk: it was not tuned with --max-risk")
+    elif n and upper_bound(errors, n, 1 - sure) <= promise:
+        verdict = "held"
+    elif n and 1 - upper_bound(n - errors, n, 1 - sure) > promise:
+        verdict = "broken"
     else:
-        low = 1 - upper_bound(n - errors, n, 1 - sure) if n else 0.0
-        verdict = (
-            "broken" if low > promise else "held" if n and upper_bound(errors, n, 1 - sure) <= promise else verdict
-        )
-        if verdict == "cannot tell":
-            base = min_error_free(promise, 1 - sure)
-            notes.append(f"{n} emitted verdicts with {errors} errors neither prove nor disprove a risk of "
-                         f"{promise:.1%}: even without errors it takes {base}")  # fmt: skip
+        notes.append(f"{errors} errors of {n} emitted verdicts are on neither side of {shown(promise)} for sure: add "
+                     f"tracks, at least {min_error_free(promise, 1 - sure)} emitted ones")  # fmt: skip
     known = file.tuned.quantiles
     if len(known) and len(verdicts.confidence):
         found = shift(known, verdicts.confidence)
         if found.alarm:
-            notes.append(f"confidences differ from those of the tuning (KS {found.ks:.2f}, PSI {found.psi:.2f}): the "
-                         "promise is for data like those; are these the numbers that the policy sees?")  # fmt: skip
+            notes.append(f"confidences differ from those of the tuning (KS {found.ks:.2f}, PSI {found.psi:.2f}), for "
+                         "which the promise is: are these the numbers that the policy sees?")  # fmt: skip
     if values != "auto":
         notes.append(f"scores were taken as {values} without a check")
     rows = [("promised risk", shown(promise)), ("measured risk", shown(errors / n if n else math.nan)),
@@ -68,5 +65,6 @@ def evaluate(policy: Path, truth: Path, *, values: Any = "auto", labels: Any = "
                  "Reliability": Plot("confidence", "share correct", {"calibrated": ([0, 1], [0, 1]),
                      "measured": (bins.confidence[some], bins.accuracy[some])})}  # fmt: skip
         notes.append(f"AURC {line.aurc:.4f}, E-AURC {line.e_aurc:.4f}, ECE {bins.ece:.4f}")
-    return Evaluation("abstain", [str(k + 1) for k in range(tracks)], "track", measure, exact=exact,
-                      tables={"Promise": Table(("", "value"), rows)}, plots=plots, notes=notes)  # fmt: skip
+    tables, exact = {"Promise": Table(("", "value"), rows)}, {"risk": clopper_pearson(errors, n)}
+    groups = [str(k + 1) for k in range(tracks)]
+    return Evaluation("abstain", groups, "track", measure, {}, exact, tables, plots, notes)

@@ -60,6 +60,11 @@ class BoxTable:
         columns = {name: getattr(self, name)[rows] for name in ("frame", "labels", "boxes", "scores", "ids", "roles")}
         return replace(self, **columns)
 
+    def by_frame(self) -> list[Array]:
+        """The rows of each frame."""
+        order = np.argsort(self.frame, kind="stable")
+        return np.split(order, np.searchsorted(self.frame[order], np.arange(1, len(self.frames))))
+
     @classmethod
     def of(cls, rows: Iterable[Box], frames: Iterable[tuple[str, int | str]] = (), min_height: float = 0.0) -> BoxTable:
         """From boxes, and the frames that may have none."""
@@ -216,9 +221,9 @@ def aligned(truth: BoxTable, found: BoxTable, classes: tuple[str, ...] = ()) -> 
     names = tuple(classes or known)
     if found.names and not set(names) & set(found.names):
         raise InputError(f"results: expected classes of the truth, {', '.join(names)}, got {', '.join(found.names)}")
-    for one in (truth, found):
-        own = np.array([names.index(name) if name in names else -1 for name in one.names], int)
-        one.labels[:] = own[one.labels] if len(own) else one.labels
+    label_of = {name: n for n, name in enumerate(names)}
+    truth, found = (replace(one, labels=np.array([label_of.get(name, -1) for name in one.names], int)[one.labels])
+                    for one in (truth, found))  # fmt: skip
     other, beyond = found.labels < 0, frames[found.frame] < 0 if len(frames) else found.labels < 0
     notes = [f"{count} boxes {why}: not scored" for count, why in (
         (int(other.sum()), f"of classes without truth ({', '.join(n for n in found.names if n not in names)})"),

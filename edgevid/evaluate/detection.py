@@ -10,6 +10,8 @@ import numpy as np
 
 from edgevid.evaluate.boxes import AREA, TRUE, BoxTable, aligned, overlaps, read_boxes
 from edgevid.evaluate.evaluation import DRAWS, Evaluation, Plot, Table
+from edgevid.models.hub import find_recipe
+from edgevid.runtime.recipe import DetectorRecipe
 from edgevid.types import Array
 
 IOUS = np.linspace(0.5, 0.95, 10)
@@ -61,25 +63,18 @@ def match(truth: BoxTable, found: BoxTable, groups: Array, count: int) -> list[M
     """Matches of each class of aligned tables; `groups` (F,) is the group of each frame."""
     made = []
     for label in range(len(truth.names)):
-        own = truth[(truth.labels == label) & (truth.roles <= AREA)]
-        mine = found[found.labels == label]
-        mine = mine[np.lexsort((-mine.scores, mine.frame))]
-        starts = np.searchsorted(mine.frame, np.arange(len(truth.frames) + 1))
-        own = own[np.lexsort((own.roles != TRUE, own.frame))]
-        edges = np.searchsorted(own.frame, np.arange(len(truth.frames) + 1))
-        rank = np.arange(len(mine.frame)) - starts[mine.frame]
-        hits = np.zeros((len(IOUS), len(mine.frame)), bool)
-        counted = np.ones_like(hits)
-        for n in np.unique(mine.frame):
-            a, b, i, j = edges[n], edges[n + 1], starts[n], min(starts[n + 1], starts[n] + MOST)
-            if b > a:
-                area = own.roles[a:b] == AREA
-                similar = overlaps(mine.boxes[i:j], own.boxes[a:b], of_first=area)
-                hits[:, i:j], counted[:, i:j] = _greedy(similar, own.roles[a:b] != TRUE, area)
-        order = np.flatnonzero(rank < MOST)
-        order = order[np.argsort(-mine.scores[order], kind="stable")]
+        own, mine = truth[(truth.labels == label) & (truth.roles <= AREA)], found[found.labels == label]
+        mine, own = mine[np.argsort(-mine.scores, kind="stable")], own[np.argsort(own.roles != TRUE, kind="stable")]
+        hits, counted = np.zeros((len(IOUS), len(mine.frame)), bool), np.ones((len(IOUS), len(mine.frame)), bool)
+        kept = np.zeros(len(mine.frame), bool)
+        for true, rows in zip(own.by_frame(), (some[:MOST] for some in mine.by_frame()), strict=True):
+            kept[rows] = True
+            if len(true) and len(rows):
+                area = own.roles[true] == AREA
+                similar = overlaps(mine.boxes[rows], own.boxes[true], of_first=area)
+                hits[:, rows], counted[:, rows] = _greedy(similar, own.roles[true] != TRUE, area)
         true = np.bincount(groups[own.frame[own.roles == TRUE]], minlength=count)
-        made.append(Matches(mine.scores[order], groups[mine.frame[order]], hits[:, order], counted[:, order], true))
+        made.append(Matches(mine.scores[kept], groups[mine.frame[kept]], hits[:, kept], counted[:, kept], true))
     return made
 
 
@@ -99,37 +94,39 @@ def _greedy(similar: Array, neither: Array, area: Array) -> tuple[Array, Array]:
     return hits & counted, counted
 
 
-def evaluate(results: Path, truth: Path, *, score: float = 0.25, classes: tuple[str, ...] = ()) -> Evaluation:
+def evaluate(
+    results: Path, truth: Path, *, model: str | None = None, score_threshold: float = 0.25,
+    classes: tuple[str, ...] = (),
+) -> Evaluation:  # fmt: skip
     """Means over the classes with truth, and each class; a group is a clip, or an image of none.
 
-    `score` is the one of precision and recall. InputError where no frame or class is in both.
+    Precision and recall are those at the score of the recipe of `model`, else at `score_threshold`. InputError where
+    no frame or class is in both.
     """
+    if model:
+        score_threshold = DetectorRecipe.of(find_recipe(model)).decode.score_threshold
     known, ids = read_boxes(truth)
     true, found, notes = aligned(known, read_boxes(results, ids)[0], classes)
     names = list(dict.fromkeys(s for s, _ in known.frames))
     groups = np.array([names.index(s) for s, _ in known.frames], int)
-    if len(names) == 1:  # stills of one folder, or one clip: its frames depend on each other
-        notes.append("all images are of one clip")
-    made = match(true, found, groups, len(names))
     heads = ("AP50:95", "AP50", "AR", "precision", "recall")
+    made = match(true, found, groups, len(names))
 
     def measure(counts: Array) -> dict[str, float]:
-        rows = np.array([one.metrics(counts, score) for one in made])
-        some = np.isfinite(rows).any(0)
-        return dict(
-            zip(
-                heads,
-                np.where(some, np.nansum(rows, 0) / np.maximum(np.isfinite(rows).sum(0), 1), np.nan).tolist(),
-                strict=True,
-            )
-        )
+        rows = np.array([one.metrics(counts, score_threshold) for one in made])
+        some = np.isfinite(rows)
+        means = np.where(some, rows, 0).sum(0) / np.where(some.any(0), some.sum(0), np.nan)
+        return dict(zip(heads, means.tolist(), strict=True))
 
     ones = np.ones(len(names), int)
-    rows = [(name, *one.metrics(ones, score), int(one.truth.sum())) for name, one in zip(true.names, made, strict=True)]
-    most = sorted(range(len(made)), key=lambda n: -made[n].truth.sum())[:4]
-    lines = {true.names[n]: (RECALLS, made[n].curve(ones)[0][0]) for n in most if made[n].truth.any()}
-    table = Table(("class", *(f"{head} %" for head in heads), "boxes"), rows)
+    rows = [(name, *one.metrics(ones, score_threshold).tolist(), int(one.truth.sum()))
+            for name, one in zip(true.names, made, strict=True)]  # fmt: skip
+    most = sorted(zip(true.names, made, strict=True), key=lambda pair: -pair[1].truth.sum())[:4]
+    lines = {name: (RECALLS, one.curve(ones)[0][0]) for name, one in most if one.truth.any()}
+    notes.append(f"precision and recall are those of scores from {score_threshold:g} at IoU 0.5")
     draws = int(np.clip(BUDGET / max(len(found.frame), 1), 200, DRAWS))
-    notes.append(f"precision and recall are those of scores from {score:g} at IoU 0.5")
-    return Evaluation("detection", names, "clip", measure, tables={"By class": table}, notes=notes, draws=draws,
-                      plots={"Precision and recall at IoU 0.5": Plot("recall", "precision", lines)})  # fmt: skip
+    return Evaluation(
+        "detection", names, "clip", measure, notes=notes, draws=draws,
+        tables={"By class": Table(("class", *(f"{head} %" for head in heads), "boxes"), rows)},
+        plots={"Precision and recall at IoU 0.5": Plot("recall", "precision", lines)},
+    )  # fmt: skip

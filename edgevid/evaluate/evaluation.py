@@ -2,19 +2,19 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from edgevid.errors import InputError, did_you_mean
+from edgevid.evaluate.tune.risk import upper_bound
 from edgevid.types import Array
 
 SCHEMA = "edgevid.evaluation/1"
 DRAWS = 1000
 FEW = 10  # Fewer groups than this give an interval that a note warns of
-SHOWN = 60  # More groups than this are not listed, but the worst of them
-WORST = 20
+LISTED, WORST = 60, 20  # More groups than LISTED are not listed, but so many of the worst
 
 
 class Table(NamedTuple):
@@ -27,13 +27,12 @@ class Table(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """Lines through (x, y) by name, or with `grid` a matrix of shares whose rows and columns have names."""
+    """Lines through (x, y) by name, or a `grid` (R, R) of shares of 1 whose rows and columns have `names`."""
 
     x: str
     y: str
     lines: Mapping[str, tuple[Sequence[float] | Array, Sequence[float] | Array]]
     grid: Array | None = None
-    """(R, C) shares of 1."""
     names: Sequence[str] = ()
 
 
@@ -59,63 +58,51 @@ class Evaluation:
     units: Mapping[str, str] = field(default_factory=dict)
     """By metric, where it is no share of 1: "km/h", "s", or "" for a count."""
     exact: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """Exact 95 % intervals by metric, instead of those of the bootstrap."""
+    """Exact 95 % intervals by metric, in the place of the bootstrap's."""
     tables: Mapping[str, Table] = field(default_factory=dict)
     plots: Mapping[str, Plot] = field(default_factory=dict)
     notes: Sequence[str] = ()
     draws: int = DRAWS
 
+    @property
+    def values(self) -> dict[str, float]:
+        """The metrics of all groups."""
+        return dict(self.measure(np.ones(len(self.groups), np.int64)))
+
     def figures(self) -> dict[str, Figure]:
         """Each metric with its interval."""
-        count = len(self.groups)
-        values = self.measure(np.ones(count, np.int64))
-        found = {name: Figure(float(value)) for name, value in values.items()}
-        if count > 1:
-            random, names = np.random.default_rng(0), list(values)
-            draws = np.full((self.draws, len(names)), math.nan)
-            for row in draws:
-                drawn = self.measure(random.multinomial(count, np.full(count, 1 / count)))
-                row[:] = [drawn[name] for name in names]
-            for name, column in zip(names, draws.T, strict=True):
-                found[name] = self._figure(name, float(values[name]), column, count)
-        return {name: Figure(one.value, *self.exact[name]) if name in self.exact else one
-                for name, one in found.items()}  # fmt: skip
+        values, count, random = self.values, len(self.groups), np.random.default_rng(0)
+        draws = [list(self.measure(random.multinomial(count, np.full(count, 1 / count))).values())
+                 for _ in range(self.draws if count > 1 else 0)]  # fmt: skip
+        columns = np.array(draws, float).reshape(-1, len(values)).T
+        bounds = {name: self.exact.get(name) or self._bounds(name, values[name], column)
+                  for name, column in zip(values, columns, strict=True)}  # fmt: skip
+        return {name: Figure(float(value), *bounds[name]) for name, value in values.items()}
 
-    def _figure(self, name: str, value: float, draws: Array, count: int) -> Figure:
-        draws = draws[np.isfinite(draws)]
+    def _bounds(self, name: str, value: float, draws: Array) -> tuple[float, ...]:
+        draws, count = draws[np.isfinite(draws)], len(self.groups)
         if not len(draws) or value != value:
-            return Figure(value)
-        low, high = np.quantile(draws, [tail := _tail(count), 1 - tail])
+            return ()
+        low, high = np.quantile(draws, [tail := _tail(count), 1 - tail]).tolist()
         if low == high and name not in self.units and value in (0.0, 1.0):  # all groups alike: the rule of three
-            bound = 0.025 ** (1 / count)
-            low, high = (bound, 1.0) if value else (0.0, 1 - bound)
-        return Figure(value, float(low), float(high))
+            return (0.025 ** (1 / count), 1.0) if value else (0.0, 1 - 0.025 ** (1 / count))
+        return low, high
 
-    def by_group(self) -> Table | None:
-        """The metrics of each group alone, or of the worst ones by the first metric."""
+    def all_tables(self) -> dict[str, Table]:
+        """The tables, and the metrics of each group alone, or of the worst ones by the first metric."""
         count = len(self.groups)
-        if count < 2:
-            return None
-        each = np.eye(count, dtype=np.int64) if count <= 4000 else np.zeros((0, count), np.int64)
+        each = np.eye(count, dtype=np.int64) if 1 < count <= 4000 else []
         rows = [(name, *self.measure(row).values()) for name, row in zip(self.groups, each, strict=False)]
-        if count > SHOWN:
+        if count > LISTED:
             rows = sorted(rows, key=lambda row: math.inf if row[1] != row[1] else row[1])[:WORST]
-        shares = (name if name in self.units else f"{name} %" for name in self.measure(np.ones(count, np.int64)))
-        return Table((self.group, *shares), rows, detail=True) if rows else None
+        heads = (self.group, *(name if name in self.units else f"{name} %" for name in self.values))
+        return {**self.tables, **({f"By {self.group}": Table(heads, rows, detail=True)} if rows else {})}
 
     def all_notes(self) -> list[str]:
         """The notes, and what limits the intervals."""
-        count, words = len(self.groups), []
-        if count < 2:
-            words = [f"one {self.group}: an interval takes at least two"]
-        elif count < FEW:
-            words = [f"{count} {plural(self.group)} only: the intervals are rough"]
-        return [*self.notes, *words]
-
-    def all_tables(self) -> dict[str, Table]:
-        """The tables, and that of the groups."""
-        more = self.by_group()
-        return {**self.tables, **({f"By {self.group}": more} if more else {})}
+        count, name = len(self.groups), self.group
+        words = f"{count} {name}s only: the intervals are rough" if count > 1 else f"one {name}: an interval takes two"
+        return [*self.notes, *([words] if count < FEW else [])]
 
     def as_dict(self, figures: Mapping[str, Figure]) -> dict[str, Any]:
         """Plain values for JSON; what is undefined is null."""
@@ -140,55 +127,45 @@ def _tail(count: int) -> float:
 def compare(a: Evaluation, b: Evaluation) -> Evaluation:
     """B less A on the same groups, resampled together (paired bootstrap); InputError for other groups."""
     if a.task != b.task or list(a.groups) != list(b.groups):
-        raise InputError(
-            f"compare: expected two results for the same {plural(a.group)}, got {len(a.groups)} and "
-            f"{len(b.groups)}, {len(set(a.groups) & set(b.groups))} of them in both"
-        )
-    units = {name: "points" if a.units.get(name) is None else a.units[name] for name in a.measure(_ones(a))}
+        both = len(set(a.groups) & set(b.groups))
+        raise InputError(f"compare: expected two results for the same {a.group}s, got {len(a.groups)} and "
+                         f"{len(b.groups)}, {both} of them in both")  # fmt: skip
+    first, second, rows = a.values, b.values, []
+    units = {name: a.units.get(name, "points") for name in first}
 
     def difference(counts: Array) -> dict[str, float]:
         before, after = a.measure(counts), b.measure(counts)
         return {name: after[name] - before[name] for name in before}
 
-    found = Evaluation(f"compare {a.task}", a.groups, a.group, difference, units, draws=min(a.draws, b.draws))
-    first, second, rows = a.measure(_ones(a)), b.measure(_ones(b)), []
+    notes, draws = [*dict.fromkeys([*a.notes, *b.notes])], min(a.draws, b.draws)
+    found = Evaluation(f"compare {a.task}", a.groups, a.group, difference, units, notes=notes, draws=draws)
     for name, one in found.figures().items():
-        known = one.low == one.low
-        real = known and (one.low > 0 or one.high < 0)
-        words = "real" if real else "none" if one.value == one.low == one.high == 0 else "cannot tell"
+        words = "real" if one.low > 0 or one.high < 0 else "none" if one.low == one.high == 0 else "cannot tell"
         numbers = (shown(v, a.units.get(name)) for v in (first[name], second[name]))
         rows.append((name, *numbers, shown(one.value, units[name]), between(one, units[name]), words))
     heads = ("metric", "A", "B", "B - A", "95 % interval", "difference")
-    return Evaluation(found.task, a.groups, a.group, difference, units, tables={"Difference": Table(heads, rows)},
-                      notes=[*dict.fromkeys([*a.notes, *b.notes])], draws=found.draws)  # fmt: skip
+    return replace(found, tables={"Difference": Table(heads, rows)})
 
 
-def _ones(one: Evaluation) -> Array:
-    return np.ones(len(one.groups), np.int64)
-
-
-def missed(
-    evaluation: Evaluation, figures: Mapping[str, Figure], least: Iterable[str], most: Iterable[str]
-) -> list[str]:
+def missed(found: Evaluation, figures: Mapping[str, Figure], least: Iterable[str], most: Iterable[str]) -> list[str]:
     """The limits METRIC=VALUE that the figures do not keep, as sentences; InputError for another metric."""
-    found, known = [], {name.lower().replace(" ", "-"): name for name in figures}
-    for option, sign, texts in (("--min", 1, least), ("--max", -1, most)):
-        for text in texts:
-            key, _, number = text.partition("=")
-            if (name := known.get(key.strip().lower().replace(" ", "-"), "")) == "":
-                raise InputError(f"{option}: expected one of {', '.join(known)}, got {key!r}{did_you_mean(key, known)}")
-            try:
-                limit = float(number.strip().removesuffix("%")) / (100 if number.strip().endswith("%") else 1)
-            except ValueError:
-                raise InputError(f"{option}: expected {key}=NUMBER, got {text!r}") from None
-            unit = evaluation.units.get(name)
-            if unit is None and limit > 1:
-                raise InputError(f"{option}: {key} is a share: expected at most 1, or {limit:g}%, got {text!r}")
-            value = figures[name].value
-            if not sign * value >= sign * limit:
-                words = "below the floor" if sign > 0 else "above the ceiling"
-                found.append(f"{name} is {shown(value, unit)}, {words} of {shown(limit, unit)}")
-    return found
+    words, known = [], {name.lower().replace(" ", "-"): name for name in figures}
+    limits = [*(("--min", 1, text) for text in least), *(("--max", -1, text) for text in most)]
+    for option, sign, text in limits:
+        key, _, number = (part.strip().lower() for part in text.partition("="))
+        if (key := key.replace(" ", "-")) not in known:
+            raise InputError(f"{option}: expected one of {', '.join(known)}, got {key!r}{did_you_mean(key, known)}")
+        try:
+            limit = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
+        except ValueError:
+            raise InputError(f"{option}: expected {key}=NUMBER, got {text!r}") from None
+        unit, value = found.units.get(known[key]), figures[known[key]].value
+        if unit is None and limit > 1:
+            raise InputError(f"{option}: {key} is a share: expected at most 1, or {limit:g}%, got {text!r}")
+        if not sign * value >= sign * limit:
+            where = "below the floor" if sign > 0 else "above the ceiling"
+            words.append(f"{known[key]} is {shown(value, unit)}, {where} of {shown(limit, unit)}")
+    return words
 
 
 def shown(value: float, unit: str | None = None) -> str:
@@ -206,8 +183,7 @@ def shown(value: float, unit: str | None = None) -> str:
 
 def between(one: Figure, unit: str | None = None) -> str:
     """An interval as text, "-" where there is none."""
-    low, high = shown(one.low, unit), shown(one.high, unit)
-    return "-" if one.low != one.low else f"{low.partition(' ')[0]} to {high}"
+    return "-" if one.low != one.low else f"{shown(one.low, unit).partition(' ')[0]} to {shown(one.high, unit)}"
 
 
 def cell(value: Any, head: str = "") -> str:
@@ -222,21 +198,11 @@ def is_word(value: Any) -> bool:
     return isinstance(value, str) and not value.lstrip("+-")[:1].isdigit() and value != "-"
 
 
-def plural(word: str) -> str:
-    """A noun in plural.
-
-    >>> plural("sequence"), plural("class")
-    ('sequences', 'classes')
-    """
-    return word + ("es" if word.endswith("s") else "s")
-
-
 def plain(value: Any) -> Any:
     """Values for JSON: arrays as lists, and null for what is not finite."""
+    value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
     if isinstance(value, (list, tuple)):
         return [plain(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -248,11 +214,8 @@ def clopper_pearson(count: int, total: int) -> tuple[float, float]:
     >>> [round(v, 4) for v in clopper_pearson(8, 10)]
     [0.4439, 0.9748]
     """
-    from edgevid.evaluate.tune.risk import upper_bound
-
-    if not total:
-        return math.nan, math.nan
-    return 1 - upper_bound(total - count, total, 0.025), upper_bound(count, total, 0.025)
+    found = 1 - upper_bound(total - count, total, 0.025), upper_bound(count, total, 0.025)
+    return found if total else (math.nan, math.nan)
 
 
 def poisson_interval(count: int) -> tuple[float, float]:
@@ -262,13 +225,13 @@ def poisson_interval(count: int) -> tuple[float, float]:
     [0.619, 8.767]
     """
     k = np.arange(count + 1)
-    factorials = np.concatenate([[0.0], np.cumsum(np.log(np.maximum(k[1:], 1)))])
+    factorials = np.cumsum(np.log(np.maximum(k, 1)))
 
     def mean_where(share: float, most: int) -> float:  # P(X <= most) = share
         low, high = 0.0, count + 20 + 6 * math.sqrt(count + 1)
         for _ in range(100):
             mean = (low + high) / 2
-            below = np.exp(k[: most + 1] * math.log(mean or 1e-300) - mean - factorials[: most + 1]).sum()
+            below = np.exp(k[: most + 1] * math.log(mean) - mean - factorials[: most + 1]).sum()
             low, high = (mean, high) if below > share else (low, mean)
         return low
 

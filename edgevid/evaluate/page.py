@@ -11,22 +11,21 @@ from edgevid.evaluate.evaluation import Evaluation, Figure, between, cell, is_wo
 
 
 def page(
-    found: Evaluation, figures: Mapping[str, Figure], what: str, truth: str, limits: int, missed: Sequence[str]
-) -> str:
+    found: Evaluation, figures: Mapping[str, Figure], what: str, truth: str = "", limits: int = 0,
+    missed: Sequence[str] = (),
+) -> str:  # fmt: skip
     """The HTML; `missed` of the `limits` that were set are not kept."""
     cards = [{"name": name, "value": shown(one.value, unit := found.units.get(name)),
               "between": between(one, unit) if one.low == one.low else "",
               "scale": [one.low, one.value, one.high] if unit is None and one.low == one.low else None}
              for name, one in figures.items()]  # fmt: skip
-    tables = [{"title": title, "heads": one.heads, "detail": one.detail,
-               "words": [is_word(value) for value in (one.rows or [()])[0]],
+    tables = [{"title": title, "heads": one.heads, "detail": one.detail, "words": [*map(is_word, one.rows[0])],
                "rows": [[cell(v, head) for v, head in zip(row, one.heads, strict=True)] for row in one.rows]}
-              for title, one in found.all_tables().items()]  # fmt: skip
-    plots = [{"title": title, **one._asdict()} for title, one in found.plots.items()]
-    values = plain({"title": f"{found.task}: {what}", "truth": truth, "cards": cards, "tables": tables, "plots": plots,
-                    "notes": found.all_notes(), "limits": limits, "missed": missed,
-                    "made": f"edgevid {__version__}; {len(found.groups)} x {found.group}"})  # fmt: skip
-    text = json.dumps(values).replace("<", "\\u003c")
-    return Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8")).substitute(
-        title=escape(found.task), data=text
-    )
+              for title, one in found.all_tables().items() if one.rows]  # fmt: skip
+    made = f"edgevid {__version__}; {len(found.groups)} x {found.group}"
+    values = {"title": f"{found.task}: {what}", "truth": truth, "cards": cards, "tables": tables, "made": made,
+              "plots": [{"title": title, **one._asdict()} for title, one in found.plots.items()],
+              "notes": found.all_notes(), "limits": limits, "missed": missed}  # fmt: skip
+    text = json.dumps(plain(values)).replace("<", "\\u003c")
+    template = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
+    return template.substitute(title=escape(found.task), data=text)

@@ -143,14 +143,15 @@ def evaluate(results: Path, truth: Path, *, classes: tuple[str, ...] = ()) -> Ev
     true, found, notes = aligned(read_boxes(truth)[0], read_boxes(results)[0], classes)
     if (found.ids < 0).any() or (true.ids[true.labels >= 0] < 0).any():
         raise InputError("tracking: expected an id for every box, got boxes of a detector")
-    sequences = list(dict.fromkeys(s for s, _ in true.frames))
-    each = np.array(
-        [[count_tracks(*_frames(true, found, s, n)).vector for n in range(len(true.names))] for s in sequences]
-    )
-    rows, whole = each.sum(1), TrackCounts.of(each.sum((0, 1)))
-    by_class = [
-        (name, *TrackCounts.of(one).metrics().values()) for name, one in zip(true.names, each.sum(0), strict=True)
-    ]
+    owner = np.array([s for s, _ in true.frames])
+    sequences, each = list(dict.fromkeys(owner.tolist())), []
+    for label in range(len(true.names)):
+        frames = _frames(true, found, label)
+        own = [[frames[n] for n in np.flatnonzero(owner == sequence)] for sequence in sequences]
+        each.append([count_tracks(*zip(*some, strict=True)).vector for some in own])
+    rows, whole = np.sum(each, 0), TrackCounts.of(np.sum(each, (0, 1)))
+    by_class = [(name, *TrackCounts.of(np.sum(one, 0)).metrics().values())
+                for name, one in zip(true.names, each, strict=True)]  # fmt: skip
     heads = ("class", *(name if name == "switches" else f"{name} %" for name in whole.metrics()))
     kinds = ("detection accuracy", "association accuracy")
     lines = {name: (ALPHAS, values) for name, values in zip(kinds, whole.accuracies, strict=True)}
@@ -159,21 +160,16 @@ def evaluate(results: Path, truth: Path, *, classes: tuple[str, ...] = ()) -> Ev
                       plots={"By localization threshold": Plot("threshold of overlap", "accuracy", lines)})  # fmt: skip
 
 
-def _frames(true: BoxTable, found: BoxTable, sequence: str, label: int) -> tuple[list[Frame], list[Frame]]:
-    """Ids and boxes of one class by frame, without the results that count neither way."""
-    truths, founds = [], []
-    for n in (n for n, (s, _) in enumerate(true.frames) if s == sequence):
-        a, b = (
-            true[(true.frame == n) & np.isin(true.labels, (label, -1))],
-            found[(found.frame == n) & (found.labels == label)],
-        )
+def _frames(true: BoxTable, found: BoxTable, label: int) -> list[tuple[Frame, Frame]]:
+    """Of each frame, ids and boxes of one class, without the results that count neither way."""
+    frames, tables = [], (true[np.isin(true.labels, (label, -1))], found[found.labels == label])
+    for rows in zip(*(one.by_frame() for one in tables), strict=True):
+        a, b = (one[some] for one, some in zip(tables, rows, strict=True))
         area = a.roles == AREA
-        similar = overlaps(a[~area].boxes, b.boxes)
-        low = b.boxes[:, 3] - b.boxes[:, 1] <= true.min_height
+        similar, low = overlaps(a[~area].boxes, b.boxes), b.boxes[:, 3] - b.boxes[:, 1] <= true.min_height
         drop = low | (overlaps(b.boxes, a[area].boxes, of_first=True) > 0.5).any(1)
         for r, c in kernels.max_weight_matching(np.where(similar >= 0.5 - ROUNDING, similar, 0.0)):
             drop[c] = a[~area].roles[r] == MATCHED
         a, b = a[a.roles == TRUE], b[~drop]
-        truths.append((a.ids, a.boxes))
-        founds.append((b.ids, b.boxes))
-    return truths, founds
+        frames.append(((a.ids, a.boxes), (b.ids, b.boxes)))
+    return frames

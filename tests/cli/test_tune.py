@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from typer.testing import CliRunner
 
 from edgevid.abstain.file import read_policy
 from edgevid.cli import app
-from edgevid.errors import InputError, MissingExtraError, SourceError
+from edgevid.errors import InputError, SourceError
 from edgevid.runtime.variants import model_digest
 
 
@@ -25,7 +24,6 @@ def ask(*arguments: str | Path) -> str:
 
 
 def test_the_command_writes_policy_and_plots(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     model, out = tmp_path / "model.onnx", tmp_path / "out" / "policy.toml"
     model.write_bytes(b"weights")
     scores = csv_of(tmp_path / "s.csv", drawn(700))
@@ -37,12 +35,20 @@ def test_the_command_writes_policy_and_plots(tmp_path: Path) -> None:
     written = read_policy(out)
     assert (written.task, written.made["certified_risk"]) == ("action", 0.15)
     assert written.model_sha256 == hashlib.sha256(b"weights").hexdigest()
-    plots = sorted(path.name for path in out.parent.glob("*.png"))
-    assert plots == [f"policy-{name}.png" for name in ("bars", "reliability", "risk-coverage", "shift")]
+    html = out.with_suffix(".html").read_text()
+    titles = (
+        "Verdicts by threshold",
+        "Risk and coverage",
+        "Reliability",
+        "Confidences",
+        "errors removed",
+        "production",
+    )
+    assert all(title in html for title in titles)
     again = ask(shifted, "--abstain-rate", "0.3", "--base", out, "--out", tmp_path / "next.toml")
     assert "not certified" in again
     assert read_policy(tmp_path / "next.toml").settings.temperature == written.settings.temperature
-    assert (tmp_path / "next-confidences.png").stat().st_size > 5000
+    assert "Reliability" not in (tmp_path / "next.html").read_text()  # without labels
 
 
 def test_a_policy_belongs_to_a_model_with_its_weights_in_another_file_too(tmp_path: Path) -> None:
@@ -65,19 +71,9 @@ def test_the_command_takes_one_target(tmp_path: Path) -> None:
         ask(scores, "--model", tmp_path / "absent.onnx", "--out", tmp_path / "p.toml")
 
 
-def test_without_matplotlib_the_policy_is_still_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    scores = csv_of(tmp_path / "s.csv", drawn(60))
-    assert r"edgevid[plot]" in ask(scores, "--out", tmp_path / "p.toml")
-    assert read_policy(tmp_path / "p.toml").names == ("walk", "run", "fall")
-    with pytest.raises(MissingExtraError, match="plot"):
-        ask(scores, "--out", tmp_path / "p.toml", "--plots", tmp_path, "--force")
-
-
-@pytest.mark.parametrize("option", ["--out", "--plots"])
+@pytest.mark.parametrize("option", ["--out", "--html"])
 def test_a_place_that_cannot_be_written_is_rejected_before_the_work(tmp_path: Path, option: str) -> None:
     (tmp_path / "folder").mkdir()
-    (tmp_path / "file").write_text("x")
-    place = {"--out": tmp_path / "folder", "--plots": tmp_path / "file"}[option]
+    place = {"--out": tmp_path / "folder", "--html": tmp_path / "folder"}[option]
     with pytest.raises(SourceError, match="cannot be written: it is a"):
         ask(tmp_path / "no-scores.csv", option, place)

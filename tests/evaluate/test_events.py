@@ -74,7 +74,7 @@ def test_alarms_recall_false_alarms_and_delay(tmp_path: Path) -> None:
     assert (figures["delay median"].value, figures["delay p90"].value) == (2.0, pytest.approx(3.6))
     assert "1 more alarms repeat one" in found.notes
     # The surest alarms, 0.9 and 0.8, are false: with at most one false alarm a day nothing is left.
-    assert "recall at 1 false alarms per camera-day: 0.0%" in " ".join(found.notes)
+    assert "recall at 1 false alarms per camera-day, by a least confidence: 0.0 %" in " ".join(found.notes)
     utc = text(tmp_path / "u.csv", f"time,camera\n{utc_text(1_800_000_100)},north\n{utc_text(1_800_000_200)},south\n")
     other = evaluate_alarms(tmp_path / "e.jsonl", utc, kinds=["stopped"], tolerance_s=5, camera_days=1)
     assert other.figures()["recall"].value == 0.5  # the alarm at 204 is of another camera

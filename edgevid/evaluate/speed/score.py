@@ -3,12 +3,14 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgevid.errors import InputError
 from edgevid.evaluate.evaluation import Evaluation, Table
-from edgevid.evaluate.speed.files import KINDS, Measured, TrueTrack
+from edgevid.evaluate.speed.files import KINDS, Measured, TrueTrack, check_ids, read_pairs, read_results, read_truth
 from edgevid.types import KMH, Array
 
 HEADLINE = ("mean", "p95", "bias", "within 95 %", "abstained")
@@ -57,6 +59,21 @@ def evaluate(truth: Mapping[str, TrueTrack], results: list[Measured]) -> Evaluat
     units = {f"{kind} {name}": unit for kind in kinds for name, unit in UNITS.items()}
     return Evaluation("speed", tracks, "track", measure, units,
                       tables={"Errors": Table(("measure", *kinds), table)}, notes=notes)  # fmt: skip
+
+
+def evaluate_files(results: Path, truth: Path, *, pairs: Path | None = None, kind: str = "") -> Evaluation:
+    """The files of docs/speed.md; InputError where no id is in both, and without speeds."""
+    if kind and kind not in KINDS:
+        raise InputError(f"--kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+    known, rows = read_truth(truth), read_results(results)
+    if not rows:
+        raise InputError(f"{results}: it has no speeds; run with --calibration to measure them")
+    if pairs is not None:
+        named = read_pairs(pairs)
+        known = {named[name]: track for name, track in known.items() if name in named}
+    rows = [row for row in rows if not kind or row.kind == kind]
+    check_ids(known, rows)
+    return evaluate(known, rows)
 
 
 def _cell(name: str, value: float) -> Any:

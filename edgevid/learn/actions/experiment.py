@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,13 @@ from edgevid.actions.likeness import Likeness
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, check, concatenate
 from edgevid.evaluate.actions.metrics import ClassReport, Interval, SegmentReport, interval
-from edgevid.evaluate.plots import BLUE, GRID, INK, ORANGE, new_figure, plot_confusion, save_figure
+from edgevid.evaluate.evaluation import Evaluation, Plot
+from edgevid.evaluate.page import page
+from edgevid.evaluate.recognition import class_views
 from edgevid.files.atomic import write_atomic
 from edgevid.learn.actions.asformer import ASFormerHead, segmentation_loss
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
-from edgevid.learn.actions.fit import Epoch, Fitted, TrainOptions, clip_loss, fit, predict, step_of, windows_of
+from edgevid.learn.actions.fit import Fitted, TrainOptions, clip_loss, fit, predict, step_of, windows_of
 from edgevid.learn.actions.heads import Head, LinearHead, RecurrentHead, StepLinearHead, TransformerHead
 
 HeadKind = Literal["gru", "lstm", "transformer", "asformer"]
@@ -147,7 +149,7 @@ def _deploy(
     cpu_s: float,
 ) -> Outcome:  # fmt: skip
     """Exports and verifies a head; writes its plots and report.json, figures with their conditions."""
-    head, options, split, test = fitted.head, fitted.options, trials[0].split, data.test
+    head, options, test = fitted.head, fitted.options, data.test
     likeness = None if head.per_step else likeness_of(head, data.train, test, options)
     recipe = export_head(head, out, f"actions-{kind}", options, deployment, likeness)
     parity = check_parity(head, out, test, options)
@@ -156,8 +158,7 @@ def _deploy(
         _, valid, labels = windows_of(test, options)
         predicted, truth = predicted[valid.numpy()], labels.numpy()[valid.numpy()]
     report = ClassReport.of(truth, predicted, len(test.names), test.names)
-    plot_curves(fitted.history, fitted.best_epoch, f"{kind}, split {split}, seed 0", out / "curves.png")
-    plot_confusion(report, f"{kind}, held-out data of split {split}", out / "confusion.png")
+    write_atomic(out / "report.html", _page(fitted, report, trials[0]))
     outcome = Outcome(tuple(trials), recipe, parity, report, cpu_s)
     figures = {
         "head": kind,
@@ -182,23 +183,14 @@ def likeness_of(head: Head, train: Corpus, held_out: Corpus, options: TrainOptio
     return known.calibrated(predict(head, held_out, options), features, valid)
 
 
-def plot_curves(history: Sequence[Epoch], best_epoch: int, title: str, path: Path) -> None:
-    """Loss by epoch, and validation accuracy where there was validation data."""
-    figure, axes = new_figure(7, 4)
-    epochs = np.arange(1, len(history) + 1)
-    axes.plot(epochs, [e.train_loss for e in history], color=BLUE, label="training loss")
-    checked = np.array([e.validation_loss for e in history])
-    if np.isfinite(checked).any():
-        axes.plot(epochs, checked, color=ORANGE, label="validation loss")
-        right = axes.twinx()
-        right.plot(epochs, [100 * e.validation_accuracy for e in history], color=INK, lw=1, ls=":")
-        right.set_ylabel("validation accuracy, % (dotted)")
-        right.set_ylim(0, 100)
-        right.spines["top"].set_visible(False)
-        axes.axvline(best_epoch + 1, color=GRID, zorder=0)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("loss")
-    axes.set_ylim(bottom=0)
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.legend(frameon=False)
-    save_figure(figure, path)
+def _page(fitted: Fitted, report: ClassReport, trial: Trial) -> str:
+    """The figures and plots of a training; nothing of validation where there was no data for it."""
+    tables, plots = class_views(report)
+    kinds = ("train_loss", "validation_loss", "validation_accuracy")
+    lines = {kind.replace("_", " "): [getattr(one, kind) for one in fitted.history] for kind in kinds}
+    epochs = np.arange(1, len(fitted.history) + 1)
+    known = {name: (epochs, values) for name, values in lines.items() if np.isfinite(values).all()}
+    plots[f"By epoch; the one kept is {fitted.best_epoch + 1}"] = Plot("epoch", "loss; share correct", known)
+    values = {"held-out accuracy": trial.accuracy, "of the linear baseline": trial.baseline}
+    found = Evaluation("training", ["all"], "split", lambda _: values, tables=tables, plots=plots)
+    return page(found, found.figures(), f"split {trial.split}, seed {trial.seed}")

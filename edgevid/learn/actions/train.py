@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.load import load_extractor
 from edgevid.errors import InputError
-from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, read_skeletons
+from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, marks_of, read_skeletons
 from edgevid.evaluate.actions.score import crop_video
 from edgevid.evaluate.arrays import read_arrays
-from edgevid.files.atomic import atomic_path
-from edgevid.files.digest import sha256
+from edgevid.files.atomic import atomic_path, write_atomic
+from edgevid.files.digest import sha256, sha256_of
 from edgevid.files.folders import cache_folder
+from edgevid.files.schema import vars_of
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.fit import TrainOptions, augment_crops
@@ -27,6 +28,7 @@ from edgevid.runtime import read_recipe
 from edgevid.runtime.variants import model_digest, model_file
 from edgevid.types import Array
 
+TRAINING = "training.json"  # Next to a recipe: how it was trained, and what was held out
 Progress = Callable[[int, int, str], None]  # Called with the videos done, their total, and the current one's name
 
 
@@ -35,20 +37,22 @@ class TrainConfig:
     """The options of the command."""
 
     data: Path
-    head: HeadKind
-    out: Path
-    seeds: int
-    epochs: int
-    rate_hz: float
-    window: int
-    extractor: str
-    bidirectional: bool
-    augmentations: int
-    test: float
-    patience: int
-    clips_per_sequence: int
+    head: HeadKind = "transformer"
+    out: Path = Path("runs/actions")
+    seeds: int = 3
+    epochs: int = 100
+    rate_hz: float = 15.0
+    window: int = 20
+    extractor: str = "movenet-lightning-192"
+    bidirectional: bool = False
+    augmentations: int = 0
+    test: float = 0.25
+    patience: int = 30
+    clips_per_sequence: int = 0
     """0: clips are not concatenated."""
-    threads: int
+    threads: int = 2
+    held: tuple[str, ...] = ()
+    """Absolute paths of the videos that are held out, with all of their groups; empty: `test` chooses."""
 
 
 def train_actions(
@@ -62,15 +66,16 @@ def train_actions(
     patience = 0 if splits else config.patience
     if not splits:
         corpus = check(read_videos(config, spec, progress))
-        rest, held = split_by_group(corpus, config.test, seed=0)
+        rest, held = split_by_name(corpus, config.held) if config.held else split_by_group(corpus, config.test)
         train, checked = split_by_group(rest, 0.2, seed=1) if patience else (rest, None)
         splits = {"by video": Split(train, held, checked)}
-    first, test, _ = next(iter(splits.values()))
+    first, test, checked = next(iter(splits.values()))
+    seen = [*first.examples, *(checked.examples if checked else ())]
     deployment = Deployment(
         first.names, spec,
         os.path.relpath(path.resolve(), config.out.resolve()) if path.exists() else config.extractor,
         first.joints, stride=max(config.window // 4, 1), min_steps=max(config.window // 4, 1),
-        summary=f"{config.head} head over {config.extractor}",
+        summary=f"{config.head} head over {config.extractor}", trained=sorted(set().union(*map(marks_of, seen))),
     )  # fmt: skip
     report(
         f"{len(first.names)} classes, {len(first)} training and {len(test)} held-out clips "
@@ -83,10 +88,14 @@ def train_actions(
         )
     window = config.window * max(config.clips_per_sequence, 1)
     options = TrainOptions(window, config.rate_hz, config.epochs, patience)
-    return run(
+    outcome = run(
         splits, config.head, config.out, options, deployment, seeds=config.seeds,
         causal=not config.bidirectional, clips_per_sequence=config.clips_per_sequence, report=report,
     )  # fmt: skip
+    kept = {"data": config.data.resolve(), "held": [os.path.abspath(e.name) for e in test.examples]}
+    kept |= {"extractor": str(path.resolve())} if path.exists() else {}
+    write_atomic(config.out / TRAINING, json.dumps(vars_of(config) | kept, indent=1, default=str) + "\n")
+    return outcome
 
 
 def clip_spec(config: TrainConfig) -> ClipSpec:
@@ -97,7 +106,7 @@ def clip_spec(config: TrainConfig) -> ClipSpec:
     return ClipSpec(steps=1, rate_hz=config.rate_hz, width=width, height=height, stride_s=0.0)
 
 
-def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress) -> Corpus:
+def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda done, total, name: None) -> Corpus:
     """The corpus of labeled videos: rows of the extractor at `spec.rate_hz`, from the cache where present.
 
     Every video goes through the ClipBuffer and the extractor of the pipeline, so there is no second
@@ -117,7 +126,7 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress) -> Corp
         if not len(rows[0]):
             raise InputError(f"{video.path}: no usable frame; is it shorter than {1 / spec.rate_hz:.3f} s?")
         label = np.full(len(rows[0]), names.index(video.label))
-        examples.append(Example(str(video.path), video.group, rows[0], label))
+        examples.append(Example(str(video.path), video.group, rows[0], label, sha256_of(video.path)))
         copies[str(video.path)] = tuple(r for r in rows[1:] if len(r))
     progress(len(videos) * each, len(videos) * each, "")
     joints = extractor.joints if isinstance(extractor, PoseExtractor) else ""
@@ -175,6 +184,14 @@ def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corp
                 break
     out = np.isin(group_of, sorted(held))
     return corpus.pick(np.flatnonzero(~out)), corpus.pick(np.flatnonzero(out))
+
+
+def split_by_name(corpus: Corpus, held: Collection[str]) -> tuple[Corpus, Corpus]:
+    """(rest, held out): the videos of these absolute paths; others of their groups are in neither."""
+    out = np.array([os.path.abspath(e.name) in held for e in corpus.examples])
+    groups = [e.group for e in corpus.examples]
+    near = np.isin(groups, [group for group, one in zip(groups, out, strict=True) if one])
+    return corpus.pick(np.flatnonzero(~near)), corpus.pick(np.flatnonzero(out))
 
 
 def official_splits(folder: Path) -> dict[str, Split]:
