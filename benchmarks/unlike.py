@@ -68,6 +68,7 @@ def main() -> None:
     found = {kind: summary(some) for kind, some in rows.items()} | {"trainings": rows}
     for kind in rows:
         print(f"{kind}: {len(rows[kind])} trainings\n" + table(*shown(found[kind])))
+        print({key: value for key, value in found[kind].items() if key.startswith(("walkers", "known"))})
     print(f"wrote {save('unlike', found, conditions({'torch': torch.__version__}))}")
 
 
@@ -234,6 +235,13 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         ]
     for key in ("rejected by max softmax", "rejected by likeness"):
         made[key] = {clip: float(np.mean([row[key][clip] for row in rows])) for clip in rows[0][key]}
+    for key in ("walk is known", "walk is left out"):
+        chosen = [
+            r["rejected by likeness"].get("walkers", 0.0)
+            for r in rows
+            if ("walk" in r["left out"]) == key.endswith("out")
+        ]
+        made[f"walkers rejected where {key}"] = float(np.mean(chosen)) if chosen else None
     made["known accuracy"] = float(np.mean([row["known accuracy"] for row in rows]))
     return made
 
@@ -268,7 +276,7 @@ def far_windows(path: Path, cache: Path) -> list[tuple[Array, Array]]:
         starts = range(0, len(raw) - 19, 5)
         windows = np.stack([raw[n : n + 20] for n in starts]), np.stack([there[n : n + 20] for n in starts])
         features, valid = encode_rows(*windows)
-        enough = valid.sum(1) > 10
+        enough = (valid.sum(1) >= 5) & valid[:, :10].any(1)
         if enough.any():
             made.append((features[enough], valid[enough]))
     return made

@@ -68,11 +68,12 @@ class Likeness:
         return replace(made, held_out=np.sort(made._sums(found)))
 
     def __call__(self, logits: Array, features: Array, valid: Array) -> F32:
-        """(M, 1) p-values of windows (M, T, D) with logits (M, C); NaN where half of the steps are missing."""
+        """(M, 1) p-values of windows (M, T, D) with logits (M, C); NaN where the older half of the steps is missing."""
         sums = self._sums(self._measures(logits, features, valid))
         more = len(self.held_out) - np.searchsorted(self.held_out, sums)
         p = (1 + more) / (1 + len(self.held_out))
-        return np.where(2 * valid.sum(1) > valid.shape[1], p, np.nan)[:, None].astype(np.float32)
+        long = valid[:, : (valid.shape[1] + 1) // 2].any(1)
+        return np.where(long, p, np.nan)[:, None].astype(np.float32)
 
     def _sums(self, measures: Array) -> F32:
         return np.asarray(np.maximum((measures - self.middle) / self.spread, FLOOR).sum(1), np.float32)

@@ -165,6 +165,31 @@ def fixed_sequence(found: RiskCoverage, risk: float, delta: float) -> float | No
     return float(found.thresholds[row - 1]) if row > first else None
 
 
+def two_levels(leaf: tuple[Array, Array], parent: tuple[Array, Array], risk: float, delta: float) -> float | None:
+    """The lowest threshold at which both the classes' risk and that of all answers is certified, with `delta` in all.
+
+    A track is answered by its class where its confidence reaches the threshold, else by its parent where that one's
+    does; each level is (confidence (N,), wrong (N,)). The thresholds are tested from strict to loose, as in
+    `fixed_sequence`; a threshold passes where both tests do (intersection-union: Berger 1982)."""
+    (c1, wrong1), (c2, wrong2) = leaf, parent
+    thresholds = np.unique(np.concatenate(leaf[:1] + parent[:1]))[::-1]
+
+    def count(values: Array) -> Array:
+        return len(values) - np.searchsorted(np.sort(values), thresholds)
+
+    classes, answers, mistaken = count(c1), count(np.maximum(c1, c2)), count(c1[wrong1])
+    wrong = mistaken + count(c2[wrong2]) - count(np.minimum(c1, c2)[wrong2])
+    base = min_error_free(risk, delta)
+    row = first = int(np.searchsorted(classes, min(3 * base, max(base, len(c1) // 2))))
+    more = np.append(True, (np.diff(wrong) > 0) | (np.diff(mistaken) > 0))  # others pass where the one before did
+    while row < len(thresholds):
+        pairs = ((wrong[row], answers[row]), (mistaken[row], classes[row]))
+        if (row == first or more[row]) and not all(certified(int(w), int(n), risk, delta) for w, n in pairs):
+            break
+        row += 1
+    return float(thresholds[row - 1]) if row > first else None
+
+
 def sgr(found: RiskCoverage, risk: float, delta: float) -> float | None:
     """Selection with guaranteed risk: binary search, each test at delta / number of tests. (Geifman and
     El-Yaniv 2017, arXiv 1705.08500.) More conservative than `fixed_sequence`."""

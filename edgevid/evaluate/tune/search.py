@@ -167,9 +167,7 @@ def tune(
     `unlike` is the share of known tracks that may be rejected as UNLIKE_TRAINING (None: the limit of `settings`);
     `unknown` holds scores of clips of none of the classes, whose share rejected is reported next to it.
 
-    With `settings.tree`, classes and then their parents are each certified at max-risk, together with the
-    target's confidence: half of what may fail for each. The labels that end the first search have been seen;
-    those of the rows below are fresh for the second one."""
+    With `settings.tree` max-risk certifies the emitted classes, and all that is emitted, parents too."""
     target, settings, warnings = target or Target(), settings or Settings(), list[str]()
     if table.labels is None and target.kind != "abstain-rate":
         raise InputError(
@@ -189,9 +187,10 @@ def tune(
     del fitting  # of a million rows it takes 10 MB
     chosen_on = _gathered(choosing, settings)
     deployed = _gathered(production, settings) if production is not None else None
-    settings = _with_thresholds(settings, target, chosen_on, deployed, table.names, per_class, warnings)
     if settings.tree:
-        settings = _with_parents(settings, target, chosen_on, table.names, warnings)
+        settings = _with_parents(settings, target, chosen_on, table.names)
+    else:
+        settings = _with_thresholds(settings, target, chosen_on, deployed, table.names, per_class, warnings)
     found = before = after = None
     if chosen_on.labels is not None:
         found = risk.curve(chosen_on.confidence, chosen_on.wrong)
@@ -244,23 +243,14 @@ def _parents(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]
     return found, found.confidence >= settings.parent_threshold
 
 
-def _with_parents(
-    settings: Settings, target: Target, tuning: TrackVerdicts, names: tuple[str, ...], warnings: list[str]
-) -> Settings:
-    rest, _ = _parents(tuning, settings, names)
-    made: float | str = "none is left"
-    if len(rest.confidence):
-        made = _threshold(rest, np.ones(len(rest.confidence), bool), _halved(target))
-    if isinstance(made, str):
-        if settings.threshold == NEVER:
-            raise InputError(f"neither classes nor parents reach the target: {made}")
-        warnings.append(f"parents are never emitted: {made}")
-    return dataclasses.replace(settings, parent_threshold=NEVER if isinstance(made, str) else made)
-
-
-def _halved(target: Target) -> Target:
-    """The target of each of two levels, so that both hold together."""
-    return dataclasses.replace(target, confidence=1 - target.delta / 2)
+def _with_parents(settings: Settings, target: Target, tuning: TrackVerdicts, names: tuple[str, ...]) -> Settings:
+    """One threshold for both levels: of the confidence of what is emitted."""
+    parents = tuning.parents(members(names, settings), np.ones(len(tuning.confidence), bool))
+    levels = ((one.confidence, one.wrong) for one in (tuning, parents))
+    found = risk.two_levels(*levels, target.value, target.delta)  # type: ignore[call-arg]
+    if found is None:
+        raise InputError(f"{_reachable(risk.curve(tuning.confidence, tuning.wrong), target)} (classes alone)")
+    return dataclasses.replace(settings, threshold=found, parent_threshold=found, per_class={})
 
 
 def _check_rounding(table: ScoreTable, target: Target, warnings: list[str]) -> None:
@@ -332,16 +322,15 @@ def _with_thresholds(
     source = deployed if target.kind == "abstain-rate" and deployed is not None else tuning
     groups = _groups(source, names, warnings) if per_class else {"": np.ones(len(source.predicted), bool)}
     share = dataclasses.replace(target, confidence=1 - target.delta / len(groups))
-    share = _halved(share) if settings.tree else share
     found: dict[str, float] = {}
     for name, rows in groups.items():
         made = _threshold(source, rows, share)
-        if isinstance(made, str) and len(groups) == 1 and not settings.tree:
+        if isinstance(made, str) and len(groups) == 1:
             raise InputError(made)
         if isinstance(made, str):
             warnings.append(f"{name or 'the other classes'}: never emitted; {made}")
         found[name] = NEVER if isinstance(made, str) else made
-    if all(value == NEVER for value in found.values()) and not settings.tree:
+    if all(value == NEVER for value in found.values()):
         raise InputError("no class reaches the target: " + "; ".join(warnings))
     pooled = found.pop("", NEVER)
     return dataclasses.replace(settings, threshold=pooled, per_class=found)

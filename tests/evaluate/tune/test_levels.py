@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from score_tables import drawn, table
 
-from edgevid.abstain.policy import NEVER, Policy, Settings
+from edgevid.abstain.policy import Policy, Settings
 from edgevid.errors import InputError
+from edgevid.evaluate.tune.risk import certified, two_levels
 from edgevid.evaluate.tune.scores import ScoreTable, make_table
 from edgevid.evaluate.tune.search import Target, tune
 from edgevid.types import Reason, Scores, Tracks
@@ -44,8 +45,8 @@ def test_parents_answer_where_no_class_is_sure_within_the_same_risk() -> None:
     report = tune(scores, target, fit=False, settings=Settings(tree=TREE))
     more, wrong = report.parents
     assert report.coverage + more > flat.coverage + 0.1
-    assert report.coverage <= flat.coverage  # each level has half of what may fail
-    assert wrong < 0.1
+    assert report.settings.threshold == report.settings.parent_threshold
+    assert (report.coverage * report.measured_risk + more * wrong) / (report.coverage + more) < 0.1
     file = report.policy()
     assert file.made["parent_coverage"] == pytest.approx(more)
     assert file.tuned.abstain_rate == pytest.approx(1 - report.coverage - more)
@@ -54,25 +55,45 @@ def test_parents_answer_where_no_class_is_sure_within_the_same_risk() -> None:
     others = vehicles(4000, seed=1)
     labels = run(Policy(others.names, report.settings), others)
     parent = np.array([5, 5, 6, 6, -1])[others.labels]
-    for chosen, right in ((labels >= 5, parent), ((labels >= 0) & (labels < 5), others.labels)):
-        assert chosen.mean() > 0.1
-        assert (labels[chosen] != right[chosen]).mean() < 0.1
+    leaf, coarse = (labels >= 0) & (labels < 5), labels >= 5
+    wrong_leaf, wrong_coarse = labels != others.labels, labels != parent
+    assert wrong_leaf[leaf].mean() < 0.1
+    assert (wrong_leaf & leaf | wrong_coarse & coarse).sum() < 0.1 * (leaf | coarse).sum()
+    assert coarse.mean() > 0.1
     assert (run(Policy(scores.names, report.settings), scores) >= 0).mean() == pytest.approx(report.coverage + more)
 
 
-def test_a_level_that_reaches_nothing_is_never_emitted() -> None:
+def test_classes_that_cannot_be_told_apart_reach_nothing() -> None:
     rng = np.random.default_rng(0)
     scores = vehicles(900)
     scores = scores.of_tracks(scores.tracks[scores.values[:, 4] < 0.5])
-    shuffled = replace(
-        scores, labels=scores.labels ^ (rng.random(len(scores.labels)) < 0.5) * (scores.labels < 4)
-    )  # car or truck?
-    report = tune(shuffled, Target("max-risk", 0.1), fit=False, settings=Settings(tree=TREE))
-    assert report.settings.threshold == NEVER
-    assert report.settings.parent_threshold < 1
-    nothing = replace(scores, labels=rng.integers(0, 5, len(scores.labels)))
-    with pytest.raises(InputError, match="neither classes nor parents"):
-        tune(nothing, Target("max-risk", 0.1), fit=False, settings=Settings(tree=TREE))
+    coin = (rng.random(len(scores.labels)) < 0.5) * (scores.labels < 4)
+    with pytest.raises(InputError, match="cannot be certified"):
+        tune(
+            replace(scores, labels=scores.labels ^ coin),
+            Target("max-risk", 0.1),
+            fit=False,
+            settings=Settings(tree=TREE),
+        )
+
+
+def test_both_tests_must_pass_at_a_threshold_and_the_first_failure_ends() -> None:
+    """100 sure and right; then 100 whose class is wrong and whose parent is right."""
+    sure, right = np.full(100, 0.9), np.zeros(100, bool)
+    low, high = np.linspace(0.3, 0.5, 100), np.linspace(0.7, 0.8, 100)
+    leaf = np.concatenate((sure, low)), np.concatenate((right, ~right))
+    parent = np.concatenate((sure, high)), np.zeros(200, bool)
+    # At 0.05: parents are answered to the last one; then the first classes that are wrong, until 5 % is not certain.
+    found = two_levels(leaf, parent, 0.05, 0.05)
+    wrong, emitted = (low >= found).sum(), 100 + (low >= found).sum()
+    assert certified(int(wrong), int(emitted), 0.05, 0.05)
+    assert not certified(int(wrong) + 1, int(emitted) + 1, 0.05, 0.05)
+    assert found <= 0.5
+    # Parents that are wrong end it before.
+    worse = np.concatenate((sure, high)), np.concatenate((right, ~right))
+    stopped = two_levels(leaf, worse, 0.05, 0.05)
+    assert stopped > 0.75
+    assert two_levels((leaf[0][:30], leaf[1][:30]), (parent[0][:30], parent[1][:30]), 0.05, 0.05) is None
 
 
 @pytest.mark.parametrize("target", [Target("knee"), Target("max-risk", 0.1, method="sgr")])
