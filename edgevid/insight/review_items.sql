@@ -21,4 +21,4 @@ INSERT INTO items
         FROM found WHERE json_valid(about))
     WHERE (:camera = '' OR coalesce(camera, source) = :camera) AND coalesce(utc, '') >= :after
         -- Of a database, which has all verdicts: those that a person can decide, and the sample of the emitted ones.
-        AND (:rate = 0 OR reason IN ('LOW_CONFIDENCE', 'LOW_MARGIN', 'DISAGREEMENT') OR (reason = 'OK' AND draw(id) < :rate));
+        AND (:rate = 0 OR reason IN ('LOW_CONFIDENCE', 'LOW_MARGIN', 'DISAGREEMENT', 'UNLIKE_TRAINING') OR (reason = 'OK' AND draw(id) < :rate));

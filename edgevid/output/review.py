@@ -17,7 +17,7 @@ from edgevid.types.closing import Closing
 from edgevid.types.event import utc_text
 from edgevid.video.images import resize_area, to_jpeg
 
-REVIEWED = frozenset({Reason.LOW_CONFIDENCE, Reason.LOW_MARGIN, Reason.DISAGREEMENT})
+REVIEWED = frozenset({Reason.LOW_CONFIDENCE, Reason.LOW_MARGIN, Reason.DISAGREEMENT, Reason.UNLIKE_TRAINING})
 """Reasons that a person can resolve by looking; an object too small to recognize is not among them."""
 LARGER = 1.1  # A new crop costs a copy: only a box that grew by this factor in area gets one
 FILM, FILM_PX, FILM_S = 12, 128, 0.4  # Crops of a film, their side, and the seconds between them at first
