@@ -227,21 +227,17 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         made["auroc"][name] = float(np.mean([row["auroc"][name] for row in rows]))
         gains = {s: [r["auroc"][name] - r["auroc"]["max softmax"] for r in rows if r["split"] == s] for s in SPLITS}
         means = np.array([np.mean(v) for v in gains.values() if v])
-        wide = 4.303 * means.std(ddof=1) / np.sqrt(len(means)) if len(means) == 3 else float("nan")
-        made["gain over max softmax"][name] = [
-            float(means.mean()),
-            float(means.mean() - wide),
-            float(means.mean() + wide),
-        ]
+        wide = 4.303 * means.std(ddof=1) / np.sqrt(len(means)) if len(means) == 3 else None
+        interval = [] if wide is None else [float(means.mean() - wide), float(means.mean() + wide)]
+        made["gain over max softmax"][name] = [float(means.mean()), *interval]
     for key in ("rejected by max softmax", "rejected by likeness"):
         made[key] = {clip: float(np.mean([row[key][clip] for row in rows])) for clip in rows[0][key]}
     for key in ("walk is known", "walk is left out"):
-        chosen = [
-            r["rejected by likeness"].get("walkers", 0.0)
-            for r in rows
-            if ("walk" in r["left out"]) == key.endswith("out")
+        shares = [
+            r["rejected by likeness"].get("walkers") for r in rows if ("walk" in r["left out"]) == key.endswith("out")
         ]
-        made[f"walkers rejected where {key}"] = float(np.mean(chosen)) if chosen else None
+        if shares and shares[0] is not None:
+            made[f"walkers rejected where {key}"] = float(np.mean(shares))
     made["known accuracy"] = float(np.mean([row["known accuracy"] for row in rows]))
     return made
 
@@ -249,10 +245,17 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def shown(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     body = []
     for name in MEASURES:
-        mean, low, high = found["gain over max softmax"][name]
+        mean, *wide = found["gain over max softmax"][name]
         rejected = found.get(f"rejected by {name}", {})
         shares = ", ".join(f"{clip} {share:.0%}" for clip, share in rejected.items())
-        body.append([name, f"{found['auroc'][name]:.3f}", f"{mean:+.3f} ({low:+.3f} to {high:+.3f})", shares])
+        body.append(
+            [
+                name,
+                f"{found['auroc'][name]:.3f}",
+                " ".join([f"{mean:+.3f}", *(f"({wide[0]:+.3f} to {wide[1]:+.3f})" for _ in wide[:1])]),
+                shares,
+            ]
+        )
     return ["measure", "AUROC", "over max softmax (95 %)", "rejected at 10 % of known"], body
 
 

@@ -1,6 +1,5 @@
 """ImageQuality: whether an image shows enough to recognize anything in it, measured once a second. Sharpness,
-blockiness and noise come from 24 tiles in full resolution, exposure and contrast from every n-th pixel of the
-luma; no image is converted or resized."""
+blockiness and noise come from 24 tiles in full resolution, exposure and contrast from every n-th pixel of the luma."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -8,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.files.fields import Positive, Share, check_fields
 from edgevid.types import Array, Frame, Reason
 
 TILE, ROWS, COLUMNS = 64, 4, 6  # Tiles of a frame; their sides are blocks of 8, as of JPEG and H.264
@@ -19,72 +17,50 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What was measured of one image."""
+    """What was measured of an image, or the limits. `bright`: 98th percentile of luma, 0 to 255. `saturated`: share
+    of white pixels. `contrast`: 98th less 2nd percentile. `sharpness`: change of luma over 1 pixel over that over 8,
+    0.3 in focus, 0.15 without detail. `blockiness`: change across borders of blocks of 8 over that within, 1 where none
+    are visible. `noise`: standard deviation in flat tiles (Immerkaer 1996)."""
 
-    bright: float
-    """98th percentile of luma, 0 to 255."""
-    saturated: float
-    """Share of pixels that are white."""
-    contrast: float
-    """98th less 2nd percentile of luma."""
-    sharpness: float
-    """Change of luma over 1 pixel as a share of that over 8: about 0.3 in focus, 0.15 without any detail."""
-    blockiness: float
-    """Change of luma across the borders of blocks of 8 over that within them: 1 where none are visible."""
-    noise: float
-    """Standard deviation of the noise of flat tiles (Immerkaer 1996), 0 to 255."""
-
-
-@dataclass(frozen=True, slots=True)
-class QualityLimits:
-    """Beyond these an image cannot be used; chosen on the photos of COCO and on clips of actions."""
-
-    bright: Positive = 64.0
-    saturated: Share = 0.35
-    contrast: Positive = 20.0
-    sharpness: Positive = 0.18
-    blockiness: Positive = 2.0
-    noise: Positive = 15.0
-
-    def __post_init__(self) -> None:
-        check_fields(self, "image quality")
+    bright: float = 64.0
+    saturated: float = 0.35
+    contrast: float = 20.0
+    sharpness: float = 0.18
+    blockiness: float = 2.0
+    noise: float = 15.0
 
 
 def measure(frame: Frame) -> Quality:
-    """The quality of a frame, from its Y plane where it has one."""
+    """The quality of a frame, from its Y plane where it has one; InputError below 16x16 pixels."""
     height, width = frame.height, frame.width
-    step = max(1, min(height, width) // 60)
-    small, full = _luma(frame, (slice(None, None, step), slice(None, None, step))), frame.planes is None
-    low, bright = np.percentile(small, (2, 98))
-    if not full and not frame.full_range:  # luma of video: 16 to 235
-        low, bright, small = ((v - 16) * (255 / 219) for v in (low, bright, small))
-    side = min(TILE, height // 8 * 8, width // 8 * 8)
+    side, step = min(TILE, height // 8 * 8, width // 8 * 8), max(1, min(height, width) // 60)
     if side < 2 * FAR:
         raise InputError(f"image quality: expected at least 16x16 pixels, got {width}x{height}")
+    small = _luma(frame, slice(None, None, step), slice(None, None, step))
+    if frame.planes is not None and not frame.full_range:  # luma of video: 16 to 235
+        small = (small - 16) * (255 / 219)
+    low, bright = np.percentile(small, (2, 98)).tolist()
     tops, lefts = (
         np.unique(np.linspace(0, length - side, count).astype(int) // 8 * 8)
         for length, count in ((height, ROWS), (width, COLUMNS))
     )
-    tiles = np.stack([_luma(frame, (slice(y, y + side), slice(x, x + side))) for y in tops for x in lefts])
-    across, down = np.abs(np.diff(tiles, axis=2)), np.abs(np.diff(tiles, axis=1))
+    tiles = np.stack([_luma(frame, slice(y, y + side), slice(x, x + side)) for y in tops for x in lefts])
+    turned = tiles.transpose(0, 2, 1)
     laplace = np.diff(np.diff(tiles, 2, axis=1), 2, axis=2)
     noise = float(np.percentile(np.abs(laplace).mean((1, 2)), 20)) * np.sqrt(np.pi / 2) / 6
-    near = np.square(across).mean() + np.square(down).mean() - 4 * noise**2
-    far = [
-        np.square(a - b).mean() for a, b in ((tiles[:, :, FAR:], tiles[:, :, :-FAR]), (tiles[:, FAR:], tiles[:, :-FAR]))
-    ]
-    sharpness = np.sqrt(max(near, 0.0) / max(sum(far) - 4 * noise**2, 1.0))
-    blocks = [_blockiness(across), _blockiness(down.transpose(0, 2, 1))]
-    white = float((small >= 250).mean())
-    return Quality(float(bright), white, float(bright - low), float(sharpness), float(np.mean(blocks)), float(noise))
+    near, far = (sum(np.square(t[:, n:] - t[:, :-n]).mean() for t in (tiles, turned)) - 4 * noise**2 for n in (1, FAR))
+    sharpness = float(np.sqrt(max(near, 0.0) / max(far, 1.0)))
+    blocks = float(np.mean([_blockiness(t) for t in (tiles, turned)]))
+    return Quality(bright, float((small >= 250).mean()), bright - low, sharpness, blocks, noise)
 
 
-def _luma(frame: Frame, part: tuple[slice, slice]) -> Array:
-    pixels = frame.planes[0][part] if frame.planes is not None else frame.image[part] @ LUMA
+def _luma(frame: Frame, rows: slice, columns: slice) -> Array:
+    pixels = frame.planes[0][rows, columns] if frame.planes is not None else frame.image[rows, columns] @ LUMA
     return np.asarray(pixels, np.float32)
 
 
-def _blockiness(changes: Array) -> float:
+def _blockiness(tiles: Array) -> float:
+    changes = np.abs(np.diff(tiles, axis=2))
     border = np.arange(changes.shape[2]) % 8 == 7
     return float(changes[:, :, border].mean() / max(changes[:, :, ~border].mean(), 0.05))
 
@@ -93,23 +69,22 @@ def _blockiness(changes: Array) -> float:
 class ImageQuality:
     """Checks a frame every second; `state` is OK, or why the image cannot be used. Once `LEARN` images were
     sound, half of the camera's usual sharpness, or one and a half times its usual blockiness, is too little, or
-    too much, as well. What is learned is kept until the program ends."""
+    too much, as well. What is learned is kept until the program ends. The default limits were chosen on the photos of
+    COCO and on clips of actions."""
 
-    limits: QualityLimits = field(default_factory=QualityLimits)
+    limits: Quality = field(default_factory=Quality)
     every_s: float = 1.0
     state: Reason = Reason.OK
     quality: Quality | None = None
     """Of the last check."""
     _next: float = -np.inf
-    _before: float = -np.inf
     _found: Reason | None = None
     _sound: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=REMEMBER))
 
     def update(self, frame: Frame) -> Reason:
         """The state after this frame; it changes once two checks in a row agree, and with the first one."""
-        if frame.time < self._before:
+        if frame.time < self._next - self.every_s:  # the stream began again
             self.reset()
-        self._before = frame.time
         if frame.time < self._next or min(frame.size) < 2 * FAR:
             return self.state
         self._next = frame.time + self.every_s
@@ -117,9 +92,7 @@ class ImageQuality:
         found = self.judge(self.quality)
         if found is Reason.OK:
             self._sound.append((self.quality.sharpness, self.quality.blockiness))
-        if self._found in (None, found):
-            self.state = found
-        self._found = found
+        self.state, self._found = found if self._found in (None, found) else self.state, found
         return self.state
 
     def judge(self, found: Quality) -> Reason:
@@ -138,5 +111,5 @@ class ImageQuality:
 
     def reset(self) -> None:
         """Another source: the next frame is checked at once; what was learned is forgotten."""
-        self.state, self.quality, self._next, self._before, self._found = Reason.OK, None, -np.inf, -np.inf, None
+        self.state, self.quality, self._next, self._found = Reason.OK, None, -np.inf, None
         self._sound.clear()
