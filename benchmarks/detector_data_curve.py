@@ -23,27 +23,44 @@ import numpy as np
 import torch
 from bench import conditions, save, table
 from detector_cases import EYE, Case, eye, judge, photos
-from logit_bias import detect_image
 from tracker_peers import version
 
+from edgevid import kernels
+from edgevid.detect import preprocess as imaging
 from edgevid.learn.detector.data import Composer, Sample, load
 from edgevid.learn.detector.network import CLASSES, Deployed, Shape
 from edgevid.learn.detector.train import Schedule, Trainer
-from edgevid.types import Detections, Frame
+from edgevid.runtime.engine import InputSpec
+from edgevid.types import Array, Detections, Frame
 
 SHAPE = Shape(320, 192)
 SHARES = (0.25, 0.5, 1.0)
+MIN_SCORE = 0.02
+"""Lowest score of a detection."""
 
 
 def scenes(samples: list[Sample], share: float) -> list[Sample]:
     """The images of a share of the clips and of the photos: nested, in an order drawn once."""
-    real = [p for p in samples if p.clip != "rendered"]
+    real = [p for p in samples if not p.clip.startswith("rendered")]
     count = {clip: sum(p.clip == clip for p in real) for clip in sorted({p.clip for p in real})}
     kept: set[str] = set()
     for group in ([c for c, n in count.items() if n > 1], [c for c, n in count.items() if n == 1]):
         order = np.random.default_rng(5).permutation(group)
         kept |= set(order[: max(1, round(share * len(order)))].tolist())
     return [p for p in real if p.clip in kept]
+
+
+def detect_image(network: Deployed, image: Array, *, nms_iou: float = 0.5) -> Detections:
+    """Detections of a network before its export in `image` (H, W, 3) uint8 RGB, in its pixels."""
+    shape = network.network.shape
+    planes, fit = imaging.letterbox(Frame(image, 0.0, 0), InputSpec(shape.width, shape.height))
+    with torch.no_grad():
+        out = network(torch.from_numpy(planes[None]))[0].numpy()
+    boxes, scores, labels = kernels.decode_columns(
+        np.ascontiguousarray(out[:4]), np.ascontiguousarray(out[4:]), MIN_SCORE
+    )
+    kept = kernels.nms(boxes, scores, labels, nms_iou)
+    return Detections(boxes=fit.inverse(boxes[kept]), scores=scores[kept], labels=labels[kept])
 
 
 def seer(network: Deployed, expected: str) -> Callable[[Frame], Detections]:

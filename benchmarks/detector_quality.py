@@ -59,7 +59,7 @@ def main() -> None:
     models = {Path(n).parent.name if "/" in n else n: Detector.load(n, score_threshold=0.02, threads=1) for n in names}
     plain = [Detector.load(name, threads=1) for name in names]
     tests: list[tuple[str, str, Sequence[Case]]] = [
-        (f"{kind}, {len(cases)} images of roads/val", kind, cases)
+        (f"{kind}, roads/val", kind, cases)
         for kind in ("car", "truck", "bus", "motorcycle", "person")
         for cases in [roads(options.data, kind)]
     ]

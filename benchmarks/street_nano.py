@@ -1,6 +1,6 @@
 """Trains the detectors that ship with edgevid, street-nano and street-small: labels, training, export.
 
-    python benchmarks/street_nano.py DATA OUT [--size street-small] [--steps N] [--processes 2]
+    python benchmarks/street_nano.py DATA OUT [--size street-small] [--steps N] [--start CHECKPOINT]
 
 DATA is the test data folder, with roads/, videos/ and actions/. Resumes after an interruption and prints a line a
 minute. Learns only from pictures whose license allows it: roads/train and roads/proposals (their SOURCES.tsv says
@@ -21,7 +21,7 @@ import os
 import shutil
 import textwrap
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +56,15 @@ CLIPS = (
 )
 """Training clips and the seconds between their labeled frames."""
 SHAPES = {"street-nano": Shape(), "street-small": Shape(512, 288, (16, 32, 72, 160, 256), (2, 3, 2), 64, context=True)}
-PEOPLE = {"felix": 0.03, "mmaction2": 0.06, "pyskl": 0.01, "pets09": 0.04}
-SHARES = {
-    "street-nano": {"nepal": 0.27, "oi": 0.24, "coco": 0.07, "rendered": 0.12},
-    "street-small": {"nepal": 0.22, "oi": 0.24, "coco": 0.14, "rendered": 0.1, **PEOPLE},
-}
-AUGMENTATIONS: dict[str, dict[str, Any]] = {
-    "street-nano": {"mosaic": 0.5, "paste": 0.4, "weather": 0.12, "zoom": (0.4, 2.0)},
-    "street-small": {"mosaic": 0.5, "paste": 0.4, "weather": 0.12, "zoom": (0.4, 3.0)},
+AUGMENTATIONS: dict[str, Any] = {
+    "mosaic": 0.5,
+    "paste": 0.4,
+    "weather": 0.12,
+    "zoom": (0.4, 3.0),
+    "shares": {
+        **{"nepal": 0.22, "oi": 0.24, "coco": 0.14, "rendered": 0.1},
+        **{"felix": 0.03, "mmaction2": 0.06, "pyskl": 0.01, "pets09": 0.04},  # people
+    },
 }
 """Of the composition; the rest of the views are of clips and fixed cameras."""
 NOTICE_HEAD = """The weights of street-nano and street-small were learned from the pictures below, which are not
@@ -74,7 +75,7 @@ TEACHER_SCORE = 0.25
 """Score from which the teachers' box of what people left out is learned; its weight is 1.5 times the score."""
 LEFT_OUT = ("singapore",)
 """Sources of pictures whose far queues no teacher sees: unlabeled, they would be learned as background."""
-STEPS, BATCH = {"street-nano": 10_000, "street-small": 8_000}, 16
+STEPS, BATCH = {"street-nano": 6_000, "street-small": 5_000}, 16
 SIZES = {"street-nano": ((320, 192),), "street-small": ((320, 192), (448, 256))}
 NMS_IOU = 0.5
 SUMMARY = "Ships with edgevid: people and vehicles, {}x{}, trained by this project"
@@ -191,6 +192,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", choices=SHAPES, default="street-nano")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--start", type=Path, help="checkpoint of this size to go on from, at a quarter of the rate")
     parser.add_argument("--processes", type=int, default=2, help="processes of the distributed training")
     given = parser.parse_args()
     prepare(given.data, given.out)
@@ -198,8 +200,11 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     steps = given.steps or STEPS[name]
     schedule = Schedule(steps=steps, batch=BATCH, warmup_steps=300, weight_decay=0.04, seed=2, sizes=SIZES[name])
-    checkpoint, augmentations = folder / "checkpoint.pt", {**AUGMENTATIONS[name], "shares": SHARES[name]}
-    task = Task(given.out / "train", checkpoint, schedule, shape, augmentations=augmentations, save_every=250)
+    if given.start:
+        schedule = replace(schedule, learning_rate=5e-4, warmup_steps=100, ema_decay=0.997, seed=3, sizes=())
+    checkpoint = folder / "checkpoint.pt"
+    task = Task(given.out / "train", checkpoint, schedule, shape, augmentations=AUGMENTATIONS, start=given.start,
+                save_every=250)  # fmt: skip
     begin = told = time.monotonic()
     first = 0
 
@@ -210,13 +215,14 @@ def main() -> None:
             told = now
             rate = (step - first) * BATCH / (now - begin)
             print(f"{time.strftime('%H:%M:%S')} {step}/{total} loss {loss:.3f} {rate:.0f} images/s", flush=True)
-        if step * 4 % total < 4 and step < total and step % task.save_every == 0:
+        quarter, before = (n * 4 // total for n in (step, step - task.save_every))
+        if step % task.save_every == 0 and before < quarter < 4:
             shutil.copy(checkpoint, folder / f"at_{round(100 * step / total)}.pt")
 
     network = train_detector(task, processes=given.processes, progress=progress)
     export(network, given.data / "roads" / "val", folder, name)
     seconds = round(time.monotonic() - begin, 1)
-    report = {"schedule": asdict(schedule), "shape": asdict(shape), "augmentations": augmentations, "seconds": seconds}
+    report = {"schedule": asdict(schedule), "shape": asdict(shape), "augmentations": AUGMENTATIONS, "seconds": seconds}
     (folder / "training.json").write_text(json.dumps(report, indent=1) + "\n")
 
 

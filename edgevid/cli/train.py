@@ -42,7 +42,6 @@ def detector(
     device: Annotated[str, Option(help="cpu or cuda:0")] = "cpu",
     processes: Annotated[int | None, Option(help="CPU processes; default: cores, up to 4.", min=1)] = None,
     name: Annotated[str, Option(help="Name of the model.")] = "my-detector",
-    pseudo_labels: Annotated[str | None, Option(help="Detector that labels composed images.")] = None,
 ) -> None:
     """Train a compact detector on labeled images, or fine-tune one; resumes an interrupted training."""
     from rich.progress import Progress
@@ -71,7 +70,7 @@ def detector(
     clips = draw_clips([one.clip for one in samples], held_out, seed) if held_out else ()
     measured = [one for one in samples if one.clip in clips]
     shape = read_onnx(known).shape if before and known else Shape()
-    task = Task(data, checkpoint, schedule, shape, start=known, held_out=clips, pseudo_labels=pseudo_labels)
+    task = Task(data, checkpoint, schedule, shape, start=known, held_out=clips)
     if device == "cpu" and processes is None:
         processes = next(n for n in (4, 3, 2, 1) if n <= default_threads() and batch % n == 0)
     with Progress(console=notes(soft_wrap=False), disable=is_quiet()) as bar:

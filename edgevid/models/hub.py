@@ -11,6 +11,7 @@ from edgevid.files.schema import checked, vars_of
 from edgevid.files.toml import read_toml
 from edgevid.models.download import Progress, obtain, pinned
 from edgevid.runtime.load import ENGINE_SUFFIXES
+from edgevid.runtime.processor import default_threads
 from edgevid.runtime.recipe import LocalRecipe, Recipe, Source, read_recipe
 from edgevid.runtime.variants import check_exported
 
@@ -116,6 +117,8 @@ def resolve_model(model: str | Path | None = None, *, progress: Progress | None 
         shipped = [r for r in local if r.task == "detect" and not r.source.url]
         if not shipped:
             raise
+        weak = default_threads() < 2  # by name: street-nano, street-small
+        shipped.sort(key=lambda r: r.name, reverse=not weak)
         log.warning("%s. Using %s, which ships with edgevid", error, shipped[0].name)
         return shipped[0]
 

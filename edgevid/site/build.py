@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgevid.abstain.drift import DriftMonitor
 from edgevid.abstain.file import PolicyFile, read_policy
-from edgevid.abstain.policy import Policy
+from edgevid.abstain.policy import Policy, Settings
 from edgevid.actions import load_recognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.detect.detector import Detector
@@ -81,7 +81,7 @@ def build_pipeline(
         recognitions={one.task: build_recognition(one, policies.get(one.task), threads=threads)
                       for one in site.recognizers},
         quality=ImageQuality() if site.quality and (site.recognizers or site.policy or site.health) else None,
-        class_policy=loaded.policy.policy() if loaded.policy and loaded.policy.names else None,
+        class_policy=loaded.policy.policy() if loaded.policy and loaded.policy.names else own_policy(detector),
         damaged=damaged,
     )  # fmt: skip
 
@@ -93,6 +93,13 @@ def build_detector(site: Site, *, threads: int | None = None, imgsz: int | tuple
         recipe, device=site.device, precision=site.precision, threads=threads, score_threshold=score,
         classes=kept_classes(site.classes, recipe.names), **({"imgsz": imgsz} if imgsz else {}),
     )  # fmt: skip
+
+
+def own_policy(detector: Detector) -> Policy | None:
+    """The policy of a detector whose recipe has a threshold for each class; None of others. A track gets a class where
+    its mean score reaches that: the calibrated scores of one track are as good as one."""
+    own = dict(zip(detector.names, detector.recipe.decode.class_thresholds, strict=False))
+    return Policy(detector.names, Settings(per_class=own, correlation=1.0), task="class") if own else None
 
 
 def kept_classes(wanted: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...] | None:

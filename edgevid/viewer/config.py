@@ -35,8 +35,8 @@ RENDERED_NOTE = (
     "vehicles; it was trained on renderings of other streets. How their pixels change tells what people do."
 )
 SHIPPED_NOTE = (
-    f"{SHIPPED}, the small detector in the package, detects the objects, because the default model could not "
-    "be downloaded. engines/street-nano/CARD.md states how much less accurate it is."
+    "{0}, a small detector in the package, detects the objects, because the default model could not "
+    "be downloaded. engines/{0}/CARD.md states how much less accurate it is."
 )
 
 
@@ -90,7 +90,7 @@ def build_config(loaded: LoadedSite, video: Any, reopen: Callable[[], Any], **op
     model = str(getattr(getattr(pipeline.detector, "recipe", None), "name", ""))
     return ViewerConfig(
         title if video.live else Path(title).name, video, reopen, pipeline, model,
-        (SHIPPED_NOTE,) if model == SHIPPED and site.model is None else (),
+        (SHIPPED_NOTE.format(model),) if model.startswith("street-") and site.model is None else (),
         calibration=build_calibration(loaded, video.size), monitor=build_zones(loaded, video.size), site=site,
         speed_limit_kmh=site.speed_limit_kmh,
     )  # fmt: skip
@@ -124,7 +124,7 @@ def build_street(street: RenderedStreet) -> ViewerConfig:
     action = RecognitionTask(PeopleClips(MOTION_CLIPS), FunctionRecognizer(motion_actions, ACTIONS), policy)
     speeds = SpeedEstimator(calibration, lost_after_s=LOST_AFTER_S)
     pipeline = Pipeline(
-        Detector.load(SHIPPED), Tracker(), speed_estimator=speeds,
+        Detector.load(SHIPPED, score_threshold=0.4), Tracker(), speed_estimator=speeds,
         recognitions={"action": action},
     )  # fmt: skip
     monitor = ZoneMonitor(STREET_ZONES, STREET_LINES, to_ground=calibration.to_ground, size=street.size)

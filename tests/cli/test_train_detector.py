@@ -15,6 +15,7 @@ from edgevid.cli import main  # noqa: E402
 from edgevid.detect.detector import Detector  # noqa: E402
 from edgevid.learn.detector.data import load  # noqa: E402
 from edgevid.learn.detector.network import CLASSES  # noqa: E402
+from edgevid.models.hub import recipes  # noqa: E402
 from edgevid.runtime.recipe import read_recipe  # noqa: E402
 from edgevid.types import Frame  # noqa: E402
 
@@ -48,7 +49,7 @@ def test_rendered_images_are_never_of_the_street_that_the_demo_shows(
         capsys, "rendered", "--data", tmp_path, "--scenes", 1, "--frames", 2, "--seed", 7
     )  # fmt: skip
     assert (status, "written 2 images to" in printed) == (0, True)
-    assert len(list((tmp_path / "images").glob("rendered_*.jpg"))) == 2
+    assert len(list((tmp_path / "images").glob("rendered*.jpg"))) == 2
     status, printed = train(capsys, "rendered", "--data", tmp_path, "--scenes", 3, "--seed", 0)
     assert status == 2
     assert "--seed: expected seeds without 1, the street of edgevid-demo, got 0 to 2" in printed
@@ -67,6 +68,20 @@ def test_a_detector_is_trained_written_and_runs(tmp_path: Path, capsys: pytest.C
     assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 1
     image = load(data, CLASSES)[0].image
     assert len(Detector.load(out / "recipe.toml", device="cpu").detect([Frame(image, 0.0, 0)])) == 1
+
+
+def test_a_shipped_detector_is_fine_tuned_and_the_gain_on_held_out_clips_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = squares(tmp_path / "squares", 4), tmp_path / "out"
+    options = ("--steps", 1, "--batch", 2, "--processes", 1, "--name", "mine", "--out", out)
+    status, printed = train(capsys, "detector", data, "--from", "street-nano", *options)
+    assert status == 0, printed
+    assert "AP50 on 2 images of 1 held-out clips" in printed
+    assert "street-nano" in printed
+    assert read_recipe(out / "recipe.toml").input == recipes()["street-nano"].input
+    status, printed = train(capsys, "detector", data, "--from", "fastestdet-352.onnx", *options)
+    assert status == 2
 
 
 def test_a_folder_without_labeled_images_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

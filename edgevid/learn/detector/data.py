@@ -16,7 +16,6 @@ import numpy as np
 from edgevid._opencv import cv2
 from edgevid.errors import InputError
 from edgevid.files.atomic import make_folder
-from edgevid.learn.detector.pseudo_labels import PseudoLabeler, merge_labels
 from edgevid.runtime.engine import PAD
 from edgevid.types import Array
 
@@ -110,18 +109,15 @@ class Composer:
         weather: float = 0.0,
         shares: Mapping[str, float] | None = None,
         zoom: tuple[float, float] = (0.6, 1.9),
-        pseudo_labels: PseudoLabeler | None = None,
     ) -> None:
         """`mosaic` and `paste` are the shares of images composed that way, `weather` of those at night or in
         rain; `shares` of the views whose clip's name begins with a key, the longest that fits.
 
         Images with rare classes are drawn more often (RARE). `zoom` is the range of the views' scale, 1 where
-        the whole image just fits. `pseudo_labels` labels every composed image before its photometric
-        augmentation, in addition to its own labels.
+        the whole image just fits.
         """
         self.samples, self.width, self.height = samples, width, height
-        self.mosaic, self.paste, self.weather = mosaic, paste, weather
-        self.zoom, self.pseudo_labels = zoom, pseudo_labels
+        self.mosaic, self.paste, self.weather, self.zoom = mosaic, paste, weather, zoom
         self.seed, self.random = seed, np.random.default_rng(seed)
         self._noise: Array | None = None
         clips: dict[str, list[int]] = {}
@@ -165,8 +161,6 @@ class Composer:
         if self.random.random() < self.paste:
             parts += [self._paste(canvas) for _ in range(self.random.integers(1, 5))]
         boxes, labels, weights = (np.concatenate([p[k] for p in parts]) for k in range(3))
-        if self.pseudo_labels:
-            boxes, labels, weights = merge_labels(boxes, labels, weights, self.pseudo_labels.label(canvas))
         image = self._photometric(canvas)
         if self.random.random() < self.weather:
             image = self._night(image, boxes) if self.random.random() < 0.6 else self._rain(image)

@@ -18,11 +18,9 @@ import torch.distributed
 import torch.multiprocessing
 
 from edgevid._opencv import cv2
-from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
 from edgevid.learn.detector.data import Composer, load
 from edgevid.learn.detector.network import CLASSES, Shape, StreetDetector
-from edgevid.learn.detector.pseudo_labels import PseudoLabeler
 from edgevid.learn.detector.train import Progress, Schedule, Trainer
 
 SEED_STEP = 1000  # Between the seeds of two processes, so that they compose different images
@@ -40,8 +38,6 @@ class Task:
     shape: Shape = Shape()
     augmentations: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of `Composer`."""
-    pseudo_labels: str | None = None
-    """Model that labels every composed image too (see `PseudoLabeler`): slower, more accurate."""
     start: Path | None = None
     """Checkpoint or ONNX of another training: its weights are loaded where they fit, unless this one has begun."""
     held_out: tuple[str, ...] = ()
@@ -82,12 +78,7 @@ def _trainer(task: Task, rank: int, processes: int, device: str) -> Trainer:
     cv2.setNumThreads(1)
     seed = task.schedule.seed + SEED_STEP * rank
     shape, samples = task.shape, [one for one in load(task.data, CLASSES) if one.clip not in task.held_out]
-    pseudo_labels = None
-    if task.pseudo_labels:
-        pseudo_labels = PseudoLabeler(Detector(task.pseudo_labels, score_threshold=0.05, threads=1), CLASSES)
-    composer = Composer(
-        samples, shape.width, shape.height, seed=seed, pseudo_labels=pseudo_labels, **task.augmentations
-    )
+    composer = Composer(samples, shape.width, shape.height, seed=seed, **task.augmentations)
     share = replace(task.schedule, batch=task.schedule.batch // processes)
     trainer = Trainer(composer, share, shape, device=device)
     if task.start and not task.checkpoint.exists() and not trainer.start_from(task.start):

@@ -13,9 +13,9 @@ from edgevid.types import Frame
 
 
 def draw_clips(clips: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
-    """A share of the different `clips`, drawn by `seed`; at least one, and not all where there are several."""
+    """A share of the different `clips`, drawn by `seed`; at least one of several, none of one."""
     names = np.random.default_rng(seed).permutation(sorted(set(clips)))
-    return tuple(names[: min(max(1, round(share * len(names))), max(1, len(names) - 1))].tolist())
+    return tuple(names[: min(max(1, round(share * len(names))), len(names) - 1)].tolist())
 
 
 def average_precisions(detector: Detector, samples: Sequence[Sample]) -> dict[str, float]:

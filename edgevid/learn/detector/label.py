@@ -14,13 +14,20 @@ import numpy as np
 from edgevid import kernels
 from edgevid.detect.detector import Detector
 from edgevid.learn.detector.data import write_image
-from edgevid.learn.detector.pseudo_labels import detect_classes
 from edgevid.track import Tracker
 from edgevid.types import Array, Detections, Frame
 
 LABEL_SCORE, IGNORE_SCORE = 0.40, 0.15  # Fused scores from which a box is a label, and an ignored region
 COLUMNS = ("boxes", "scores", "labels")
 OVERLAP = 0.55  # IoU from which boxes of one class are one object
+
+
+def detect_classes(detector: Detector, classes: Sequence[str], image: Array) -> Detections:
+    """Detections in `image` (H, W, 3) uint8 RGB with labels of `classes`, matched by name."""
+    found = detector.detect([Frame(np.ascontiguousarray(image), 0.0, 0)])[0]
+    index = {name: label for label, name in enumerate(classes)}
+    labels = np.array([index.get(name, -1) for name in detector.names], np.int32)[found.labels]
+    return Detections(boxes=found.boxes, scores=found.scores, labels=labels)[labels >= 0]
 
 
 class Ensemble:
