@@ -4,7 +4,6 @@ own history (dozens of vehicles; speed_drift.py). docs/health.md lists what each
 
 import dataclasses
 import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from edgevid._opencv import cv2, require_opencv
-from edgevid.errors import InputError
+from edgevid.errors import InputError, log
 from edgevid.files.atomic import quarantine, write_atomic
 from edgevid.files.digest import sha256
 from edgevid.health.registration import Motion, Reference
@@ -24,7 +23,6 @@ from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Frame, Reason, SpeedReport, Speeds, Tracks
 from edgevid.types.closing import Closing
 
-log = logging.getLogger("edgevid")
 REMEDY = "check the camera; calibrate it again if it moved"
 MAX_EVENTS = 100
 STATE = "state.json"

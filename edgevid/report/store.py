@@ -3,7 +3,6 @@
 The tables are made by the SQL of report.sql, and what is shown of them by that of views.sql."""
 
 import csv
-import logging
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,14 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from edgevid.errors import EdgevidError, InputError, SourceError, did_you_mean, require
+from edgevid.errors import EdgevidError, InputError, SourceError, did_you_mean, log, require
 from edgevid.output.overlay import UNITS
 from edgevid.output.records import SCHEMA
 from edgevid.output.tables import FIELDS, SCRIPTS, database_errors, version_of
 from edgevid.types.closing import Closing
 from edgevid.types.event import EVENT_FIELDS, EVENT_SCHEMA, HEADER_SCHEMA
 
-log = logging.getLogger("edgevid")
 BATCH = 5_000
 MEMORY = "100MB"  # DuckDB's own limit; what does not fit is on disk
 _TYPES = {float: "DOUBLE", int: "BIGINT", tuple: "FLOAT[]", str: "VARCHAR"}

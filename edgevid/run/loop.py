@@ -1,6 +1,5 @@
 """A whole run: frames through a pipeline into sinks, with counts, and every output finished at the end."""
 
-import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgevid.errors import EdgevidError, InputError, SourceError, check_part, check_type, masked, shown
+from edgevid.errors import EdgevidError, InputError, SourceError, check_part, check_type, log, masked, shown
 from edgevid.files.folders import camera_spool
 from edgevid.output.delivery import Delivery, Worker
 from edgevid.output.events import EventFinder
@@ -20,7 +19,6 @@ from edgevid.types import Event, Frame, Header, Reason, Result, SpeedReport
 from edgevid.types.closing import Closing
 from edgevid.zones import ZoneEvent, ZoneMonitorLike
 
-log = logging.getLogger("edgevid")
 FORGET_AFTER_S = 60.0
 """Objects that were not tracked for this long are counted and forgotten: runs of months must not grow."""
 MAX_EVENTS = 1000  # The latest events that a summary keeps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import resource
 import socket
@@ -10,9 +9,8 @@ import threading
 import time as clock
 from typing import Any
 
+from edgevid.errors import log
 from edgevid.run.loop import Summary
-
-log = logging.getLogger("edgevid")
 
 
 def notify(state: str) -> bool:

@@ -1,6 +1,5 @@
 """SpeedEstimator: m/s over the ground for every track, with a standard error, or a reason."""
 
-import logging
 import math
 from collections.abc import Callable
 from typing import Any, Literal, get_args, overload
@@ -8,7 +7,7 @@ from typing import Any, Literal, get_args, overload
 import numpy as np
 
 from edgevid import kernels
-from edgevid.errors import InputError, check_type
+from edgevid.errors import InputError, check_type, log
 from edgevid.kernels.plane_columns import PlaneColumn
 from edgevid.speed.abstain import Contact, SpeedPolicy, SpeedRules, contact_points, contact_reasons, footprint_centers
 from edgevid.speed.calibration import CameraCalibration, ScaleErrorGrid
@@ -19,7 +18,6 @@ from edgevid.types import F64, KMH, U8, Reason, SpeedReport, Speeds, Tracks, wit
 from edgevid.types.clock import FrameClock
 from edgevid.types.peers import Hinted
 
-log = logging.getLogger("edgevid")
 Method = Literal["filter", "displacement", "window"]
 METHODS: tuple[Method, ...] = get_args(Method)
 CONTACTS: tuple[Contact, ...] = get_args(Contact)

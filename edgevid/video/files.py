@@ -1,6 +1,5 @@
 """Video files: every frame once, in order, with the times of the container's stamps, repaired if needed."""
 
-import logging
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
@@ -12,13 +11,11 @@ from urllib.parse import unquote
 import av
 from av.stream import Disposition
 
-from edgevid.errors import SourceError
+from edgevid.errors import SourceError, log
 from edgevid.types import Frame
 from edgevid.video.frames import Orientation, SourceBase, hardware, short_reason, to_frame
 from edgevid.video.packets import DamageDetector, PacketTap
 from edgevid.video.stamps import FAR_DISCONTINUOUS_S, StampRepair, Stamps
-
-log = logging.getLogger("edgevid")
 
 # PyAV's log level stays at its default, None: any other installs a callback that wants the GIL from decoder
 # threads, and closing a damaged file then deadlocks now and then. FFmpeg prints nothing either way.

@@ -1,6 +1,5 @@
 """From PyAV's decoded frames to `Frame`: YUV planes as they are, upright; RGB only when `Frame.image` is read."""
 
-import logging
 import re
 import struct
 from typing import Any, Literal, NamedTuple, get_args
@@ -8,7 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from edgevid import kernels
-from edgevid.errors import InputError, masked
+from edgevid.errors import InputError, log, masked
 from edgevid.types import Array, Frame
 from edgevid.types.closing import Closing
 from edgevid.types.peers import Hinted
@@ -31,7 +30,6 @@ TURNED: dict[int, Matrix] = {0: UPRIGHT, 90: EXIF[8], 180: EXIF[3], 270: EXIF[6]
 TAG = 0x0112
 MARKS = (b"Exif\0\0", b"eXIf", b"EXIF")
 """What stands before EXIF's data in JPEG, PNG and WebP (there with four bytes of length between)."""
-log = logging.getLogger("edgevid")
 
 Decode = Literal["auto", "cpu", "cuda", "vaapi", "videotoolbox", "qsv", "d3d11va"]
 """Where videos are decoded; auto: on the first device that is there."""

@@ -2,7 +2,6 @@
 
 import glob
 import io
-import logging
 import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -13,11 +12,9 @@ from typing import Any, BinaryIO, Literal, get_args
 import av
 import numpy as np
 
-from edgevid.errors import InputError, SourceError
+from edgevid.errors import InputError, SourceError, log
 from edgevid.types import Array, Frame, as_frame
 from edgevid.video.frames import SourceBase, exif_matrix, matrix_of, upright
-
-log = logging.getLogger("edgevid")
 
 IMAGES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 """Suffixes of the image files that are read."""

@@ -5,7 +5,6 @@ which are counted, and never falls behind; a stream that comes in segments (HLS)
 own pace, and a finite file in order, to its end. Times go forward across reconnections: each connection's own
 stamps are laid onto the clock of this machine at its first frame."""
 
-import logging
 import random
 import threading
 import time as clock
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import av
 
-from edgevid.errors import SourceError, masked
+from edgevid.errors import SourceError, log, masked
 from edgevid.types import Frame
 from edgevid.video.connect import SEGMENTS_STALL, Connection, Connector, Kind, Snapshots, StreamEvent, remedy_for
 from edgevid.video.files import DEFAULT_FPS, FileSource
@@ -23,8 +22,6 @@ from edgevid.video.hls import HlsStream, Hooks
 from edgevid.video.http import HttpError, PermanentError
 from edgevid.video.packets import DamageDetector, PacketTap
 from edgevid.video.stream_clock import Backlog, PacedClock, StreamClock
-
-log = logging.getLogger("edgevid")
 
 MOST_EVENTS = 1000
 BEHIND_S = 2.0  # A slow consumer of a paced stream falls behind by up to this much; then frames are left out

@@ -3,7 +3,6 @@ live sources keep only the newest one. Times come from the stream's own stamps, 
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgevid.errors import InputError, SourceError, check_type
+from edgevid.errors import InputError, SourceError, check_type, log
 from edgevid.types import Frame
 from edgevid.types.closing import Closing
 from edgevid.video.connect import NETWORK
@@ -22,7 +21,6 @@ from edgevid.video.images import IMAGES, PATTERN, ArraySource, ImageSource, read
 from edgevid.video.live import LiveSource
 from edgevid.video.packets import PacketTap
 
-log = logging.getLogger("edgevid")
 STANDARD_INPUT = "-"
 BACK_S = 5.0  # How far before a moment the key frame is looked for that the container's index does not name
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple, Protocol, get_args
@@ -10,12 +9,10 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 import numpy as np
 
 from edgevid import kernels
-from edgevid.errors import InputError
+from edgevid.errors import InputError, log
 from edgevid.kernels.reference.zones import HALF
 from edgevid.types import F64, Array, Tracks, scale_between
 from edgevid.zones.shapes import Anchor, Line, Zone, in_pixels
-
-log = logging.getLogger("edgevid")
 
 ToGround = Callable[[Array], Array]  # Image points (N, 2) in pixels to ground points (N, 2) in meters
 ZoneEventKind = Literal[
@@ -103,7 +100,8 @@ class ZoneMonitor:
         differs or changes (see `resize`); relative ones need it. An object that was not reported for longer
         than `lost_after_s` has ended, and so have all where there was no update for so long: the tracker's."""
         zones, lines = tuple(zones), tuple(lines)
-        self.relative = {place.name for place in (*zones, *lines) if place.relative}  # Those given as shares
+        # Those given as shares
+        self.relative = {zone.name for zone in zones if zone.relative} | {line.name for line in lines if line.relative}
         self.zones, self.lines = in_pixels(zones, size), in_pixels(lines, size)
         places: list[Zone | Line] = [*self.zones, *self.lines]
         names = [place.name for place in places]
