@@ -11,12 +11,10 @@ from edgevid.cli.calibrate import Host
 from edgevid.cli.console import check_outputs, results, show_written
 from edgevid.cli.report import moment
 
-Out = Annotated[Path | None, Option(help="Write the labels: .csv, .json (COCO), or a folder to train on.")]
-
 
 def command(
     source: Annotated[Path, Argument(help="Folder of --save-abstained, or a database with verdicts.")],
-    export: Out = None,
+    export: Annotated[Path | None, Option(help="Labels to write: .csv, .json (COCO), or a folder of videos.")] = None,
     audit: Annotated[bool, Option("--audit", help="Print what the sample certifies of all verdicts.")] = False,
     confidence: Annotated[float, Option(help="Of --audit, 0 to 1.")] = 0.95,
     camera: Annotated[str, Option(help="Only this camera.")] = "",
@@ -28,26 +26,23 @@ def command(
     force: shared.Force = False,
 ) -> None:
     """Review abstained and sampled verdicts in the browser: label, rate, export; audit the error rate."""
-    from edgevid.insight.review import Review, audit_text
-    from edgevid.insight.review_export import export as write
+    from edgevid.insight import review as work
     from edgevid.types.event import utc_text
 
     if export:
         check_outputs({"--export": (export, "")}, [source], force=force)
     since = moment("--after", after)
-    with Review(source, rate=rate, camera=camera, after=utc_text(since) if since else "") as review:
+    with work.Review(source, rate=rate, camera=camera, after=utc_text(since) if since else "") as review:
         if audit:
             texts = (row["text"] for row in review.rows("SELECT text FROM agreement"))
-            results().print(audit_text(review, confidence), *texts, sep="\n", markup=False, highlight=False)
+            results().print(work.audit_text(review, confidence), *texts, sep="\n", markup=False, highlight=False)
         if export:
-            results().print(f"{write(review, export)} labels", highlight=False)
+            results().print(f"{work.export(review, export)} labels", highlight=False)
             show_written(export)
         if not (audit or export):
             from edgevid.viewer.review import review_app
             from edgevid.viewer.serve import serve
 
             review.group()
-            serve(
-                review_app(review), purpose="The review page", host=host, port=port,
-                open_browser=browser, announce=lambda url: typer.echo(f"review page: {url}   (Ctrl-C ends it)"),
-            )  # fmt: skip
+            serve(review_app(review), purpose="The review page", host=host, port=port, open_browser=browser,
+                  announce=lambda url: typer.echo(f"review page: {url}   (Ctrl-C ends it)"))  # fmt: skip

@@ -20,8 +20,7 @@ from edgevid.evaluate.actions.score import load_for_rows, replay_rows
 from edgevid.evaluate.paired import compare, read_tracks
 from edgevid.evaluate.tune.score_files import LONGEST
 from edgevid.files.atomic import atomic_path, make_folder, write_atomic
-from edgevid.insight.review import Review
-from edgevid.insight.review_export import images_of
+from edgevid.insight.review import Review, images_of
 from edgevid.learn.actions.train import TRAINING, TrainConfig, clip_spec, read_videos, split_by_name, train_actions
 from edgevid.optimize.fp16 import make_fp16
 from edgevid.video.writer import VideoWriter
@@ -123,10 +122,9 @@ def _write_csv(path: Path, head: tuple[str, ...], rows: Iterable[Any]) -> None:
 
 def _built(old: Path, model: Path) -> str:
     """Makes the FP16 graph of the new head where the old one had it; else why the file is not made."""
-    if "fp16" not in old.name or old.suffix != ".onnx":
-        return "not made: edgevid quantize and edgevid build make it from frames"
     try:
-        return str(make_fp16(str(model / "recipe.toml"), None).path)
+        made = old.suffix == ".onnx" and "fp16" in old.name and make_fp16(str(model / "recipe.toml"), None).path
+        return str(made or "not made: edgevid quantize and edgevid build make it from frames")
     except EdgevidError as error:
         return f"not made: {error}"
 

@@ -1,10 +1,13 @@
-"""Review: verdicts that people decide, their decisions in a database, and what an audit certifies.
+"""Review: verdicts that people decide, their decisions in a database, what an audit certifies, and exports.
 
 What is shown and counted is selected by review.sql.
 """
 
+import csv
 import json
 import math
+import os
+import re
 import sqlite3
 import threading
 import time as clock
@@ -18,13 +21,16 @@ import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.evaluate.tune.risk import upper_bound
+from edgevid.files.atomic import atomic_path, make_folder, write_atomic
 from edgevid.output.review import draw
 from edgevid.output.tables import BUSY_S, database_errors, read_database
 from edgevid.types import Array
 from edgevid.types.closing import Closing
 from edgevid.types.event import utc_text
 from edgevid.video.images import read_image, resize_area
+from edgevid.video.writer import VideoWriter
 
+SCHEMA, ITEMS, EVENTS = (Path(__file__).with_name(f"review{end}.sql").read_text() for end in ("", "_items", "_events"))
 ALIKE, MOST_ALIKE, SIDE = 0.9, 12, 16
 """Correlation of look-alikes at so many pixels a side, and the size of a group that fits on a screen."""
 
@@ -46,16 +52,16 @@ class Review(Closing):
             found = [(file.stem, file.read_text(encoding="utf-8", errors="replace")) for file in files]
         else:
             self.folder, self.path = self.source.parent, self.source.with_name(f"{self.source.stem}-review.db")
-            found = [(row["id"], json.dumps(row)) for row in read_database(source, _sql("review_events.sql"))]
+            found = [(row["id"], json.dumps(row)) for row in read_database(source, EVENTS)]
         chosen = {"camera": camera, "after": after, "rate": 0.0 if self.source.is_dir() else rate}
         with database_errors(self.path):
             self._base = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
             self._base.row_factory = sqlite3.Row
             self._base.create_function("draw", 1, draw)
             begin = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;"
-            self._base.executescript(f"{begin} {_sql('review.sql')} COMMIT;")
+            self._base.executescript(f"{begin} {SCHEMA} COMMIT;")
             self._base.executemany("INSERT INTO found VALUES (?, ?)", found)
-            count = self._base.execute(_sql("review_items.sql"), chosen).rowcount
+            count = self._base.execute(ITEMS, chosen).rowcount
             self._base.commit()
         if not count:
             raise InputError(f"{source}: expected verdicts as edgevid run --save-abstained keeps them, found none")
@@ -134,13 +140,50 @@ def audit_text(review: Review, confidence: float = 0.95) -> str:
     return told + f" Undecided ones count as wrong; if all were right: {most(wrong)}." * bool(undecided)
 
 
+def export(review: Review, path: Path) -> int:
+    """Writes .csv (path,label,group, ...), .json (COCO) or else a folder; how many labels. InputError without any."""
+    rows = review.rows("SELECT * FROM labeled WHERE path IS NOT NULL ORDER BY utc, path")
+    if not rows:
+        raise InputError(f"{review.source}: no label to export: label some with edgevid review {review.source}")
+    kind, at = path.suffix.lower(), path.absolute().parent
+    if kind == ".csv":
+        table = [row | {"path": os.path.relpath(review.folder.absolute() / row["path"], at)} for row in rows]
+        with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([rows[0], *(row.values() for row in table)])
+    elif kind == ".json":
+        write_atomic(path, json.dumps(_coco(rows, review.folder), indent=1))
+    for number, row in enumerate(() if kind in (".csv", ".json") else rows, 1):
+        label, scene = (re.sub(r"[^\w .-]+", "-", row[name]).strip(" .") or "-" for name in ("label", "group"))
+        make_folder(path / label)
+        with VideoWriter(path / label / f"{scene}_{number}.mp4", quality=18) as video:
+            for time, image in images_of(row, review.folder):
+                video.write(image, time)
+    return len(rows)
+
+
+def _coco(rows: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    """An image per crop, with its label as one box around all of it."""
+    names, images, boxes = sorted({row["label"] for row in rows}), [], []
+    for number, row in enumerate(rows, 1):
+        height, width = images_of(row | {"film": None}, folder)[0][1].shape[:2]
+        images.append({"id": number, "file_name": row["path"], "width": width, "height": height})
+        boxes.append({"id": number, "image_id": number, "category_id": names.index(row["label"]) + 1, "iscrowd": 0,
+                      "bbox": [0, 0, width, height], "area": width * height, "track_id": row["track"]})  # fmt: skip
+    classes = [{"id": n, "name": name} for n, name in enumerate(names, 1)]
+    return {"images": images, "annotations": boxes, "categories": classes}
+
+
+def images_of(row: dict[str, Any], folder: Path) -> list[tuple[float, Array]]:
+    """The images of a film at their times in seconds, or the crop alone."""
+    image, times = read_image(folder / (row["film"] or row["path"])), json.loads(row["times"] if row["film"] else "[0]")
+    if image is None:
+        raise InputError(f"{folder / row['path']}: the image is missing or damaged; undo its label")
+    return list(zip(times, np.split(image, len(times), 1), strict=True))
+
+
 def _normalized(path: Path) -> Array:
     """The pixels of an image at SIDE x SIDE without their mean, of length 1; zeros where it cannot be read."""
     image = read_image(path)
     small = np.zeros(SIDE * SIDE * 3) if image is None else resize_area(image, (SIDE, SIDE)).ravel()
     small = small - small.mean()
     return np.asarray(small / max(float(np.linalg.norm(small)), 1e-6))
-
-
-def _sql(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")

@@ -9,7 +9,6 @@ from edgevid.viewer.serve import STATIC, static_files
 
 TABLES = {"items": "SELECT * FROM items ORDER BY utc, id", "decisions": "SELECT * FROM decisions WHERE id > ?",
           "agreement": "SELECT * FROM agreement", "second": "SELECT id FROM second_pass"}  # fmt: skip
-NOTHING = "SELECT 1 WHERE 0"
 HIDDEN = dict.fromkeys(("label", "scores", "confidence"))
 """What a blind reviewer does not get, of items and of decisions."""
 
@@ -36,7 +35,7 @@ def review_app(review: Review) -> Any:
         name, query = request.path_params["name"], request.query_params
         if name == "audit":
             return answer(audit_text, review)
-        found = review.rows(TABLES.get(name, NOTHING), *([query.get("after", "0")] if name == "decisions" else []))
+        found = review.rows(TABLES.get(name, "SELECT 1 WHERE 0"), *[query.get("after", "0")] * (name == "decisions"))
         return JSONResponse([row | HIDDEN for row in found] if "blind" in query else found)
 
     def take(sent: Any) -> Any:

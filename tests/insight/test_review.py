@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -21,8 +22,7 @@ from edgevid.cli.command_line import run_program
 from edgevid.errors import InputError, SourceError
 from edgevid.evaluate.actions.data import list_videos
 from edgevid.evaluate.tune.risk import upper_bound
-from edgevid.insight.review import Review, audit_text
-from edgevid.insight.review_export import export
+from edgevid.insight.review import Review, audit_text, export
 from edgevid.output.recordings import DATABASE
 from edgevid.output.review import draw
 from edgevid.output.tables import SqliteSink
@@ -286,6 +286,15 @@ def test_the_command_exports_and_audits(folder: Path, tmp_path: Path, capsys: py
     assert run_program("edgevid", ["review", str(folder), "--export", str(out)]) == 2  # it exists
     assert run_program("edgevid", ["review", str(folder), "--audit", "--after", "1d"]) == 2  # all are older
     assert "found none" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_example_of_the_page_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "review.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(folder.parent)
+    exec(compile(block, "review.md", "exec"), {})
+    assert "of the verdicts were wrong" in capsys.readouterr().out
+    assert len((folder.parent / "labels.csv").read_text().splitlines()) == 1 + 12  # the abstained ones
 
 
 def test_forgetting_a_crop_deletes_its_film(folder: Path) -> None:
