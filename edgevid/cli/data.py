@@ -40,8 +40,7 @@ def errors(
     check_outputs(files, (data,), force=force)
     read = read_labeled(data, extractor)
     shares = read.probabilities
-    if shares is None:
-        shares = out_of_fold(read.features, read.labels, read.groups, seed=seed)
+    shares = out_of_fold(read.features, read.labels, read.groups, seed=seed) if shares is None else shares
     found = find_label_errors(shares, read.labels, read.features)
     columns: Any = zip(found.rows.tolist(), found.kinds, found.suggested.tolist(), found.margin.tolist(), strict=True)
     rows = [(read.items[row], read.names[read.labels[row]], read.names[new], round(margin, 4), kind)

@@ -27,12 +27,11 @@ class ClusterLabels(Closing):
         if self._clusters.features != TRACK_FEATURES or not any(self._clusters.names):
             raise InputError(f"{path}: expected clusters of tracks, one of which has a name, got none: take those that "
                              "edgevid cluster writes of a database, and type names")  # fmt: skip
-        self._rows: dict[int, list[tuple[float, ...]]] = {}
-        self._steps: dict[int, int] = {}
+        self._rows, self._steps = dict[int, list[tuple[float, ...]]](), dict[int, int]()
 
     def write(self, frame: Frame, result: Result) -> None:
         """Notes where each object is, and its speed."""
-        speeds = {i: one.mps for i, one in result.display_speeds().items() if one.reason is Reason.OK}
+        speeds = {i: one.mps for i, one in result.display_speeds().items()}
         for i, (x1, y1, x2, y2) in zip(result.tracks.ids.tolist(), result.tracks.boxes.tolist(), strict=True):
             rows, step = self._rows.setdefault(i, []), self._steps.setdefault(i, 1)
             if result.frame_index % step == 0:
@@ -47,14 +46,13 @@ class ClusterLabels(Closing):
         self._steps.pop(event.track)
         times, x, y, height, speed = np.array(self._rows.pop(event.track), float).T
         found = track_series(times, np.column_stack([x, y]), height, speed)
-        if isinstance(found, str):
-            reason = Reason.TOO_SHORT if len(times) < LEAST else Reason.UNCERTAIN
-            return replace(event, task="cluster", reason=reason.name)
-        ((cluster,), _) = self._clusters.assign(found[0][None])
-        if cluster < 0:
-            return replace(event, task="cluster", reason=Reason.LOW_CONFIDENCE.name)
-        return replace(event, task="cluster", label=self._clusters.names[cluster])
+        reason = Reason.TOO_SHORT if len(times) < LEAST else Reason.UNCERTAIN
+        if not isinstance(found, str):
+            ((cluster,), _) = self._clusters.assign(found[0][None])
+            if cluster >= 0:
+                return replace(event, task="cluster", label=self._clusters.names[cluster])
+            reason = Reason.LOW_CONFIDENCE
+        return replace(event, task="cluster", reason=reason.name)
 
     def close(self) -> None:
-        """Forgets the tracks."""
-        self._rows.clear()
+        """Nothing is left to do."""

@@ -58,9 +58,9 @@ def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, repor
         files = [out / f"{name}{end.replace(' ', '-')}.csv" for name in ("before", "after")]
         for file, model in zip(files, (home, out / "model"), strict=True):
             _write_scores(file, model / "recipe.toml", corpus, labels)
-        tracks = [read_tracks(file) for file in files]
-        shares = {name: float((~one.wrong).mean()) for name, one in zip("ab", tracks, strict=True)}
-        log[f"accuracy{end}"] = shares | compare(*tracks, groups).figures()["accuracy"]._asdict()
+        a, b = (read_tracks(file) for file in files)
+        shares = {name: float((~one.wrong).mean()) for name, one in (("a", a), ("b", b))}
+        log[f"accuracy{end}"] = shares | compare(a, b, groups).figures()["accuracy"]._asdict()
     log["better"] = log["accuracy"]["low"] > 0
     log["deployed"] = log["better"] and deploy
     if log["better"] and (built := home / "build").is_dir():

@@ -51,8 +51,8 @@ def find_label_errors(probabilities: Array, labels: Array, features: Array | Non
     masks = np.array(list(found.values()))
     suggested = np.where(masks[0], latent, probabilities.argmax(1))
     margin = own - probabilities[rows, suggested]
-    order = np.lexsort((margin, ~masks[:2].any(0)))
-    listed = order[masks.any(0)[order]]
+    order = np.lexsort((margin, ~masks[:2].any(axis=0)))
+    listed = order[np.any(masks, axis=0)[order]]
     kinds = tuple("+".join(kind for kind, mask in found.items() if mask[row]) for row in listed)
     return LabelErrors(listed, kinds, suggested[listed], margin[listed], 1 - float(np.trace(joint) / joint.sum()))
 

@@ -1,7 +1,7 @@
 """Labeled data whose labels are checked: scores, features, skeletons, or images and videos by class."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Labeled(NamedTuple):
     """Their paths, tracks or numbers."""
     names: tuple[str, ...]
     labels: Array
-    features: Array | None = None
+    features: Any = None
     groups: Array | None = None
     """(N,) scenes, where they are known."""
     probabilities: Array | None = None
@@ -50,10 +50,10 @@ def read_labeled(path: Path, extractor: str = "") -> Labeled:
     if "joints" in arrays:
         return _of_corpus(read_skeletons(path, tuple(sorted({str(s) for s in arrays.get("label", ())}))))
     if {"features", "labels"} <= arrays.keys():
-        names, labels = np.unique(arrays["labels"].astype(str), return_inverse=True)
+        classes, labels = np.unique(arrays["labels"].astype(str), return_inverse=True)
         items = tuple(map(str, arrays.get("items", range(len(labels)))))
         known = {name: arrays.get(name) for name in ("features", "groups", "images")}
-        return Labeled(items, tuple(names.tolist()), labels.reshape(-1), **known)
+        return Labeled(items, tuple(classes.tolist()), labels.reshape(-1), **known)
     if arrays or (kind == ".csv" and path.is_file() and b"path" not in path.open("rb").readline()):
         found = read_tracks(path)
         return Labeled(found.items, found.names, found.labels, probabilities=found.probabilities)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sqlite3
 
 import numpy as np
@@ -198,16 +199,18 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path):
         list(read_series("postgresql://localhost/base"))
 
 
-def test_the_command_writes_a_page_without_scripts_whose_texts_are_escaped(tmp_path, monkeypatch):
+def test_the_command_writes_a_page_whose_texts_are_escaped(tmp_path, monkeypatch):
     x, _ = planted(400)
     path = write_wide(tmp_path / "a<b>.csv", x)
     path.write_text(path.read_text().replace("s7,", "=cmd<script>,"))
     monkeypatch.chdir(tmp_path)
     assert run_program("edgevid", ["cluster", str(path), "-k", "5", "--out", "out"]) == 0
     text = (tmp_path / "out/clusters.html").read_text()
-    assert "<script" not in text
+    assert "=cmd<script>" not in text
     assert "a&lt;b&gt;.csv" in text
-    assert text.count("<article>") == 5
+    cards = json.loads(text.split('id="data">')[1].split("</script>")[0])["cards"]
+    assert len(cards) == 5
+    assert all(len(card["curves"]) == len(card["nearest"]) == 5 for card in cards)
     rows = list(csv.reader((tmp_path / "out/series.csv").open()))
     assert rows[0] == ["id", "cluster", "name", "distance"]
     assert len(rows) == 401

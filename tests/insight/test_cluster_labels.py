@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 
@@ -106,4 +107,7 @@ def test_the_page_links_the_clips_of_a_recording(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run_program("edgevid", ["cluster", "street.db", "-k", "3", "--out", "out"]) == 0
     text = (tmp_path / "out/clusters.html").read_text()
-    assert text.count('<a href="../clips/') == text.count("<li>") > 9
+    cards = json.loads(text.split('id="data">')[1].split("</script>")[0])["cards"]
+    nearest = [one for card in cards for one in card["nearest"]]
+    assert len(nearest) > 9
+    assert all(clip == f"../clips/{track.rpartition('/')[2]}.mp4" for track, clip in nearest)
