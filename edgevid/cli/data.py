@@ -1,6 +1,7 @@
 """`edgevid data`: what a labeled data set holds, and which of its labels may be wrong."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +66,10 @@ def _jpeg(image: Any, side: int) -> bytes | None:
     return to_jpeg(resize_area(image, (size[0], size[1])), qscale=2)
 
 
+def _absolute(item: str) -> str:
+    return os.path.abspath(item) if os.path.isfile(item) else item
+
+
 def _to_review(folder: Path, read: Any, found: Any, shares: Any) -> None:
     """Writes each listed item as an object for review, as `edgevid run --save-abstained` does."""
     from edgevid.files.atomic import make_folder, write_atomic
@@ -75,7 +80,7 @@ def _to_review(folder: Path, read: Any, found: Any, shares: Any) -> None:
         about = {"task": "label", "track": rank, "reason": "DISAGREEMENT", "label": int(read.labels[row]),
                  "confidence": round(float(shares[row, read.labels[row]]), 6), "names": list(read.names),
                  "scores": shares[row].round(6).tolist(), "kind": kind, "camera": "label errors",
-                 "source": read.items[row], "crop": f"{stem}.jpg"}  # fmt: skip
+                 "source": _absolute(read.items[row]), "crop": f"{stem}.jpg"}  # fmt: skip
         if jpeg is None:
             raise InputError(f"{read.items[row]}: expected an image to review, got none; correct its label by the CSV")
         write_atomic(folder / f"{stem}.jpg", jpeg)

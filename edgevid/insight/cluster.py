@@ -59,30 +59,28 @@ class Clusters:
 
 @dataclass(slots=True)
 class Clustering:
-    """Clusters and what was found about them. N series, K clusters."""
+    """Clusters and what was found about them. N series, K clusters.
+
+    `labels` (N,): the cluster of each series; `distances` (N,) to its centroid, in interquartile ranges; `sizes`
+    (K,) series; `order` (K,): rare clusters first, each kind the farthest from the largest cluster first;
+    `medoids`: rows nearest to each centroid; `curves`: their (T,) values, by row; `tried`: per number of clusters
+    inertia per series and silhouette on the sample; `stability` (K,): mean Jaccard index with the nearest cluster
+    of ten repetitions on other samples; `hdbscan`: its number of clusters on the sample, and share of outliers;
+    `left_out`: series that the cleaning rules left out, by reason.
+    """
 
     clusters: Clusters
     ids: list[str]
     labels: Array
-    """(N,) the cluster of each series."""
     distances: Array
-    """(N,) to its centroid, in interquartile ranges."""
     sizes: Array
-    """(K,) series."""
     order: Array
-    """(K,) rare clusters first, each kind the farthest from the largest cluster first."""
     medoids: dict[int, list[int]]
-    """Rows nearest to each centroid."""
     curves: dict[int, Array]
-    """Row -> (T,) values of the medoids."""
     tried: list[tuple[int, float, float]]
-    """Per number of clusters: inertia per series and silhouette on the sample."""
     stability: Array
-    """(K,) mean Jaccard index with the nearest cluster of ten repetitions on other samples."""
     hdbscan: tuple[int, float]
-    """Its number of clusters on the sample, and its share of outliers."""
     left_out: dict[str, int] = field(default_factory=dict)
-    """Series that the cleaning rules left out, by reason."""
 
     def profile(self, number: int, count: int = 4) -> list[tuple[str, float]]:
         """The features that are farthest from the median of all series, in interquartile ranges."""
@@ -115,10 +113,9 @@ def cluster(chunks: Iterable[SeriesChunk], count: int | None = None, *, seed: in
     names: tuple[str, ...] = ()
     for chunk in chunks:
         ids += chunk.ids
-        parts.append(chunk.features)
-        small = np.float16 if np.abs(chunk.values).max(initial=0) < 6e4 else np.float32
-        curves.extend(chunk.values.astype(small))
         names = chunk.names
+        parts.append(chunk.features)
+        curves.extend(chunk.values.astype(np.float16 if np.abs(chunk.values).max(initial=0) < 6e4 else np.float32))
         left_out.update(chunk.left_out)
     if len(ids) < 10 * (count or 4):
         raise InputError(

@@ -26,16 +26,13 @@ _Limits = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class SeriesChunk:
-    """N series: what they are, their features, and T values of each to draw."""
+    """N series: what they are, F features, T values of each to draw, and how many the cleaning rules left out."""
 
     ids: list[str]
     names: tuple[str, ...]
     features: Array
-    """(N, F)"""
     values: Array
-    """(N, T)"""
     left_out: dict[str, int]
-    """Series that the cleaning rules left out, by reason."""
 
 
 def read_series(
@@ -99,18 +96,13 @@ def _postgres(address: str, table: str) -> Iterator[Any]:
             cursor = server.cursor()
             cursor.execute("SET TRANSACTION READ ONLY")
             cursor.execute(f"DECLARE series NO SCROLL CURSOR FOR {query}")
-            while rows := _fetched(cursor):
+            while rows := cursor.execute(f"FETCH {CHUNK} FROM series") or cursor.fetchall():  # it returns None
                 columns = [arrow.array(column) for column in zip(*rows, strict=True)]
                 yield arrow.record_batch(columns, [column[0] for column in cursor.description])
     except (driver.Error, OSError) as error:
         said = error.args[0] if error.args else error
         why = said.get("M", said) if isinstance(said, dict) else said
         raise SourceError(f"{host}: PostgreSQL cannot be read: {why}; check address, password and table") from None
-
-
-def _fetched(cursor: Any) -> Any:
-    cursor.execute(f"FETCH {CHUNK} FROM series")
-    return cursor.fetchall()
 
 
 def _wide(batches: Iterable[Any], name: str, value: str, limits: _Limits) -> Iterator[SeriesChunk]:
