@@ -30,7 +30,6 @@ WALLS: dict[str, tuple[str, ...]] = {
     "torch": ("learn/", "optimize/export.py"),
     "ultralytics": ("optimize/export.py",),
     "kornia": ("learn/", "evaluate/"),
-    "matplotlib": ("evaluate/", "learn/"),
     "av": ("video/", "output/", "viewer/"),
     "supervision": ("output/",),
     "paho": ("output/",),

@@ -130,9 +130,9 @@ def _give(found: Evaluation, what: str, truth: str, limits: tuple[list[str], lis
                 words = [head for head, value in zip(one.heads, one.rows[0], strict=True) if is_word(value)]
                 console.print()
                 print_rows(console, one.heads, cells, text=words, title=title)
-        for words, texts in (("[yellow]note:[/]", found.all_notes()), ("[bold red]failed:[/]", failed)):
+        for mark, texts in (("[yellow]note:[/]", found.all_notes()), ("[bold red]failed:[/]", failed)):
             for text in texts:
-                console.print(f"{words} {escape(text)}")
+                console.print(f"{mark} {escape(text)}")
     if html is not None:
         write_text(html, page(found, figures, what, truth, sum(map(len, limits)), failed))
     raise typer.Exit(FAILED if failed else 0)

@@ -48,7 +48,7 @@ def evaluate(policy: Path, truth: Path, *, values: Any = "auto", labels: Any = "
                      f"tracks, at least {min_error_free(promise, 1 - sure)} emitted ones")  # fmt: skip
     known = file.tuned.quantiles
     if len(known) and len(verdicts.confidence):
-        found = shift(known, verdicts.confidence)
+        found = shift(np.array(known), verdicts.confidence)
         if found.alarm:
             notes.append(f"confidences differ from those of the tuning (KS {found.ks:.2f}, PSI {found.psi:.2f}), for "
                          "which the promise is: are these the numbers that the policy sees?")  # fmt: skip

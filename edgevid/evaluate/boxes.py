@@ -130,7 +130,7 @@ def _coco(path: Path, ids: Ids) -> tuple[BoxTable, Ids]:
     if len(set(images.values())) < len(images):
         raise FileFormatError(path, "images", expected="names that differ", got="the same name twice")
     rows = [
-        Box(*images.get(one["image_id"], ("", one["image_id"])),
+        Box(images.get(i := one["image_id"], ("", i))[0], images.get(i, ("", i))[1],
             categories.get(kind := one["category_id"], str(kind)), (x, y, x + w, y + h),
             one.get("score", 1.0), one.get("track_id", -1),
             AREA if one.get("iscrowd") else MATCHED if one.get("ignore") else TRUE)

@@ -91,8 +91,10 @@ class Evaluation:
     def all_tables(self) -> dict[str, Table]:
         """The tables, and the metrics of each group alone, or of the worst ones by the first metric."""
         count = len(self.groups)
-        each = np.eye(count, dtype=np.int64) if 1 < count <= 4000 else []
-        rows = [(name, *self.measure(row).values()) for name, row in zip(self.groups, each, strict=False)]
+        each = np.eye(count if 1 < count <= 1000 else 0, count, dtype=np.int64)
+        rows: list[tuple[Any, ...]] = [
+            (name, *self.measure(row).values()) for name, row in zip(self.groups, each, strict=False)
+        ]
         if count > LISTED:
             rows = sorted(rows, key=lambda row: math.inf if row[1] != row[1] else row[1])[:WORST]
         heads = (self.group, *(name if name in self.units else f"{name} %" for name in self.values))

@@ -118,11 +118,8 @@ def evaluate_alarms(
         start, end = (_number(truth, n + 2, key, row.get(key) or row["time"]) for key in ("time", "end"))
         hours.append((row.get("camera", ""), start // 3600))
         fits = (times >= start - tolerance_s) & (times <= end + tolerance_s)
-        fits &= (
-            np.array([row.get(k) in (None, "", getattr(a, k)) for a in alarms for k in ("camera", "kind")], bool)
-            .reshape(-1, 2)
-            .all(1)
-        )
+        same = [all(row.get(key) in (None, "", getattr(a, key)) for key in ("camera", "kind")) for a in alarms]
+        fits &= np.array(same, bool)
         right |= fits
         if fits.any():
             first[n], best[n] = times[fits].min() - start, sure[fits].max()
@@ -147,9 +144,8 @@ def evaluate_alarms(
     notes += [f"observed for {days:.3g} camera-days, from the first to the last event of each run"] * (not camera_days)
     plots = {}
     if np.isfinite(sure).all() and len(alarms):
-        limits = np.unique(sure)[::-1]
-        rates, recalls = (np.array([f(limit) for limit in limits]) for f in (
-            lambda limit: (~right & (sure >= limit)).sum() / days, lambda limit: (best >= limit).mean()))  # fmt: skip
+        limits = np.unique(sure)[::-1, None]
+        rates, recalls = (~right & (sure >= limits)).sum(1) / days, (best >= limits).mean(1)
         plots["By least confidence"] = Plot(RATE, "recall", {"recall": (rates, recalls)})
         notes.append(f"recall at 1 {RATE}, by a least confidence: {shown(recalls[rates <= 1].max(initial=0))}")
     table = [(row["time"], row.get("camera", ""), row.get("kind", ""), d) for row, d in zip(rows, first, strict=True)]
@@ -193,8 +189,8 @@ def _pairs(a: list[Event], b: list[Event], tolerance_s: float, utc: bool) -> lis
     for some in (a, b):
         sides.append(defaultdict[tuple[str, ...], list[tuple[float, int]]](list))
         for n, e in enumerate(some):
-            key = e.camera, e.kind, e.place, e.class_name, e.direction, e.label
-            sides[-1][key].append((utc_seconds(e.utc) if utc else e.time_s, n))
+            same = e.camera, e.kind, e.place, e.class_name, e.direction, e.label
+            sides[-1][same].append((utc_seconds(e.utc) if utc else e.time_s, n))
     pairs = []
     for key, mine in sides[0].items():
         theirs, j = sorted(sides[1].get(key, [])), 0

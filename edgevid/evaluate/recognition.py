@@ -33,7 +33,8 @@ def evaluate(model: str, truth: Path, *, clips_per_sequence: int = 0) -> Evaluat
     elif not trained:
         notes = ["the recipe does not state what it was trained on: whether these clips were is unknown"]
     if scored.segments is not None:
-        return _segments([name for name, _ in scored.names], *zip(*scored.outcomes, strict=True), notes)
+        truths, made = zip(*scored.outcomes, strict=True)
+        return _segments([name for name, _ in scored.names], truths, made, notes)
     groups, classes = list(dict.fromkeys(group for _, group in scored.names)), len(scored.report.names)
     cells = np.zeros((len(groups), classes * classes + 1))  # of each group its confusion, and its abstentions
     for (_, group), (true, found) in zip(scored.names, scored.outcomes, strict=True):

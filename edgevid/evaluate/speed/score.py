@@ -36,7 +36,7 @@ def evaluate(truth: Mapping[str, TrueTrack], results: list[Measured]) -> Evaluat
             for kind in kinds}  # fmt: skip
 
     def measure(counts: Array) -> dict[str, float]:
-        found = {}
+        found: dict[str, float] = {}
         for kind, own in made.items():
             drawn = [own[name] for name, count in zip(tracks, counts, strict=True) if name in own for _ in range(count)]
             scored = _score(drawn)

@@ -1,5 +1,7 @@
 """The figures and plots of a tuning, in the form of an evaluation."""
 
+from typing import Any
+
 import numpy as np
 
 from edgevid.evaluate.evaluation import Evaluation, Plot
@@ -32,7 +34,7 @@ def evaluation_of(report: Report) -> Evaluation:
         plots["Risk and coverage"] = Plot("coverage", "risk: errors among emitted verdicts", {
             "measured": (coverage, found.risk[rows]), f"upper bound ({1 - delta:.0%})": (coverage, bound),
             "perfect ranking": (coverage, best), "chosen": ([report.coverage], [report.measured_risk])})  # fmt: skip
-        lines = {"calibrated": ([0, 1], [0, 1])}
+        lines: dict[str, Any] = {"calibrated": ([0, 1], [0, 1])}
         for name, one in (("before", report.before), ("after temperature", report.after)):
             some = one.counts > 0
             lines[f"{name}: ECE {one.ece:.3f}"] = one.confidence[some], one.accuracy[some]
