@@ -84,15 +84,9 @@ class Subject:
     """One engine under test."""
 
     def __init__(
-        self,
-        model: str | Path,
-        precision: Precision | None,
-        device: str,
-        threads: int | None,
-        others: Sequence[Subject],
-        *,
-        named: bool = False,
-    ) -> None:
+        self, model: str | Path, precision: Precision | None, device: str, threads: int | None,
+        others: Sequence[Subject], *, named: bool = False,
+    ) -> None:  # fmt: skip
         """A file without a recipe takes that of the first of `others` with the same outputs.
 
         `named` adds the device to the title, where several are timed.
@@ -192,16 +186,10 @@ class Benchmark:
 
 
 def bench(
-    models: Sequence[str | Path],
-    *,
-    precisions: Sequence[Precision] = (),
-    data: str | Path | None = None,
-    runs: int = 200,
-    warm_up: int = 20,
-    threads: int | None = None,
-    device: str | Sequence[str] = "auto",
+    models: Sequence[str | Path], *, precisions: Sequence[Precision] = (), data: str | Path | None = None,
+    runs: int = 200, warm_up: int = 20, threads: int | None = None, device: str | Sequence[str] = "auto",
     on_frame: Callable[[int], None] | None = None,
-) -> Benchmark:
+) -> Benchmark:  # fmt: skip
     """Times every model in every precision (none given: its own), frame by frame in turn.
 
     `data` is a video, a folder or a list of images; None uses a synthetic image of 1280x720. `runs` frames

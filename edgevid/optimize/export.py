@@ -52,14 +52,9 @@ class Exported:
 
 
 def export(
-    weights: str | Path,
-    frames: Sequence[Frame],
-    *,
-    size: int | tuple[int, int] | None = 640,
-    out: str | Path | None = None,
-    opset: int = 17,
-    dynamic_batch: bool = False,
-) -> Exported:
+    weights: str | Path, frames: Sequence[Frame], *, size: int | tuple[int, int] | None = 640,
+    out: str | Path | None = None, opset: int = 17, dynamic_batch: bool = False,
+) -> Exported:  # fmt: skip
     """Exports weights that give boxes, also with masks, key points or angles, to `<name>.onnx`.
 
     `<name>.toml` is written next to it. `size` is the input's side, or (height, width), in pixels; None: that

@@ -71,13 +71,9 @@ class Fp16Report:
 
 
 def make_fp16(
-    model: LocalRecipe | str | Path,
-    data: FrameSources | None = None,
-    *,
-    max_frames: int = MAX_FRAMES,
-    min_agreement: float | None = None,
-    folder: str | Path | None = None,
-) -> Fp16Report:
+    model: LocalRecipe | str | Path, data: FrameSources | None = None, *, max_frames: int = MAX_FRAMES,
+    min_agreement: float | None = None, folder: str | Path | None = None,
+) -> Fp16Report:  # fmt: skip
     """Writes the FP16 variant of a model next to it (or in `folder`), with its record.
 
     With `data` its operators that overflow on those frames stay in FP32, and its agreement is measured.
@@ -123,13 +119,9 @@ def make_int8_fp16(model: LocalRecipe | str | Path, *, folder: str | Path | None
 
 
 def convert_fp16(
-    src: Path,
-    dst: Path,
-    frames: Sequence[Frame] = (),
-    *,
-    recipe: LocalRecipe | None = None,
+    src: Path, dst: Path, frames: Sequence[Frame] = (), *, recipe: LocalRecipe | None = None,
     min_agreement: float | None = None,
-) -> Fp16Report:
+) -> Fp16Report:  # fmt: skip
     """Writes the FP16 graph of the ONNX file `src` as `dst`.
 
     With frames (and the recipe of their preprocessing), operators whose activations come close to the FP16
@@ -166,12 +158,9 @@ def convert_fp16(
 
 
 def _converted(
-    name: str,
-    model: Any,
-    dst: Path,
-    ranges: Mapping[str, Range] | None = None,
+    name: str, model: Any, dst: Path, ranges: Mapping[str, Range] | None = None,
     inputs: Callable[[], Iterable[Mapping[str, Array]]] | None = None,
-) -> Fp16Report:
+) -> Fp16Report:  # fmt: skip
     """The graph as a file; with `inputs`, without operators whose FP16 results are not finite on them."""
     onnx = load_onnx()
     graph = Graph(onnx.shape_inference.infer_shapes(model))

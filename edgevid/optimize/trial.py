@@ -56,12 +56,9 @@ def _as_result(frame: Frame, found: Detections, names: tuple[str, ...]) -> Resul
 
 
 def _findings(
-    recipe: LocalRecipe,
-    detector: Detector,
-    found: Sequence[Detections],
-    sizes: Sequence[tuple[int, int]],
+    recipe: LocalRecipe, detector: Detector, found: Sequence[Detections], sizes: Sequence[tuple[int, int]],
     objects: tuple[tuple[str, int], ...],
-) -> Iterable[str]:
+) -> Iterable[str]:  # fmt: skip
     total, frames = sum(n for _, n in objects), len(found)
     if not total:
         yield (

@@ -36,15 +36,9 @@ class FrigateSink(Closing):
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        camera: str = "",
-        kinds: Sequence[EventKind] = KINDS,
-        duration_s: float = 20.0,
-        include_recording: bool = True,
-        ca: str | Path | None = None,
-    ) -> None:
+        self, url: str, *, camera: str = "", kinds: Sequence[EventKind] = KINDS, duration_s: float = 20.0,
+        include_recording: bool = True, ca: str | Path | None = None,
+    ) -> None:  # fmt: skip
         """`camera` is its name in Frigate, where it differs; `duration_s` 0: until the object is gone.
 
         InputError for an address that cannot be used, MissingExtraError without httpx.

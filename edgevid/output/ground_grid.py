@@ -206,12 +206,9 @@ class TruthOverlay(GridOverlay):
     """Draws results and shapes, and in white each object's true contact point and speed in km/h."""
 
     def __init__(
-        self,
-        scene: Scene,
-        calibration: CameraCalibration | None = None,
-        shapes: Sequence[Zone | Line] = (),
+        self, scene: Scene, calibration: CameraCalibration | None = None, shapes: Sequence[Zone | Line] = (),
         scores: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(calibration, shapes=shapes, scores=scores)
         self._scene = scene
 

@@ -131,7 +131,7 @@ class ReviewSink(Closing):
                 best.film, best.step_s = best.film[::2], 2 * best.step_s
             middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() / 2
             square = self._crop(frame, np.concatenate([middle - half, middle + half]))
-            best.film.append((frame.time, resize_area(square, (FILM_PX, FILM_PX))))
+            best.film.append((frame.time, resize_area(crop if square is None else square, (FILM_PX, FILM_PX))))
 
     def _describe(self, task: str, verdict: Any, result: Result) -> dict[str, Any]:
         about: dict[str, Any] = {

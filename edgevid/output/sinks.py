@@ -196,13 +196,9 @@ class SegmentedSink(Closing):
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        make: Callable[[Path], Sink],
-        *,
-        segment_s: float | None = None,
+        self, path: str | Path, make: Callable[[Path], Sink], *, segment_s: float | None = None,
         max_disk_bytes: int | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`make` opens the sink of one segment; `max_disk_bytes` limits all segments of this name, of
         earlier runs too."""
         self.path = Path(path)

@@ -181,11 +181,9 @@ class FakeEngine(LoadedEngine):
     """An engine that runs a Python function: for tests of the stages around a model."""
 
     def __init__(
-        self,
-        inputs: tuple[TensorSpec, ...],
-        outputs: tuple[TensorSpec, ...],
+        self, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...],
         function: Callable[[Mapping[str, Array]], dict[str, Array]],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.inputs, self.outputs, self._function = inputs, outputs, function
         self.closed = False
 

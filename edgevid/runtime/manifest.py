@@ -180,14 +180,9 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def check(
-    engine: Path,
-    manifest: Manifest,
-    *,
-    gpu: Gpu | None,
-    version: str | None,
-    model: Path | None = None,
+    engine: Path, manifest: Manifest, *, gpu: Gpu | None, version: str | None, model: Path | None = None,
     recipe: Recipe | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """ModelError, with the rebuild command, unless this engine may be deserialized here.
 
     `gpu` is the device it would run on, `version` the installed version of its backend; None leaves

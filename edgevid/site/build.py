@@ -61,13 +61,9 @@ def load_site(site: Site | str | Path) -> LoadedSite:
 
 
 def build_pipeline(
-    loaded: LoadedSite,
-    size: tuple[int, int],
-    *,
-    threads: int | None = None,
-    imgsz: int | tuple[int, int] | None = None,
-    damaged: Damaged = "coast",
-) -> Pipeline:
+    loaded: LoadedSite, size: tuple[int, int], *, threads: int | None = None,
+    imgsz: int | tuple[int, int] | None = None, damaged: Damaged = "coast",
+) -> Pipeline:  # fmt: skip
     """The pipeline of a site for frames of `size` (width, height); fetches models that are not there.
     InputError where the detector's input cannot have the size `imgsz`."""
     site = loaded.site

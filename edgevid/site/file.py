@@ -1,6 +1,5 @@
-"""A site: one camera's source, model, calibration, recognizers, zones and lines, read from one TOML file.
-
-docs/site.md describes the file. Paths in it are relative to the file."""
+"""A site: one camera's source, model, calibration, recognizers, zones and lines, read from one TOML file. docs/site.md
+describes the file. Paths in it are relative to the file."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -159,9 +158,8 @@ class SiteFile(Top):  # type: ignore[misc]
 
 
 def read_site(path: str | Path) -> Site:
-    """The site of a TOML file (docs/site.md); FileFormatError names each mistake's key, expected and got.
-
-    ${NAME} and ${NAME:-default} in its texts are environment variables. InputError where there is no file."""
+    """The site of a TOML file (docs/site.md); FileFormatError names each mistake's key, expected and got. ${NAME} and
+    ${NAME:-default} in its texts are environment variables. InputError where there is no file."""
     values, path = read_toml(path), Path(path)
     if not values:
         expected = 'a site: source = "..." or a table such as [detect]'
@@ -177,9 +175,8 @@ def read_site(path: str | Path) -> Site:
 
 
 def write_zones(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *, header: str = "") -> None:
-    """Makes the zones and lines of a site file these; everything else in it stays, comments too.
-
-    `header` starts a file that does not exist yet. The file is replaced in one step."""
+    """Makes the zones and lines of a site file these; everything else in it stays, comments too. `header` starts a file
+    that does not exist yet. The file is replaced in one step."""
     rows = {"[zone]": [_row(zone) for zone in zones], "[line]": [_row(line) for line in lines]}
     try:
         write_atomic(path, edit_toml(path, rows) if path.exists() else toml_text(rows, head=header))

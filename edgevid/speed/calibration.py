@@ -277,16 +277,9 @@ class ScaleErrorGrid:
 
 
 def make_calibration(
-    image: F64,
-    meters: F64,
-    size: tuple[int, int],
-    *,
-    region: shapely.Polygon | None = None,
-    k1: float = 0.0,
-    focal: float | None = None,
-    name: str = "",
-    meters_error: float = 0.0,
-) -> CameraCalibration:
+    image: F64, meters: F64, size: tuple[int, int], *, region: shapely.Polygon | None = None, k1: float = 0.0,
+    focal: float | None = None, name: str = "", meters_error: float = 0.0,
+) -> CameraCalibration:  # fmt: skip
     """The calibration of N >= 4 pairs of pixels (N, 2) and meters (N, 2); InputError says what is wrong.
 
     `size` is the image's (width, height); `region` a polygon in pixels (None: the convex hull of the points

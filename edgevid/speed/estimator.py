@@ -37,27 +37,13 @@ class SpeedEstimator(Hinted):
     """While set, every speed is CAMERA_MOVED."""
 
     def __init__(
-        self,
-        calibration: CameraCalibration,
-        size: tuple[int, int] | None = None,
-        *,
-        method: Method = "filter",
-        displacement: Displacement | None = None,
-        window_s: float = 1.0,
-        contact: Contact = "bottom",
-        road_deg: float = 90.0,
-        noise_px: float | None = None,
-        process_noise: float = 1.0,
-        lag_s: float = 0.5,
-        first_after_s: float = 0.13,
-        stale_s: float = 0.7,
-        lost_after_s: float = 0.0,
-        sigma_limit_mps: float = 2.0 / KMH,
-        sigma_limit_share: float = 0.05,
-        click_px: float | None = None,
-        contact_m: float = 0.04,
-        frame_rate: float | None = None,
-    ) -> None:
+        self, calibration: CameraCalibration, size: tuple[int, int] | None = None, *, method: Method = "filter",
+        displacement: Displacement | None = None, window_s: float = 1.0, contact: Contact = "bottom",
+        road_deg: float = 90.0, noise_px: float | None = None, process_noise: float = 1.0, lag_s: float = 0.5,
+        first_after_s: float = 0.13, stale_s: float = 0.7, lost_after_s: float = 0.0,
+        sigma_limit_mps: float = 2.0 / KMH, sigma_limit_share: float = 0.05, click_px: float | None = None,
+        contact_m: float = 0.04, frame_rate: float | None = None,
+    ) -> None:  # fmt: skip
         """`size` is the stream's (width, height); the calibration is rescaled to another resolution.
 
         `method`: "filter" (a Kalman filter with its noise in pixels), "displacement" (set by `displacement`)

@@ -118,11 +118,9 @@ def rgba(colors: Array, alpha: float = 1.0) -> Array:
 
 @lru_cache(maxsize=64)
 def vehicle(kind: str, variant: int, paint: int) -> tuple[Array, Array, Array, Array, Array]:
-    """The faces of a kind of vehicle, as arrays with a row for each.
-
-    (F, CORNERS, 3) meters forward, left and up from the center of the base; (F, 3) RGB; (F,) whether it is a
-    lamp, which the sun does not shade; (F,) whether it is glass, that reflects the sky; (F,) number of the
-    part: those nearer to the front have higher ones."""
+    """The faces of a kind of vehicle, as arrays with a row for each. (F, CORNERS, 3) meters forward, left and up from
+    the center of the base; (F, 3) RGB; (F,) whether it is a lamp, which the sun does not shade; (F,) whether it is
+    glass, that reflects the sky; (F,) number of the part: those nearer to the front have higher ones."""
     variants, colors = LOOKS["vehicles"][kind], LOOKS["colors"]
     faces: list[tuple[Array, str, int]] = []
     for part, names in enumerate(variants[variant % len(variants)]):

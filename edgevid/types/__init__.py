@@ -1,9 +1,6 @@
-"""The values that flow between the stages.
-
-Struct of arrays: frozen, slotted dataclasses of NumPy columns. Every column always exists; row i
-means the same thing in each; `ids` joins tables; `table[mask]` gives the same type; iterating
-yields small named rows of Python scalars. Ranks, dtypes and equal lengths are checked once, at
-construction."""
+"""The values that flow between the stages. Struct of arrays: frozen, slotted dataclasses of NumPy columns. Every column
+always exists; row i means the same thing in each; `ids` joins tables; `table[mask]` gives the same type; iterating
+yields small named rows of Python scalars. Ranks, dtypes and equal lengths are checked once, at construction."""
 
 from edgevid.types.event import Event, Header
 from edgevid.types.frame import Frame, as_frame, scale_between

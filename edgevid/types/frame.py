@@ -54,15 +54,9 @@ class Frame(Hinted):
 
     @classmethod
     def from_yuv420(
-        cls,
-        planes: Planes,
-        time: float,
-        index: int,
-        *,
-        to_rgb: Callable[[Frame], U8],
-        full_range: bool = False,
+        cls, planes: Planes, time: float, index: int, *, to_rgb: Callable[[Frame], U8], full_range: bool = False,
         matrix: Matrix = "bt601",
-    ) -> Frame:
+    ) -> Frame:  # fmt: skip
         """A frame of planes y (H, W), u and v ((H+1)//2, (W+1)//2), uint8; rows may be strided. `to_rgb`
         converts the frame on the first access to `image`. The planes must stay valid as long as the frame
         lives."""

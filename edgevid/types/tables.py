@@ -212,7 +212,7 @@ class Scores(Table):
     """(M, C) probabilities that sum to 1."""
     times: F64 = column(np.float64, row="time")
     """(M,) seconds of the newest frame of the clip."""
-    likeness: F32 = column(np.float32, None, row="likeness", optional=True)
+    typicality: F32 = column(np.float32, None, row="typicality", optional=True)
     """(M, 1) conformal p-value that the clip is like the training's (0: unlike); (M, 0) where unknown."""
 
 

@@ -155,9 +155,8 @@ class Connector:
             self._after = self._stream.after
 
     def sent_a_recording(self, connection: Connection) -> bool:
-        """Whether the end of a stream was that of a recording: marked as one by HTTP, or come once before. HTTP
-        marks the end of a body in chunks; another one may have been cut off. No camera sends the same bytes
-        twice."""
+        """Whether the end of a stream was that of a recording: marked as one by HTTP, or come once before. HTTP marks
+        the end of a body in chunks; another one may have been cut off. No camera sends the same bytes twice."""
         if not isinstance(stream := connection.stream, HttpStream):
             return False
         before, self._before = self._before, stream.begin

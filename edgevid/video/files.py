@@ -30,15 +30,9 @@ class FileSource(SourceBase):
     """A video file, to its end, every frame once."""
 
     def __init__(
-        self,
-        path: str | Path,
-        *,
-        loop: bool = False,
-        threads: int = 0,
-        opened: Any = None,
-        decode: str = "cpu",
+        self, path: str | Path, *, loop: bool = False, threads: int = 0, opened: Any = None, decode: str = "cpu",
         packets: PacketTap | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`loop` starts again at the end, times going on; `threads` 0 lets the decoder choose. `opened` is what
         to read instead of the file: a binary file object, or an open container of PyAV. `decode` names the
         decoder's device. `packets` gets every encoded packet."""

@@ -147,14 +147,9 @@ class HttpStream:
     """One response as a binary file for FFmpeg; with a known length it can be resumed and is seekable."""
 
     def __init__(
-        self,
-        client: HttpClient,
-        url: str = "",
-        *,
-        span: tuple[int, int] | None = None,
-        check: Callable[[], None] = lambda: None,
-        retry: Callable[[Exception], None] | None = None,
-    ) -> None:
+        self, client: HttpClient, url: str = "", *, span: tuple[int, int] | None = None,
+        check: Callable[[], None] = lambda: None, retry: Callable[[Exception], None] | None = None,
+    ) -> None:  # fmt: skip
         """Opens it. `check` runs before each read and may raise; `span` is a first byte and a length. `retry`
         is called with what broke the connection and waits; None: a broken connection raises."""
         self._client, self._url, self._check, self._retry = client, url, check, retry

@@ -40,18 +40,10 @@ class LiveSource(SourceBase):
     live = True
 
     def __init__(
-        self,
-        uri: str,
-        *,
-        stall_s: float = 4.0,
-        min_backoff_s: float = 0.5,
-        max_backoff_s: float = 30.0,
-        give_up_s: float | None = None,
-        rtsp_transport: str = "tcp",
-        snapshot_s: float | None = None,
-        decode: str = "cpu",
-        packets: PacketTap | None = None,
-    ) -> None:
+        self, uri: str, *, stall_s: float = 4.0, min_backoff_s: float = 0.5, max_backoff_s: float = 30.0,
+        give_up_s: float | None = None, rtsp_transport: str = "tcp", snapshot_s: float | None = None,
+        decode: str = "cpu", packets: PacketTap | None = None,
+    ) -> None:  # fmt: skip
         """A stream without a frame for `stall_s` counts as lost, and is reconnected indefinitely.
 
         The waits between attempts back off exponentially from `min_backoff_s` to `max_backoff_s`, each with

@@ -1,7 +1,6 @@
-"""The packets of a source: passed on for recordings without re-encoding, and decoded, damaged frames told apart.
-
-A decoder conceals what it cannot decode: blocks from older frames, gray, smears. FFmpeg marks the frame that
-the error is in; the frames after it copy the smear unmarked, until a key frame or recovery point ends it."""
+"""The packets of a source: passed on for recordings without re-encoding, and decoded, damaged frames told apart. A
+decoder conceals what it cannot decode: blocks from older frames, gray, smears. FFmpeg marks the frame that the error is
+in; the frames after it copy the smear unmarked, until a key frame or recovery point ends it."""
 
 import contextlib
 import io

@@ -86,14 +86,9 @@ class ZoneMonitor:
     """Events of zones and lines; `counts[(line, direction, label)]` are the crossings so far."""
 
     def __init__(
-        self,
-        zones: Iterable[Zone] = (),
-        lines: Iterable[Line] = (),
-        *,
-        to_ground: ToGround | None = None,
-        size: tuple[int, int] | None = None,
-        lost_after_s: float = 1.0,
-    ) -> None:
+        self, zones: Iterable[Zone] = (), lines: Iterable[Line] = (), *, to_ground: ToGround | None = None,
+        size: tuple[int, int] | None = None, lost_after_s: float = 1.0,
+    ) -> None:  # fmt: skip
         """`to_ground` is needed when a zone or line is given in meters.
 
         `size` is the (width, height) of the frames that zones and lines were drawn on, for streams whose size

@@ -100,13 +100,9 @@ def decode_columns(
 
 
 def decode_rows(
-    boxes: F32,
-    scores: F32,
-    score_threshold: float,
-    objectness: F32 | None = None,
-    xyxy: bool = False,
+    boxes: F32, scores: F32, score_threshold: float, objectness: F32 | None = None, xyxy: bool = False,
     logits: bool = False,
-) -> Candidates:
+) -> Candidates:  # fmt: skip
     """Anchors along the rows: boxes (N, 4), scores (N, C); `objectness` (N,) multiplies the scores."""
     floor = _raw_threshold(score_threshold, logits)
     best, labels = _best(scores)
@@ -143,14 +139,9 @@ def decode_yolox(output: F32, width: int, height: int, strides: Sequence[int], s
 
 
 def decode_dfl(
-    scores: F32,
-    distances: F32,
-    columns: int,
-    stride: float,
-    offset: float,
-    score_threshold: float,
+    scores: F32, distances: F32, columns: int, stride: float, offset: float, score_threshold: float,
     logits: bool = False,
-) -> Candidates:
+) -> Candidates:  # fmt: skip
     """One level of a head that predicts each side's distance as a distribution (NanoDet, PicoDet).
 
     `scores` (N, C), `distances` (N, 4 * bins) logits for left, top, right, bottom in strides, `columns`

@@ -20,17 +20,9 @@ Taps = tuple[Array, Array, Array, Array]
 
 
 def letterbox(
-    image: U8,
-    out: Array,
-    place: tuple[int, int, int, int],
-    *,
-    color: str,
-    layout: str,
-    pad: float,
-    scale: Sequence[float],
-    bias: Sequence[float],
-    write_pad: bool = True,
-) -> None:
+    image: U8, out: Array, place: tuple[int, int, int, int], *, color: str, layout: str, pad: float,
+    scale: Sequence[float], bias: Sequence[float], write_pad: bool = True,
+) -> None:  # fmt: skip
     """Writes `image` (H, W, 3) uint8 RGB, resized to `place` (left, top, width, height), into `out`.
 
     `out` is (C, h, w) for layout "NCHW" or (h, w, C) for "NHWC", C being 1 for color "GRAY" and 3 for
@@ -58,21 +50,9 @@ def letterbox(
 
 
 def letterbox_yuv420(
-    y: U8,
-    u: U8,
-    v: U8,
-    full_range: bool,
-    matrix: str,
-    out: Array,
-    place: tuple[int, int, int, int],
-    *,
-    color: str,
-    layout: str,
-    pad: float,
-    scale: Sequence[float],
-    bias: Sequence[float],
-    write_pad: bool = True,
-) -> None:
+    y: U8, u: U8, v: U8, full_range: bool, matrix: str, out: Array, place: tuple[int, int, int, int], *, color: str,
+    layout: str, pad: float, scale: Sequence[float], bias: Sequence[float], write_pad: bool = True,
+) -> None:  # fmt: skip
     """`letterbox` of yuv420_to_rgb(y, u, v, full_range, matrix), exactly, without that image."""
     image = yuv420_to_rgb(y, u, v, full_range, matrix)
     letterbox(image, out, place, color=color, layout=layout, pad=pad, scale=scale, bias=bias, write_pad=write_pad)
@@ -138,17 +118,9 @@ def crop_resize(image: U8, boxes: F32, height: int, width: int, fill: int = 0, o
 
 
 def crop_resize_yuv420(
-    y: U8,
-    u: U8,
-    v: U8,
-    full_range: bool,
-    matrix: str,
-    boxes: F32,
-    height: int,
-    width: int,
-    fill: int = 0,
+    y: U8, u: U8, v: U8, full_range: bool, matrix: str, boxes: F32, height: int, width: int, fill: int = 0,
     out: U8 | None = None,
-) -> U8:
+) -> U8:  # fmt: skip
     """`crop_resize` of yuv420_to_rgb(y, u, v, full_range, matrix), exactly, without that image."""
     return crop_resize(yuv420_to_rgb(y, u, v, full_range, matrix), boxes, height, width, fill, out)
 

@@ -133,15 +133,9 @@ class ZonesCore:
     """The state of every object at every line and zone."""
 
     def __init__(
-        self,
-        anchors: NDArray[np.float64],
-        lines: NDArray[np.float64],
-        zones: NDArray[np.float64],
-        rings: Sequence[Sequence[NDArray[np.float64]]],
-        lost_after_s: float,
-        width: float,
-        height: float,
-    ) -> None:
+        self, anchors: NDArray[np.float64], lines: NDArray[np.float64], zones: NDArray[np.float64],
+        rings: Sequence[Sequence[NDArray[np.float64]]], lost_after_s: float, width: float, height: float,
+    ) -> None:  # fmt: skip
         """`anchors` (A, 2): where in its box an object is, shares of width and height.
 
         `lines` (L, 6): x1, y1, x2, y2, index of the anchor, whether in meters. `zones` (Z, 8): index of the
@@ -159,17 +153,10 @@ class ZonesCore:
         self.time, self.step, self._rows = -math.inf, FIRST_STEP_S, list[Row]()
 
     def update(
-        self,
-        ids: NDArray[np.int64],
-        boxes: NDArray[np.float32],
-        labels: NDArray[np.int32],
-        match: NDArray[np.int32],
-        ground: NDArray[np.float64],
-        scale_x: float,
-        scale_y: float,
-        rotated: bool,
+        self, ids: NDArray[np.int64], boxes: NDArray[np.float32], labels: NDArray[np.int32],
+        match: NDArray[np.int32], ground: NDArray[np.float64], scale_x: float, scale_y: float, rotated: bool,
         time: float,
-    ) -> list[Row]:
+    ) -> list[Row]:  # fmt: skip
         """The events at `time`, those of objects that ended first.
 
         `boxes` (N, 4) in frame pixels, which `scale_x` and `scale_y` bring to those of lines and zones; rows

@@ -134,14 +134,10 @@ def _graph(model: LocalRecipe | Path, options: BuildOptions) -> tuple[Path, str,
 
 
 def build(
-    model: LocalRecipe | str | Path,
-    options: BuildOptions | None = None,
-    *,
-    verification: Verification | None = None,
-    out: Path | None = None,
-    progress: build_engine.Progress | None = None,
-    report: Report = log.info,
-) -> BuildResult:
+    model: LocalRecipe | str | Path, options: BuildOptions | None = None, *,
+    verification: Verification | None = None, out: Path | None = None,
+    progress: build_engine.Progress | None = None, report: Report = log.info,
+) -> BuildResult:  # fmt: skip
     """Builds the engine of a model and verifies it; ParityError below the floor, ModelError for the rest.
 
     With `verification.try_next` the next precision (int8, fp16, fp32) is tried where one is rejected.
@@ -162,12 +158,9 @@ def build(
 
 
 def _build(
-    plan: Plan,
-    verification: Verification,
-    rejected: list[ParityError],
-    progress: build_engine.Progress | None,
+    plan: Plan, verification: Verification, rejected: list[ParityError], progress: build_engine.Progress | None,
     report: Report,
-) -> BuildResult:
+) -> BuildResult:  # fmt: skip
     if plan.missing:
         raise ModelError(plan.missing)
     build_engine.load_backend(plan.backend)  # a missing package is an error before minutes of comparing

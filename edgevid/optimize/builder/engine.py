@@ -136,14 +136,9 @@ def load_backend(backend: Backend) -> Any:
 
 
 def build_engine(
-    graph: Path,
-    options: BuildOptions,
-    backend: Backend,
-    *,
-    sizes: dict[str, Shape] | None = None,
-    timing_cache: bytes = b"",
-    progress: Progress | None = None,
-) -> Built:
+    graph: Path, options: BuildOptions, backend: Backend, *, sizes: dict[str, Shape] | None = None,
+    timing_cache: bytes = b"", progress: Progress | None = None,
+) -> Built:  # fmt: skip
     """The engine of an ONNX graph. `sizes` gives known shapes of inputs, -1 where batch stands.
 
     ModelError quotes the parser's or the builder's error.

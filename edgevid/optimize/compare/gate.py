@@ -108,19 +108,11 @@ class ParityReport:
 
 
 def compare_engines(
-    reference: Engine,
-    candidate: Engine,
-    recipe: Recipe,
-    frames: Iterable[NamedFrame | Frame | Array],
-    *,
-    precision: Precision = "fp32",
-    min_agreement: float | None = None,
-    candidate_recipe: Recipe | None = None,
-    score_threshold: float | None = None,
-    keep_worst: int = 6,
-    names: tuple[str, str] = ("reference", "candidate"),
+    reference: Engine, candidate: Engine, recipe: Recipe, frames: Iterable[NamedFrame | Frame | Array], *,
+    precision: Precision = "fp32", min_agreement: float | None = None, candidate_recipe: Recipe | None = None,
+    score_threshold: float | None = None, keep_worst: int = 6, names: tuple[str, str] = ("reference", "candidate"),
     on_frame: Callable[[int], None] | None = None,
-) -> ParityReport:
+) -> ParityReport:  # fmt: skip
     """Runs both engines over `frames` and reports how well they agree.
 
     `min_agreement` is the minimum agreement that passes (default: `floor_of` the recipe and `precision`).

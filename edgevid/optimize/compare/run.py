@@ -37,19 +37,11 @@ class ComparedModel:
 
 
 def compare(
-    a: str | Path,
-    b: str | Path,
-    data: str | Path,
-    *,
-    max_frames: int | None = 100,
-    precision: Precision | None = None,
-    min_agreement: float | None = None,
-    score_threshold: float | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    keep_worst: int = 6,
+    a: str | Path, b: str | Path, data: str | Path, *, max_frames: int | None = 100,
+    precision: Precision | None = None, min_agreement: float | None = None, score_threshold: float | None = None,
+    device: str = "auto", threads: int | None = None, keep_worst: int = 6,
     on_frame: Callable[[int], None] | None = None,
-) -> tuple[ParityReport, dict[str, Any]]:
+) -> tuple[ParityReport, dict[str, Any]]:  # fmt: skip
     """The report on candidate `b` against reference `a`, and the conditions of the measurement.
 
     `a` and `b` are names of models, recipes, ONNX files or engines; a file without a recipe next to it takes

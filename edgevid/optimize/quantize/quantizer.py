@@ -68,19 +68,11 @@ class Report:
 
 
 def quantize(
-    model: LocalRecipe | str | Path,
-    data: FrameSources | None = None,
-    *,
-    ranges: str | Path | None = None,
-    calibrator: Calibrator = "percentile",
-    max_frames: int = MAX_FRAMES,
-    min_agreement: float | None = None,
-    reduce_range: bool = False,
-    variants: Sequence[Variant] = VARIANTS,
-    out: str | Path | None = None,
-    save_ranges: str | Path | None = None,
-    progress: Progress | None = None,
-) -> Report:
+    model: LocalRecipe | str | Path, data: FrameSources | None = None, *, ranges: str | Path | None = None,
+    calibrator: Calibrator = "percentile", max_frames: int = MAX_FRAMES, min_agreement: float | None = None,
+    reduce_range: bool = False, variants: Sequence[Variant] = VARIANTS, out: str | Path | None = None,
+    save_ranges: str | Path | None = None, progress: Progress | None = None,
+) -> Report:  # fmt: skip
     """Quantizes a model on real frames, or again from the ranges of an earlier calibration.
 
     `data` is a video, a folder, a glob, a list file or several of them; `out` the folder of the files
@@ -116,13 +108,9 @@ def quantize(
 
 
 def _quantize_variants(
-    report: Report,
-    graph: Graph,
-    selection: FrameSelection,
-    variants: Sequence[Variant],
-    out: str | Path | None,
+    report: Report, graph: Graph, selection: FrameSelection, variants: Sequence[Variant], out: str | Path | None,
     progress: Progress | None,
-) -> None:
+) -> None:  # fmt: skip
     """Searches what each variant excludes, and writes its file."""
     recipe = report.recipe
     with tempfile.TemporaryDirectory() as folder:
@@ -214,13 +202,9 @@ def output_layers(graph: Graph) -> tuple[str, ...]:
 
 
 def _write(
-    report: Report,
-    graph: Graph,
-    variant: Variant,
-    out: str | Path | None,
-    agreement: TaskMetrics | None,
+    report: Report, graph: Graph, variant: Variant, out: str | Path | None, agreement: TaskMetrics | None,
     sensitivities: Mapping[str, float],
-) -> QuantizedFile:
+) -> QuantizedFile:  # fmt: skip
     excluded = report.calibration.excluded_nodes.get(variant, ())
     model, plan = build(graph, report.calibration, variant, frozenset(excluded))
     path = variant_path(report.recipe, variant, folder=out)

@@ -36,13 +36,9 @@ LINEAR_BINS, LEVELS, STEP = 1024, 128, 8
 
 
 def activation_ranges(
-    graph: Graph,
-    inputs: Iterable[dict[str, Array]],
-    calibrator: Calibrator,
-    *,
-    operators: Sequence[str] | None = None,
-    percentile: float = PERCENTILE,
-) -> dict[str, tuple[float, float]]:
+    graph: Graph, inputs: Iterable[dict[str, Array]], calibrator: Calibrator, *,
+    operators: Sequence[str] | None = None, percentile: float = PERCENTILE,
+) -> dict[str, tuple[float, float]]:  # fmt: skip
     """(lowest, highest) of each float activation over all `inputs`, by tensor name.
 
     `operators` are those whose inputs and outputs are measured (None: all). An activation that has values
@@ -182,13 +178,9 @@ class Calibration:
 
 
 def measure(
-    recipe: LocalRecipe,
-    graph: Graph,
-    frames: Sequence[Frame],
-    sources: Sequence[str],
-    calibrator: Calibrator = "percentile",
-    progress: Progress | None = None,
-) -> Calibration:
+    recipe: LocalRecipe, graph: Graph, frames: Sequence[Frame], sources: Sequence[str],
+    calibrator: Calibrator = "percentile", progress: Progress | None = None,
+) -> Calibration:  # fmt: skip
     """Ranges and means of all activations over `frames`, preprocessed as the recipe states."""
     if calibrator not in CALIBRATORS:
         raise InputError(f"--calibrator: expected one of {', '.join(CALIBRATORS)}, got {calibrator!r}")
@@ -208,14 +200,9 @@ def measure(
 
 
 def measure_ranges(
-    graph: Graph,
-    runner: FrameRunner,
-    frames: Sequence[Frame],
-    calibrator: Calibrator,
-    progress: Progress | None = None,
-    *,
-    only_planned: bool = True,
-) -> dict[str, Range]:
+    graph: Graph, runner: FrameRunner, frames: Sequence[Frame], calibrator: Calibrator,
+    progress: Progress | None = None, *, only_planned: bool = True,
+) -> dict[str, Range]:  # fmt: skip
     """Lowest and highest value of activations: of those that plans may need, or of all."""
 
     def inputs() -> Iterator[dict[str, Array]]:
@@ -239,12 +226,9 @@ def _number(value: float) -> float:
 
 
 def measure_means(
-    graph: Graph,
-    runner: FrameRunner,
-    frames: Sequence[Frame],
-    scales: Mapping[Any, Mapping[str, Scale]],
+    graph: Graph, runner: FrameRunner, frames: Sequence[Frame], scales: Mapping[Any, Mapping[str, Scale]],
     progress: Progress | None = None,
-) -> dict[str, dict[str, Array]]:
+) -> dict[str, dict[str, Array]]:  # fmt: skip
     """Mean of each channel of the inputs of layers: as floats, and rounded with the scales of each variant.
 
     Four digits are kept. The layer's bias then corrects the mean error of rounding

@@ -62,13 +62,9 @@ class KServeEngine(LoadedEngine):
     """
 
     def __init__(
-        self,
-        address: str,
-        *,
-        local: Callable[[], LoadedEngine] | None = None,
-        timeout_s: float = TIMEOUT_S,
+        self, address: str, *, local: Callable[[], LoadedEngine] | None = None, timeout_s: float = TIMEOUT_S,
         first_s: float = FIRST_S,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`address` is as of `parse_address`; `local` opens the engine that takes over.
 
         Raises MissingExtraError without tritonclient, ModelError for a server that is away where there is no

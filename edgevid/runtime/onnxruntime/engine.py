@@ -57,13 +57,9 @@ def has_openvino() -> bool:
 
 
 def open_session(
-    model: str | Path | bytes,
-    *,
-    providers: Any = CPU,
-    threads: int | None = None,
-    optimization: Optimization = "all",
-    save: Path | None = None,
-) -> Any:
+    model: str | Path | bytes, *, providers: Any = CPU, threads: int | None = None,
+    optimization: Optimization = "all", save: Path | None = None,
+) -> Any:  # fmt: skip
     """An onnxruntime.InferenceSession of a file or of a model's bytes; `run(names or None, inputs)` runs it.
 
     `threads` None takes one for each physical core; `save` is where the optimized graph is written.
@@ -211,13 +207,9 @@ class OrtEngine(LoadedEngine):
     """
 
     def __init__(
-        self,
-        model: str | Path | bytes,
-        *,
-        device: str = "auto",
-        threads: int | None = None,
+        self, model: str | Path | bytes, *, device: str = "auto", threads: int | None = None,
         disable_optimizations: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`model` is an ONNX file, or the bytes of one; `device` is as of `load_engine`; `threads` None
         takes one for each physical core that this process may use, within the CPU quota of its container.
 

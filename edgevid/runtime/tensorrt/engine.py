@@ -53,16 +53,9 @@ class TrtEngine(LoadedEngine):
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        *,
-        device: str = "auto",
-        manifest: Manifest | None = None,
-        model: Path | None = None,
-        recipe: Recipe | None = None,
-        backend: Backend = "tensorrt",
-        graphs: bool = True,
-    ) -> None:
+        self, path: str | Path, *, device: str = "auto", manifest: Manifest | None = None,
+        model: Path | None = None, recipe: Recipe | None = None, backend: Backend = "tensorrt", graphs: bool = True,
+    ) -> None:  # fmt: skip
         """`manifest` replaces the JSON next to the engine; without either the engine is loaded unchecked by
         `backend`. `model` and `recipe` are what it must have been built of. `graphs=False` runs every call
         without a CUDA graph.
@@ -106,14 +99,9 @@ class TrtEngine(LoadedEngine):
             return self._session.run(inputs)
 
     def run_frames(
-        self,
-        frames: Sequence[Frame],
-        rectangles: Sequence[Rectangle],
-        spec: InputSpec,
-        *,
-        name: str = "",
+        self, frames: Sequence[Frame], rectangles: Sequence[Rectangle], spec: InputSpec, *, name: str = "",
         extra_inputs: Mapping[str, Array] | None = None,
-    ) -> dict[str, Array]:
+    ) -> dict[str, Array]:  # fmt: skip
         """The outputs for frames that are letterboxed on the device, straight into input `name`.
 
         `rectangles` (left, top, width, height) are where each frame lies in the model's input, `extra_inputs`
