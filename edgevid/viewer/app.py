@@ -63,8 +63,8 @@ async def _events(state: ViewerState, request: Request) -> Response:
     filters = {key: text for key, text in request.query_params.items() if text and key != "token"}
     limit = filters.pop("limit", "100")
     try:
-        if not limit.isdecimal():
-            raise InputError(f"limit: expected a number, got {limit!r}")
+        if not limit.isdecimal() or len(limit) > 9:
+            raise InputError(f"limit: expected a number of at most nine digits, got {limit[:20]!r}")
         if request.url.path.endswith("counts"):
             return JSONResponse(await asyncio.to_thread(state.events.counts, filters))
         return JSONResponse(await asyncio.to_thread(state.events.find, filters, limit=int(limit)))

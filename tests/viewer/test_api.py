@@ -15,13 +15,15 @@ pytest.importorskip("starlette", reason="the extra viewer is not installed")
 pytest.importorskip("httpx", reason="httpx is not installed")
 
 import viewer_scene as scene
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from edgevid.types import Frame
 from edgevid.viewer.app import viewer_app
 from edgevid.viewer.security import SecurityMiddleware
-from edgevid.viewer.serve import Server
+from edgevid.viewer.serve import STATIC, Server
 
 
 @pytest.fixture
@@ -129,6 +131,83 @@ def test_the_description_names_every_route(client: TestClient, state: Any) -> No
     from edgevid.viewer.events import BOUNDS, EQUAL
 
     assert parameters == {*EQUAL, *BOUNDS, "limit"}
+
+
+TYPES: dict[str, Any] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "null": type(None),
+}
+
+
+def mismatch(value: Any, schema: Any, whole: Any) -> str:
+    """Where a value is not as a schema says: of the words that the description uses; "" where it is."""
+    if "$ref" in schema:
+        return mismatch(value, whole["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]], whole)
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(isinstance(value, TYPES[kind]) for kind in kinds):
+        return f"{value!r} is no {kinds}"
+    if "enum" in schema and value not in schema["enum"]:
+        return f"{value!r} is none of {schema['enum']}"
+    if isinstance(value, dict):
+        if lacking := [key for key in schema.get("required", []) if key not in value]:
+            return f"{lacking} are missing"
+        parts = [(value[key], one) for key, one in schema.get("properties", {}).items() if key in value]
+    else:
+        parts = [(one, schema.get("items", {})) for one in value] if isinstance(value, list) else []
+    return next(filter(None, (mismatch(*part, whole) for part in parts)), "")
+
+
+ODD = ["car", "gate", "50", "-1", "nan", "1e999", "9" * 5000, "٣", "a,b", ""]
+TEXT = st.one_of(st.text(max_size=20), st.sampled_from(ODD))
+NAMES = st.sampled_from(["gate", "00000001-20260131T120001Z-event.mp4", "00000000-20260131T120000Z.mp4", "x"])
+BODY = st.one_of(
+    st.binary(max_size=40),
+    st.lists(st.dictionaries(TEXT, TEXT), max_size=2).map(
+        lambda items: json.dumps({"version": len(items), "annotations": items}).encode()
+    ),
+    st.just(b" " * 300_000), st.just(b"[" * 100_000),
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_every_answer_is_as_it_is_described(client: TestClient, data: st.DataObject) -> None:
+    described = json.loads((STATIC / "openapi.json").read_text())
+    routes = [(path, method) for path, methods in described["paths"].items() for method in methods]
+    path, method = data.draw(st.sampled_from([one for one in routes if one[0] != "/api/stream"]))
+    known = described["paths"][path][method]
+    parameters = [one["name"] for one in known.get("parameters", []) if one["in"] == "query"]
+    query = data.draw(st.dictionaries(st.sampled_from([*parameters, "other"]), TEXT, max_size=3))
+    path = path.replace("{camera}", data.draw(NAMES)).replace("{name}", data.draw(NAMES))
+    headers = {}
+    if "media" in path and (span := data.draw(st.sampled_from(["", "bytes=0-9", "bytes=9999999-", "bytes=x"]))):
+        headers["Range"] = span
+    body = data.draw(BODY) if method == "put" else None
+    answer = client.request(method, path, params=query, content=body, headers=headers)
+    if answer.status_code == 404 and "media" in path and "error" not in answer.text:
+        return  # no such address
+    assert str(answer.status_code) in known["responses"]
+    content = known["responses"][str(answer.status_code)].get("content", {})
+    if content:
+        kind = answer.headers["content-type"].split(";")[0]
+        assert kind in content
+        if "schema" in content[kind] and kind == "application/json":
+            assert mismatch(answer.json(), content[kind]["schema"], described) == ""
+
+
+def test_nothing_is_changed_by_those_who_may_only_look(state: Any) -> None:
+    guarded = SecurityMiddleware(viewer_app(state), token="of-operators", viewer_token="of-viewers")
+    with TestClient(guarded, base_url="http://127.0.0.1", headers={"authorization": "Bearer of-viewers"}) as client:
+        described = client.get("/api/openapi.json").json()
+        for path in described["paths"]:
+            for method in ("POST", "PUT", "PATCH", "DELETE"):
+                assert client.request(method, path, json={}).status_code == 403
+    assert state.annotations()["version"] == 0
 
 
 def test_the_token_of_viewers_reads_and_changes_nothing(state: Any) -> None:
