@@ -104,7 +104,7 @@ class Evaluation:
         """The notes, and what limits the intervals."""
         count, name = len(self.groups), self.group
         words = f"{count} {name}s only: the intervals are rough" if count > 1 else f"one {name}: an interval takes two"
-        return [*self.notes, *([words] if count < FEW else [])]
+        return [*self.notes, *([words] if count < FEW and list(self.groups) != ["all"] else [])]
 
     def as_dict(self, figures: Mapping[str, Figure]) -> dict[str, Any]:
         """Plain values for JSON; what is undefined is null."""
@@ -116,11 +116,9 @@ class Evaluation:
 
 
 def _tail(count: int) -> float:
-    """The quantile that a bootstrap over so few groups takes for 2.5 %.
-
-    The expanded percentile interval of Hesterberg (2015, The American Statistician 69): percentiles alone are
-    too narrow by the factor t / z * sqrt(n / (n - 1)). Student's t by its expansion in 1 / degrees of freedom.
-    """
+    """The quantile that a bootstrap over so few groups takes for 2.5 %. The expanded percentile interval of Hesterberg
+    (2015, The American Statistician 69): percentiles alone are too narrow by the factor t / z * sqrt(n / (n - 1)).
+    Student's t by its expansion in 1 / degrees of freedom."""
     z, v = 1.959964, count - 1
     t = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
     return math.erfc(t * math.sqrt(count / v) / math.sqrt(2)) / 2
