@@ -1,8 +1,5 @@
-"""The frame loop: from a frame to everything that was found in it.
-
-`Pipeline.process` reads like the program's one-sentence description. A new feature is a new stage or
-a new value, not a new branch in the loop.
-"""
+"""The frame loop: from a frame to everything that was found in it. `Pipeline.process` reads like the program's
+one-sentence description. A new feature is a new stage or a new value, not a new branch in the loop."""
 
 import time as clock
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -104,11 +101,8 @@ class ImageMonitorLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RecognitionTask:
-    """One recognition task: the clips to cut, their recognizer, and the policy of its verdicts.
-
-    The recognizer may be a function of Clips that returns an (M, C) array of probabilities; `names` are then
-    those of its C classes.
-    """
+    """One recognition task: the clips to cut, their recognizer, and the policy of its verdicts. The recognizer may be a
+    function of Clips that returns an (M, C) array of probabilities; `names` are then those of its C classes."""
 
     clips: ClipSamplerLike
     recognizer: RecognizerLike
@@ -129,11 +123,8 @@ class RecognitionTask:
 
 
 class Pipeline(Hinted):
-    """Detection, tracking, recognition, speed and the abstain policy, one frame at a time.
-
-    The parts keep their own state; the pipeline keeps none. Any object with a part's methods can take its
-    place: docs/pipeline.md lists them.
-    """
+    """Detection, tracking, recognition, speed and the abstain policy, one frame at a time. The parts keep their own
+    state; the pipeline keeps none. Any object with a part's methods can take its place: docs/pipeline.md lists them."""
 
     def __init__(
         self,
@@ -151,14 +142,13 @@ class Pipeline(Hinted):
         """`detector`: a Detector, a model's name, file or recipe, or a function of a BGR image (see
         `FunctionDetector`); None: the default model. `tracker`: None takes Tracker().
 
-        `speed_estimator` adds speeds over the ground; `health` abstains from them once the camera moved.
-        `quality` (ImageQuality) abstains from verdicts in images that are dark, blurred, overexposed or damaged.
+        `speed_estimator` adds speeds over the ground; `health` abstains from them once the camera moved. `quality`
+        (ImageQuality) abstains from verdicts in images that are dark, blurred, overexposed or damaged.
 
-        `recognitions` by task name, the key in `Result.verdicts` ("action", ...). `class_policy` decides on
-        the detector's own classes, in `Result.verdicts["class"]`. `frame_rate` is that of bare arrays without
-        a time. In frames that are `damaged` nothing is detected: objects "coast" for a second, then all of
-        theirs is Reason.DAMAGED; "show" treats such frames as sound. InputError where a part lacks a method.
-        """
+        `recognitions` by task name, the key in `Result.verdicts` ("action", ...). `class_policy` decides on the
+        detector's own classes, in `Result.verdicts["class"]`. `frame_rate` is that of bare arrays without a time. In
+        frames that are `damaged` nothing is detected: objects "coast" for a second, then all of theirs is
+        Reason.DAMAGED; "show" treats such frames as sound. InputError where a part lacks a method."""
         found, tracker = _detector(detector), Tracker() if tracker is None else tracker
         check_part(found, DetectorLike, "a detector")
         check_part(tracker, TrackerLike, "a tracker")
@@ -189,11 +179,9 @@ class Pipeline(Hinted):
         return self.process(frame, timestamp)
 
     def process(self, frame: Any, timestamp: float | None = None) -> Result:
-        """Everything that is found in `frame`: a Frame, or a BGR array or PIL image with its `timestamp`.
-
-        Without one, such an image is one frame after the last, at the pipeline's `frame_rate`. InputError
-        where it is not later than the one before, or where a part returns another type.
-        """
+        """Everything that is found in `frame`: a Frame, or a BGR array or PIL image with its `timestamp`. Without one,
+        such an image is one frame after the last, at the pipeline's `frame_rate`. InputError where it is not later than
+        the one before, or where a part returns another type."""
         if not isinstance(frame, Frame):
             image = as_frame(frame)
             frame = Frame(image.image, self._clock.next(timestamp), self._count)
@@ -243,11 +231,9 @@ class Pipeline(Hinted):
         return hide(speeds) if hide is not None else speeds
 
     def resize(self, size: tuple[int, int]) -> None:
-        """The stream continues with frames of another (width, height): tracks end, new ids follow.
-
-        A part that can continue has `resize(size)`; the others are reset. Camera health stays as it is: it
-        compares images of any size.
-        """
+        """The stream continues with frames of another (width, height): tracks end, new ids follow. A part that can
+        continue has `resize(size)`; the others are reset. Camera health stays as it is: it compares images of any
+        size."""
         for part in self._parts():
             resize = getattr(part, "resize", None)
             resize(size) if resize is not None else part.reset()

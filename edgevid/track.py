@@ -88,19 +88,18 @@ class ByteTracker(Hinted):
         frame_rate: float | None = None,
         **tuning: Any,
     ) -> None:
-        """`track_high_thresh` and `track_low_thresh` split the detections by score into the
-        first stage, the second stage and ignored ones.
+        """`track_high_thresh` and `track_low_thresh` split the detections by score into the first stage, the second
+        stage and ignored ones.
 
         A score of `new_track_thresh` starts a new object, which is reported once it is detected again
-        `confirm_after_s` or more later. Without detections an object is reported for `coast_s` seconds and
-        removed after `lost_after_s`, as all are where the stream was away for longer. Its label has the
-        largest sum of scores over its last seconds.
-        `class_aware` keeps an object from matching detections of another class; it is off because
-        detectors waver between car and truck, and an id should not break when they do.
-        `frame_rate` gives updates without a time theirs: one frame after the last.
-        `tuning` sets the method itself: see TUNING. The `*match_thresh` are ByteTrack's largest costs, 0 to
-        1: 1 - similarity (overlap, times score in the first stage). Parameter names of ByteTrack, OC-SORT,
-        supervision, trackers and Ultralytics are taken with their meaning: docs/coming_from.md."""
+        `confirm_after_s` or more later. Without detections an object is reported for `coast_s` seconds and removed
+        after `lost_after_s`, as all are where the stream was away for longer. Its label has the largest sum of
+        scores over its last seconds. `class_aware` keeps an object from matching detections of another class; it is
+        off because detectors waver between car and truck, and an id should not break when they do. `frame_rate`
+        gives updates without a time theirs: one frame after the last. `tuning` sets the method itself: see TUNING.
+        The `*match_thresh` are ByteTrack's largest costs, 0 to 1: 1 - similarity (overlap, times score in the first
+        stage). Parameter names of ByteTrack, OC-SORT, supervision, trackers and Ultralytics are taken with their
+        meaning: docs/coming_from.md."""
         own = {
             "track_high_thresh": track_high_thresh, "track_low_thresh": track_low_thresh,
             "new_track_thresh": new_track_thresh, "lost_after_s": lost_after_s, "coast_s": coast_s,

@@ -29,10 +29,8 @@ class Decoder:
     def read(
         self, outputs: Mapping[str, Array], row: int, score_threshold: float
     ) -> tuple[Array, Array, Array, Array | None]:
-        """Candidates of image `row` above a score, and what follows their classes (N, E); None: nothing.
-
-        Of rotated boxes that is the whole (N, 5) center, size and angle, and the boxes enclose them.
-        """
+        """Candidates of image `row` above a score, and what follows their classes (N, E); None: nothing. Of rotated
+        boxes that is the whole (N, 5) center, size and angle, and the boxes enclose them."""
         arrays = self.arrays(outputs, row)
         if self.how.extra:
             return self._with_extra(arrays[0], score_threshold)

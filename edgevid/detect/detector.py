@@ -51,19 +51,17 @@ class Detector(Hinted):
         same_object_iou: float | None = SAME_OBJECT_IOU,
         **peers: Any,
     ) -> None:
-        """`model`: a name, an ONNX file, a recipe or its file or folder; None: the default; or an engine
-        with its `recipe`.
+        """`model`: a name, an ONNX file, a recipe or its file or folder; None: the default; or an engine with its
+        `recipe`.
 
-        Named models are downloaded once and verified (`edgevid models list` shows them). `device`,
-        `precision` and `threads` are those of `load_engine`, whose errors it raises too. `score_threshold`
-        (0 to 1) and `nms_iou` (IoU above which the lower-scoring box is suppressed) override the recipe's;
-        `classes` keeps only these names or labels. Boxes of different classes that overlap by more than
-        `same_object_iou` are one object; None: they do not compete. `peers`: conf, iou, max_det, imgsz and
-        half of Ultralytics.
+        Named models are downloaded once and verified (`edgevid models list` shows them). `device`, `precision` and
+        `threads` are those of `load_engine`, whose errors it raises too. `score_threshold` (0 to 1) and `nms_iou` (IoU
+        above which the lower-scoring box is suppressed) override the recipe's; `classes` keeps only these names or
+        labels. Boxes of different classes that overlap by more than `same_object_iou` are one object; None: they do not
+        compete. `peers`: conf, iou, max_det, imgsz and half of Ultralytics.
 
-        Raises InputError for a recipe of another task, values out of range and unknown classes, ModelError
-        where the engine's inputs or outputs do not fit the recipe.
-        """
+        Raises InputError for a recipe of another task, values out of range and unknown classes, ModelError where the
+        engine's inputs or outputs do not fit the recipe."""
         if peers.pop("half", False):
             precision = "fp16"
         if recipe is None:
@@ -93,11 +91,9 @@ class Detector(Hinted):
         return cls(model, **settings)
 
     def __call__(self, image: Any = None, *, source: Any = None, **settings: Any) -> Any:
-        """The Detections of one image; a list of them for a list of images.
-
-        An image is a Frame, a bare array as OpenCV reads it (BGR, BGRA or gray, uint8) or a PIL image.
-        `source` is another name of `image`; `settings` hold for this call, as in `predict`.
-        """
+        """The Detections of one image; a list of them for a list of images. An image is a Frame, a bare array as OpenCV
+        reads it (BGR, BGRA or gray, uint8) or a PIL image. `source` is another name of `image`; `settings` hold for
+        this call, as in `predict`."""
         image = source if image is None else image
         if isinstance(image, (list, tuple, str, Path, Iterator)):
             return self.predict(image, **settings)
@@ -106,11 +102,10 @@ class Detector(Hinted):
     def predict(self, source: Any, *, stream: bool = False, **settings: Any) -> Any:
         """The Detections of each image of `source`, as a list; with `stream` an iterator, for videos.
 
-        `source` is a path, a folder or pattern, a video, a camera or address (see `open_video`), an image as
-        above, or an iterable of these. `settings` hold for this call: score_threshold, nms_iou, classes,
-        max_detections, or Ultralytics' conf, iou, max_det. SourceError where nothing can be read; InputError
-        for a camera without `stream`, as it has no end. The address of an image is one, unless `stream`.
-        """
+        `source` is a path, a folder or pattern, a video, a camera or address (see `open_video`), an image as above,
+        or an iterable of these. `settings` hold for this call: score_threshold, nms_iou, classes, max_detections, or
+        Ultralytics' conf, iou, max_det. SourceError where nothing can be read; InputError for a camera without
+        `stream`, as it has no end. The address of an image is one, unless `stream`."""
         found = self._with(settings)._stream(frames_of(source, stream=stream))
         return found if stream else list(found)
 
@@ -149,10 +144,8 @@ class Detector(Hinted):
             self.max_detections = max_detections
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        """One table per frame, boxes in its pixels; frames share a run of the model up to its batch size.
-
-        Threads may share a detector: they take turns, as its buffers and its engine's are reused.
-        """
+        """One table per frame, boxes in its pixels; frames share a run of the model up to its batch size. Threads may
+        share a detector: they take turns, as its buffers and its engine's are reused."""
         if isinstance(frames, (Frame, np.ndarray)):
             frames = [frames]
         frames = [frame if isinstance(frame, Frame) else as_frame(frame) for frame in frames]
@@ -171,10 +164,8 @@ class Detector(Hinted):
     def preprocess(
         self, frames: Sequence[Frame], size: int | None = None
     ) -> tuple[dict[str, Array], list[LetterboxTransform]]:
-        """The engine's inputs for these frames, valid until the next call, and each frame's transform.
-
-        `size` is the batch size; None: the model's own, or the number of frames where that is dynamic.
-        """
+        """The engine's inputs for these frames, valid until the next call, and each frame's transform. `size` is the
+        batch size; None: the model's own, or the number of frames where that is dynamic."""
         fixed = self._image_input.shape[0]
         size = size or (fixed if fixed > 0 else max(len(frames), 1))
         if size > self._preprocessor.batch:

@@ -1,7 +1,5 @@
-"""What some models give of each object beyond its box: masks, key points, a rotated box; in frame pixels.
-
-A rotated box is center x and y, width, height and the angle of its width from +x towards +y, in radians.
-"""
+"""What some models give of each object beyond its box: masks, key points, a rotated box; in frame pixels. A rotated box
+is center x and y, width, height and the angle of its width from +x towards +y, in radians."""
 
 import math
 
@@ -16,10 +14,8 @@ _BLOCK = 256  # Boxes that are compared with all better ones at a time: bounds t
 
 
 def keypoints(values: Array, transform: LetterboxTransform, size: int) -> F32:
-    """(N, K, 3) x, y and confidence of key points (N, K * size) of the model's input.
-
-    Confidence is 1 where `size` is 2.
-    """
+    """(N, K, 3) x, y and confidence of key points (N, K * size) of the model's input. Confidence is 1 where `size` is
+    2."""
     points = np.ones((len(values), values.shape[1] // size, 3), np.float32)
     points[..., :size] = values.reshape(*points.shape[:2], size)
     points[..., 0] = (points[..., 0] - transform.left) / transform.scale_x
@@ -28,11 +24,9 @@ def keypoints(values: Array, transform: LetterboxTransform, size: int) -> F32:
 
 
 def masks(coefficients: F32, prototypes: F32, boxes: F32, transform: LetterboxTransform, spec: InputSpec) -> Array:
-    """(N,) Mask of each box (N, 4) in frame pixels, from coefficients (N, M) of prototypes (M, h, w).
-
-    The weighted sum of the prototypes, which cover the whole input, is interpolated at each pixel inside the
-    box; the object is where it is positive (D. Bolya et al., "YOLACT", arXiv 1904.02689).
-    """
+    """(N,) Mask of each box (N, 4) in frame pixels, from coefficients (N, M) of prototypes (M, h, w). The weighted sum
+    of the prototypes, which cover the whole input, is interpolated at each pixel inside the box; the object is where it
+    is positive (D. Bolya et al., "YOLACT", arXiv 1904.02689)."""
     count, high, wide = prototypes.shape
     sums = (coefficients @ prototypes.reshape(count, -1)).reshape(-1, high, wide)
     x = (transform.scale_x * wide / spec.width, transform.left * wide / spec.width)
@@ -78,12 +72,9 @@ def enclosing(rotated: F32) -> F32:
 
 
 def prob_iou(a: F32, b: F32) -> F32:
-    """(N, M) similarity, 0 to 1, of rotated boxes (N, 5) and (M, 5).
-
-    1 minus the Hellinger distance of their Gaussians, whose variances are side^2 / 12 along each side: J. M.
-    Llerena et al., "Gaussian Bounding Boxes and Probabilistic Intersection-over-Union for Object Detection"
-    (arXiv 2106.06072).
-    """
+    """(N, M) similarity, 0 to 1, of rotated boxes (N, 5) and (M, 5). 1 minus the Hellinger distance of their Gaussians,
+    whose variances are side^2 / 12 along each side: J. M. Llerena et al., "Gaussian Bounding Boxes and Probabilistic
+    Intersection-over-Union for Object Detection" (arXiv 2106.06072)."""
     eps = np.float32(1e-7)
     (xx1, yy1, xy1), (xx2, yy2, xy2) = _covariance(a), _covariance(b)
     dx, dy = a[:, None, 0] - b[None, :, 0], a[:, None, 1] - b[None, :, 1]
@@ -109,10 +100,9 @@ def rotated_nms(
 ) -> Array:
     """Rows of rotated boxes (N, 5) that stay, best score first, at most `max_detections`.
 
-    A box is suppressed where any better-scoring one, suppressed or not, has a `prob_iou` above `threshold`
-    with it: Fast NMS (D. Bolya et al., "YOLACT", arXiv 1904.02689), which Ultralytics' models are tuned
-    with. With `class_aware` only boxes of the same label compete.
-    """
+    A box is suppressed where any better-scoring one, suppressed or not, has a `prob_iou` above `threshold` with it:
+    Fast NMS (D. Bolya et al., "YOLACT", arXiv 1904.02689), which Ultralytics' models are tuned with. With
+    `class_aware` only boxes of the same label compete."""
     order = np.argsort(-scores, kind="stable")
     ranked, kinds = boxes[order], labels[order]
     stays = np.ones(len(order), bool)

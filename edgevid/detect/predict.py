@@ -28,10 +28,8 @@ GIVE_UP_S = 10.0  # How long an address may take for its first frame, where ther
 
 
 def frames_of(source: Any, *, stream: bool = True) -> Iterator[Frame]:
-    """The frames of an image, a path, a folder, a video, an address, or an iterable of these.
-
-    Without `stream` they must end: the address of an image gives one, a camera is an InputError.
-    """
+    """The frames of an image, a path, a folder, a video, an address, or an iterable of these. Without `stream` they
+    must end: the address of an image gives one, a camera is an InputError."""
     if isinstance(source, (str, Path, int)):
         ends = not stream and is_live(str(source))
         with open_video(source, **({"give_up_s": GIVE_UP_S} if ends else {})) as video:
@@ -76,12 +74,9 @@ def _check_size(size: Any, spec: InputSpec) -> None:
 
 
 class FunctionDetector:
-    """A function of one image as a detector: what another library's model or your own code finds.
-
-    The function gets the image as OpenCV's (H, W, 3) uint8 BGR array, or the Frame where its parameter is
-    annotated so, and returns Detections, supervision.Detections, an (N, 6) array of x1, y1, x2, y2, score
-    and label, or Ultralytics' results.
-    """
+    """A function of one image as a detector: what another library's model or your own code finds. The function gets the
+    image as OpenCV's (H, W, 3) uint8 BGR array, or the Frame where its parameter is annotated so, and returns
+    Detections, supervision.Detections, an (N, 6) array of x1, y1, x2, y2, score and label, or Ultralytics' results."""
 
     def __init__(self, function: Callable[[Any], Any], names: Sequence[str] = ()) -> None:
         """`names` of the labels; those of the function's own `names`, where it has any (YOLO's), if empty."""

@@ -1,8 +1,6 @@
-"""Frames made into model inputs, and boxes transformed back: the only preprocessing in edgevid.
-
-Training, calibration and inference share it, so that a model always gets pixels that were made in the
-same way. Frames in YUV are read as planes, without a conversion to RGB; the values are the same.
-"""
+"""Frames made into model inputs, and boxes transformed back: the only preprocessing in edgevid. Training, calibration
+and inference share it, so that a model always gets pixels that were made in the same way. Frames in YUV are read as
+planes, without a conversion to RGB; the values are the same."""
 
 from __future__ import annotations
 
@@ -37,10 +35,8 @@ class LetterboxTransform:
 
     @classmethod
     def of(cls, size: tuple[int, int], spec: InputSpec) -> LetterboxTransform:
-        """The transform of a frame of `size` (width, height) into `spec`.
-
-        A letterboxed side is rounded to whole pixels; both scales are those after rounding.
-        """
+        """The transform of a frame of `size` (width, height) into `spec`. A letterboxed side is rounded to whole
+        pixels; both scales are those after rounding."""
         left, top, width, height = letterbox_rectangle(size, spec)
         return cls(width / size[0], height / size[1], left, top, size[0], size[1])
 
@@ -74,11 +70,9 @@ def letterbox_rectangle(size: tuple[int, int], spec: InputSpec) -> Rectangle:
 
 
 def letterbox(frame: Frame, spec: InputSpec, out: Array | None = None) -> tuple[Array, LetterboxTransform]:
-    """The model's input made of one frame, without the batch axis, and its transform.
-
-    `out`, where given, is written and returned: C-contiguous, of shape `input_shape(spec)` and of
-    the spec's dtype, else InputError. A "stretch" spec fills the whole input.
-    """
+    """The model's input made of one frame, without the batch axis, and its transform. `out`, where given, is written
+    and returned: C-contiguous, of shape `input_shape(spec)` and of the spec's dtype, else InputError. A "stretch" spec
+    fills the whole input."""
     if out is None:
         out = np.empty(input_shape(spec), spec.dtype)
     elif out.shape != input_shape(spec) or out.dtype != np.dtype(spec.dtype):
@@ -108,10 +102,8 @@ class Preprocessor:
         self._sizes: list[tuple[int, int] | None] = [None] * batch
 
     def __call__(self, frames: Sequence[Frame]) -> tuple[Array, list[LetterboxTransform]]:
-        """The first len(frames) rows of the buffer, valid until the next call, and each frame's transform.
-
-        InputError for more frames than `batch`.
-        """
+        """The first len(frames) rows of the buffer, valid until the next call, and each frame's transform. InputError
+        for more frames than `batch`."""
         if len(frames) > self.batch:
             raise InputError(f"Preprocessor: expected at most {self.batch} frames, got {len(frames)}")
         transforms = []
@@ -123,11 +115,9 @@ class Preprocessor:
 
 
 def crop(frame: Frame, boxes: Array, size: tuple[int, int], *, fill: int = 0, out: Array | None = None) -> Array:
-    """(N, height, width, 3) uint8 RGB crops at `boxes` (N, 4) xyxy frame pixels, `size` (width, height).
-
-    Bilinear, and averaged over each pixel's footprint when shrinking by more than 2. Pixels outside the
-    frame are `fill`, and so is the whole crop of an empty or non-finite box.
-    """
+    """(N, height, width, 3) uint8 RGB crops at `boxes` (N, 4) xyxy frame pixels, `size` (width, height). Bilinear, and
+    averaged over each pixel's footprint when shrinking by more than 2. Pixels outside the frame are `fill`, and so is
+    the whole crop of an empty or non-finite box."""
     width, height = size
     rows = np.ascontiguousarray(boxes, np.float32).reshape(-1, 4)
     if frame.planes is None:

@@ -85,10 +85,8 @@ Ids = tuple[dict[int, str], dict[int, tuple[str, int | str]]]
 
 
 def read_boxes(path: Path, ids: Ids = ({}, {})) -> tuple[BoxTable, Ids]:
-    """The boxes of a file or folder, and the ids of COCO; those of the truth are for its results.
-
-    SourceError, FileFormatError or InputError for what cannot be read.
-    """
+    """The boxes of a file or folder, and the ids of COCO; those of the truth are for its results. SourceError,
+    FileFormatError or InputError for what cannot be read."""
     inner = [path / name for name in ("annotations.json", "labels") if (path / name).exists()]
     path = inner[0] if inner else path
     files = sorted(p for p in path.iterdir() if p.suffix in (".txt", ".jsonl")) if path.is_dir() else [path]
@@ -198,10 +196,8 @@ def _yolo(path: Path, texts: list[tuple[str, str]]) -> BoxTable:
 
 
 def aligned(truth: BoxTable, found: BoxTable, classes: tuple[str, ...] = ()) -> tuple[BoxTable, BoxTable, list[str]]:
-    """Truth and results with the truth's frames and classes, and notes on results that have no truth.
-
-    InputError where no frame or no class is in both. Areas have the label -1: they are of all classes.
-    """
+    """Truth and results with the truth's frames and classes, and notes on results that have no truth. InputError where
+    no frame or no class is in both. Areas have the label -1: they are of all classes."""
     plain = min(len({s for s, _ in one.frames}) for one in (truth, found)) < 2
     truth, found = (
         replace(one, frames=tuple(("" if plain else s, k) for s, k in one.frames)) for one in (truth, found)

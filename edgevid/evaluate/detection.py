@@ -1,7 +1,5 @@
-"""Quality of detections: average precision and recall as COCO defines them, by class, and at one score.
-
-The values are those of pycocotools' COCOeval within rounding (all areas, 100 detections an image and class).
-"""
+"""Quality of detections: average precision and recall as COCO defines them, by class, and at one score. The values are
+those of pycocotools' COCOeval within rounding (all areas, 100 detections an image and class)."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -98,11 +96,9 @@ def evaluate(
     results: Path, truth: Path, *, model: str | None = None, score_threshold: float = 0.25,
     classes: tuple[str, ...] = (),
 ) -> Evaluation:  # fmt: skip
-    """Means over the classes with truth, and each class; a group is a clip, or an image of none.
-
-    Precision and recall are those at the score of the recipe of `model`, else at `score_threshold`. InputError where
-    no frame or class is in both.
-    """
+    """Means over the classes with truth, and each class; a group is a clip, or an image of none. Precision and recall
+    are those at the score of the recipe of `model`, else at `score_threshold`. InputError where no frame or class is in
+    both."""
     if model:
         score_threshold = DetectorRecipe.of(find_recipe(model)).decode.score_threshold
     known, ids = read_boxes(truth)

@@ -51,11 +51,9 @@ def _number(path: Path, line: int, key: str, text: str) -> float:
 
 
 def evaluate_counts(results: Path, truth: Path) -> Evaluation:
-    """Crossings against a CSV of true counts: count, and some of camera, place, class, direction and hour.
-
-    A row is compared with the crossings that have its values; `hour` is the beginning of a UTC time. A group is
-    an hour, else a camera or place. The interval of a count is exact (Poisson).
-    """
+    """Crossings against a CSV of true counts: count, and some of camera, place, class, direction and hour. A row is
+    compared with the crossings that have its values; `hour` is the beginning of a UTC time. A group is an hour, else a
+    camera or place. The interval of a count is exact (Poisson)."""
     rows = _truth(truth, "count", "camera", "place", "class", "direction", "hour")
     keys = [key for key in rows[0] if key != "count"]
     found, true = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
@@ -101,10 +99,9 @@ def evaluate_alarms(
 ) -> Evaluation:
     """Alarms against a CSV of true times: time (UTC, or seconds on the stream's clock), and some of end, camera, kind.
 
-    An alarm is right within `tolerance_s` of the time from `time` to `end`, on that camera and of that kind; more
-    of them in it are repetitions. A group is an hour of a camera. `camera_days` 0: from the first to the last event
-    of each run. Intervals of recall (Clopper-Pearson) and of false alarms (Garwood) are exact.
-    """
+    An alarm is right within `tolerance_s` of the time from `time` to `end`, on that camera and of that kind; more of
+    them in it are repetitions. A group is an hour of a camera. `camera_days` 0: from the first to the last event of
+    each run. Intervals of recall (Clopper-Pearson) and of false alarms (Garwood) are exact."""
     rows, events = _truth(truth, "time", "end", "camera", "kind"), read_any(results)
     kinds = kinds or list(dict.fromkeys(row.get("kind", "") for row in rows))
     if "" in kinds:
@@ -161,10 +158,8 @@ RATE = "false alarms per camera-day"
 
 
 def differ(a: Path, b: Path, *, tolerance_s: float = 1.0) -> Evaluation:
-    """Two runs by events: those only in A, only in B and in both, of one camera, kind, place, class and label.
-
-    Times are those of the clock, UTC or the stream's, by which more events are in both.
-    """
+    """Two runs by events: those only in A, only in B and in both, of one camera, kind, place, class and label. Times
+    are those of the clock, UTC or the stream's, by which more events are in both."""
     one, two = read_any(a), read_any(b)
     found = {utc: _pairs(one, two, tolerance_s, utc) for utc in (False, True)}
     utc = len(found[True]) > len(found[False])

@@ -49,7 +49,6 @@ def read_tracks(path: Path, policy: Path | None = None) -> TrackScores:
 
 def compare(a: TrackScores, b: TrackScores, groups: Sequence[str] | None = None) -> Evaluation:
     """Differences of "accuracy" and, where a policy abstains, of the "risk" and "coverage" of emitted verdicts.
-
     `groups` (K,) are scenes, drawn as wholes; None: each track is one. InputError for other tracks or labels."""
     one, two = ([(i, s.names[k]) for i, k in zip(s.items, s.labels, strict=True)] for s in (a, b))
     if one != two:

@@ -19,10 +19,8 @@ OVERLAPS = (10, 25, 50)
 
 
 def evaluate(model: str, truth: Path, *, clips_per_sequence: int = 0) -> Evaluation:
-    """A deployed model on labeled clips that it was not trained on; a group is a scene.
-
-    InputError where it was trained on all of them, or where the classes are others.
-    """
+    """A deployed model on labeled clips that it was not trained on; a group is a scene. InputError where it was trained
+    on all of them, or where the classes are others."""
     trained, notes = set(resolve_model(model).tables.get("trained", {}).get("hashes", ())), []
     scored = score(model, truth, clips_per_sequence=clips_per_sequence, keep=lambda one: not marks_of(one) & trained)
     if scored.left_out:
@@ -62,11 +60,9 @@ def class_views(report: ClassReport) -> tuple[dict[str, Table], dict[str, Plot]]
 def evaluate_segments(
     results: Path, truth: Path, *, background: Sequence[str] = (), clips_per_sequence: int = 0
 ) -> Evaluation:
-    """Labels of every step of long videos, by the definitions of MS-TCN (Farha and Gall 2019); a group is a video.
-
-    Two folders of text files of the same names, a label a line (or all in a line after one that begins with #); or
-    a recipe, and data for it. InputError for other names, labels or lengths.
-    """
+    """Labels of every step of long videos, by the definitions of MS-TCN (Farha and Gall 2019); a group is a video. Two
+    folders of text files of the same names, a label a line (or all in a line after one that begins with #); or a
+    recipe, and data for it. InputError for other names, labels or lengths."""
     if not results.is_dir() or (results / "recipe.toml").is_file():
         return evaluate(str(results), truth, clips_per_sequence=clips_per_sequence)
     found, known = read_labels(results), read_labels(truth)

@@ -1,7 +1,5 @@
-"""How well tracks follow the truth: HOTA (Luiten 2021, arXiv 2009.07736), IDF1 (Ristani 2016) and CLEAR MOT.
-
-The values are those of the trackeval package within rounding, at a fraction of its time.
-"""
+"""How well tracks follow the truth: HOTA (Luiten 2021, arXiv 2009.07736), IDF1 (Ristani 2016) and CLEAR MOT. The values
+are those of the trackeval package within rounding, at a fraction of its time."""
 
 from __future__ import annotations
 
@@ -136,10 +134,8 @@ def _numbered(ids: Array, numbers: dict[int, int]) -> Array:
 
 
 def evaluate(results: Path, truth: Path, *, classes: tuple[str, ...] = ()) -> Evaluation:
-    """HOTA, IDF1 and CLEAR MOT of all classes together, and of each class; a group is a sequence.
-
-    InputError where results and truth have no frame or class in common.
-    """
+    """HOTA, IDF1 and CLEAR MOT of all classes together, and of each class; a group is a sequence. InputError where
+    results and truth have no frame or class in common."""
     true, found, notes = aligned(read_boxes(truth)[0], read_boxes(results)[0], classes)
     if (found.ids < 0).any() or (true.ids[true.labels >= 0] < 0).any():
         raise InputError("tracking: expected an id for every box, got boxes of a detector")

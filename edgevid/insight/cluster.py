@@ -62,12 +62,11 @@ class Clustering:
     """Clusters and what was found about them. N series, K clusters.
 
     `labels` (N,): the cluster of each series; `distances` (N,) to its centroid, in interquartile ranges; `sizes`
-    (K,) series; `order` (K,): rare clusters first, each kind the farthest from the largest cluster first;
-    `medoids`: rows nearest to each centroid; `curves`: their (T,) values, by row; `tried`: per number of clusters
-    inertia per series and silhouette on the sample; `stability` (K,): mean Jaccard index with the nearest cluster
-    of ten repetitions on other samples; `hdbscan`: its number of clusters on the sample, and share of outliers;
-    `left_out`: series that the cleaning rules left out, by reason.
-    """
+    (K,) series; `order` (K,): rare clusters first, each kind the farthest from the largest cluster first; `medoids`:
+    rows nearest to each centroid; `curves`: their (T,) values, by row; `tried`: per number of clusters inertia per
+    series and silhouette on the sample; `stability` (K,): mean Jaccard index with the nearest cluster of ten
+    repetitions on other samples; `hdbscan`: its number of clusters on the sample, and share of outliers; `left_out`:
+    series that the cleaning rules left out, by reason."""
 
     clusters: Clusters
     ids: list[str]
@@ -101,12 +100,9 @@ class Clustering:
 
 
 def cluster(chunks: Iterable[SeriesChunk], count: int | None = None, *, seed: int = 0) -> Clustering:
-    """Clusters series that are read in chunks; `count` clusters, 24 by default.
-
-    k-means++ (Arthur, Vassilvitskii 2007) on robustly scaled features; the choice of `count` is evaluated by
-    inertia, silhouettes and HDBSCAN on a seeded sample of 5,000. InputError below 10 series a cluster,
-    MissingExtraError without scikit-learn.
-    """
+    """Clusters series that are read in chunks; `count` clusters, 24 by default. k-means++ (Arthur, Vassilvitskii 2007)
+    on robustly scaled features; the choice of `count` is evaluated by inertia, silhouettes and HDBSCAN on a seeded
+    sample of 5,000. InputError below 10 series a cluster, MissingExtraError without scikit-learn."""
     learn = require("sklearn.cluster", extra="cluster", purpose="clusters")
     ids: list[str] = []
     parts, curves, left_out = list[Array](), list[Array](), Counter[str]()

@@ -15,11 +15,9 @@ MOST = 4096  # Moments that are kept of a track; of a longer one every second is
 
 
 class ClusterLabels(Closing):
-    """A sink that puts labels into the events "track-ended"; give it to `run` before the others.
-
-    `task` is "cluster". The label is the name of the nearest cluster; LOW_CONFIDENCE is beyond the limit of all,
-    TOO_SHORT below 8 frames, UNCERTAIN a motion that no object has. Tracks of unnamed clusters have no label.
-    """
+    """A sink that puts labels into the events "track-ended"; give it to `run` before the others. `task` is "cluster".
+    The label is the name of the nearest cluster; LOW_CONFIDENCE is beyond the limit of all, TOO_SHORT below 8 frames,
+    UNCERTAIN a motion that no object has. Tracks of unnamed clusters have no label."""
 
     def __init__(self, path: str | Path) -> None:
         """`path`: clusters.toml; InputError unless its clusters are of tracks and one has a name."""

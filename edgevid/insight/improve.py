@@ -1,8 +1,5 @@
-"""Retrains an action head with reviewed labels on the same split; it is deployed only where it is better.
-
-Each step is a file in the folder `out`: reviewed/, relabeled.csv, data.csv, model/, before.csv, after.csv,
-improve.json.
-"""
+"""Retrains an action head with reviewed labels on the same split; it is deployed only where it is better. Each step is
+a file in the folder `out`: reviewed/, relabeled.csv, data.csv, model/, before.csv, after.csv, improve.json."""
 
 import csv
 import json
@@ -30,11 +27,8 @@ Report = Callable[[str], None]
 
 
 def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, report: Report = print) -> dict[str, Any]:
-    """What improve.json holds: "better" decides. `source` is a folder or database that was reviewed.
-
-    InputError for a recipe that `edgevid train actions` did not write for videos or images by class, and where
-    nothing was reviewed.
-    """
+    """What improve.json holds: "better" decides. `source` is a folder or database that was reviewed. InputError for a
+    recipe that `edgevid train actions` did not write for videos or images by class, and where nothing was reviewed."""
     home = recipe if recipe.is_dir() else recipe.parent
     config = _training(home)
     make_folder(out)

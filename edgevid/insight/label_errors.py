@@ -1,7 +1,5 @@
-"""Label errors by confident learning, near-duplicates with contradictory labels, and outliers of a class.
-
-Confident learning: Northcutt, Jiang and Chuang 2021 (arXiv 1911.00068), from the paper.
-"""
+"""Label errors by confident learning, near-duplicates with contradictory labels, and outliers of a class. Confident
+learning: Northcutt, Jiang and Chuang 2021 (arXiv 1911.00068), from the paper."""
 
 from typing import NamedTuple
 
@@ -31,12 +29,9 @@ class LabelErrors(NamedTuple):
 
 
 def find_label_errors(probabilities: Array, labels: Array, features: Array | None = None) -> LabelErrors:
-    """From out-of-fold probabilities (N, C), given labels (N,) and, for the other kinds, features (N, F).
-
-    "label": the class whose probability reaches its mean over the items of that label (the most probable one
-    of several) is another; "duplicate": a near-duplicate has another label; "outlier": far from its class.
-    Mere outliers come last.
-    """
+    """From out-of-fold probabilities (N, C), given labels (N,) and, for the other kinds, features (N, F). "label": the
+    class whose probability reaches its mean over the items of that label (the most probable one of several) is another;
+    "duplicate": a near-duplicate has another label; "outlier": far from its class. Mere outliers come last."""
     rows, classes = np.arange(len(labels)), probabilities.shape[1]
     counts, own = np.bincount(labels, minlength=classes), probabilities[rows, labels]
     usual = np.bincount(labels, own, classes) / np.maximum(counts, 1)
@@ -58,11 +53,9 @@ def find_label_errors(probabilities: Array, labels: Array, features: Array | Non
 
 
 def out_of_fold(features: Array, labels: Array, groups: Array | None = None, *, seed: int = 0) -> Array:
-    """(N, C) probabilities of each item by models that did not see it, nor any other of its group.
-
-    The mean of 10 nearest neighbors, a logistic regression and a support vector machine, over five folds.
-    InputError where a class has fewer than five items or groups; MissingExtraError without scikit-learn.
-    """
+    """(N, C) probabilities of each item by models that did not see it, nor any other of its group. The mean of 10
+    nearest neighbors, a logistic regression and a support vector machine, over five folds. InputError where a class has
+    fewer than five items or groups; MissingExtraError without scikit-learn."""
     require("sklearn", extra="cluster", purpose="label errors")
     from sklearn import linear_model, model_selection, neighbors, pipeline, preprocessing, svm
 

@@ -40,11 +40,9 @@ class Labeled(NamedTuple):
 
 
 def read_labeled(path: Path, extractor: str = "") -> Labeled:
-    """Reads out-of-fold scores (CSV or NPZ, docs/abstain.md), features (NPZ with `features`, `labels` and
-    optional `items`, `groups`, `images`), skeletons, or a folder or CSV as of `edgevid train actions`.
-
-    `extractor` describes images and videos; without one, images are described by their pixels.
-    """
+    """Reads out-of-fold scores (CSV or NPZ, docs/abstain.md), features (NPZ with `features`, `labels` and optional
+    `items`, `groups`, `images`), skeletons, or a folder or CSV as of `edgevid train actions`. `extractor` describes
+    images and videos; without one, images are described by their pixels."""
     kind = path.suffix.lower()
     arrays = read_arrays(path) if kind == ".npz" else {}
     if "joints" in arrays:

@@ -1,7 +1,5 @@
-"""Review: verdicts that people decide, their decisions in a database, what an audit certifies, and exports.
-
-What is shown and counted is selected by review.sql.
-"""
+"""Review: verdicts that people decide, their decisions in a database, what an audit certifies, and exports. What is
+shown and counted is selected by review.sql."""
 
 import csv
 import json
@@ -36,10 +34,8 @@ ALIKE, MOST_ALIKE, SIDE = 0.9, 12, 16
 
 
 class Review(Closing):
-    """A folder of `--save-abstained`, or a database of events, and the decisions on its verdicts.
-
-    Several reviewers and programs may decide at once; a decision is on the disk when `decide` returns.
-    """
+    """A folder of `--save-abstained`, or a database of events, and the decisions on its verdicts. Several reviewers and
+    programs may decide at once; a decision is on the disk when `decide` returns."""
 
     def __init__(self, source: str | Path, *, rate: float = 0.05, camera: str = "", after: str = "") -> None:
         """Of a `camera`, and from a time (ISO 8601) on, where given; of a database's emitted verdicts, those drawn
@@ -91,10 +87,8 @@ class Review(Closing):
         return [row["item"] for row in self.rows("SELECT item FROM decisions WHERE batch = ?", batch)]
 
     def group(self) -> None:
-        """Finds look-alikes of each task: items whose crops correlate with that of the first one of their group.
-
-        An item of the audit sample is rated by itself, and has no group.
-        """
+        """Finds look-alikes of each task: items whose crops correlate with that of the first one of their group. An
+        item of the audit sample is rated by itself, and has no group."""
         items = self.rows("SELECT * FROM items WHERE NOT (reason = 'OK' AND draw < rate) ORDER BY task, utc, id")
         sizes, rows = Counter[str](), list[tuple[str, str]]()
         for _, some in groupby(items, lambda item: item["task"]):
@@ -118,11 +112,9 @@ class Review(Closing):
 
 
 def audit_text(review: Review, confidence: float = 0.95) -> str:
-    """The certified sentence on the emitted verdicts, and what it rests on. InputError without an audit sample.
-
-    The exact bound of Clopper and Pearson (1934). Undecided verdicts (not reviewed, disputed, or such that a
-    person cannot tell) count as wrong, so that it holds at every moment of the review.
-    """
+    """The certified sentence on the emitted verdicts, and what it rests on. InputError without an audit sample. The
+    exact bound of Clopper and Pearson (1934). Undecided verdicts (not reviewed, disputed, or such that a person cannot
+    tell) count as wrong, so that it holds at every moment of the review."""
     if not 0 < confidence < 1:
         raise InputError(f"--confidence: expected more than 0 and less than 1, got {confidence}")
     (found,) = review.rows("SELECT * FROM audit")

@@ -41,13 +41,12 @@ def read_series(
 ) -> Iterator[SeriesChunk]:  # fmt: skip
     """Yields chunks of series.
 
-    A database of edgevid with a table `objects`: speeds and paths of its tracks. Parquet and CSV: a row per
-    series, with its values in columns, or in a list in `value_column`; or, with `id_column`, a row per value,
-    the rows of a series together. `postgresql://...`: such rows of `table`, a name or query. `time_column`
-    sorts the values of a series and spaces them evenly. Series of fewer than 8 values, with values outside
-    `least` to `most`, or with a quarter of them not finite are left out.
-    SourceError where the source cannot be read, InputError where it has no series.
-    """
+    A database of edgevid with a table `objects`: speeds and paths of its tracks. Parquet and CSV: a row per series,
+    with its values in columns, or in a list in `value_column`; or, with `id_column`, a row per value, the rows of a
+    series together. `postgresql://...`: such rows of `table`, a name or query. `time_column` sorts the values of a
+    series and spaces them evenly. Series of fewer than 8 values, with values outside `least` to `most`, or with a
+    quarter of them not finite are left out. SourceError where the source cannot be read, InputError where it has no
+    series."""
     text = str(source)
     if text.startswith(("postgresql://", "postgres://")):
         batches = _postgres(text, table)

@@ -1,5 +1,4 @@
 """Events of databases and files of any form, each once, in a temporary DuckDB database; the tables of a report on it.
-
 The tables are made by the SQL of report.sql, and what is shown of them by that of views.sql."""
 
 import csv

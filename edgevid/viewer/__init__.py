@@ -1,8 +1,5 @@
-"""Pages served to a browser: the overlay viewer of `edgevid-demo`, and the calibration page.
-
-They need the extra `viewer` (starlette, uvicorn, websockets): docs/viewer.md. The names are loaded when first
-used.
-"""
+"""Pages served to a browser: the overlay viewer of `edgevid-demo`, and the calibration page. They need the extra
+`viewer` (starlette, uvicorn, websockets): docs/viewer.md. The names are loaded when first used."""
 
 from __future__ import annotations
 

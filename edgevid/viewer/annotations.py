@@ -1,8 +1,6 @@
-"""Zones, lines and the ground grid, between the site's values and the browser's pixels.
-
-The browser draws and edits in frame pixels. An annotation (a zone or a line) in meters is projected through
-the calibration and back; one whose points were not moved keeps its meters to the last digit.
-"""
+"""Zones, lines and the ground grid, between the site's values and the browser's pixels. The browser draws and edits in
+frame pixels. An annotation (a zone or a line) in meters is projected through the calibration and back; one whose points
+were not moved keeps its meters to the last digit."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -29,11 +27,9 @@ MOVED_PX = 0.02  # Points closer than this to where they were shown were not mov
 def to_json(
     zones: Sequence[Zone], lines: Sequence[Line], calibration: CameraCalibration | None, scale: Scale = SAME
 ) -> list[dict[str, Any]]:
-    """Every annotation as the browser has it: kind, name, points in frame pixels, options.
-
-    `calibration` is that of the current frames; `scale` multiplies frame pixels to those of the image that
-    the annotations were drawn on (ZoneMonitor.scale).
-    """
+    """Every annotation as the browser has it: kind, name, points in frame pixels, options. `calibration` is that of the
+    current frames; `scale` multiplies frame pixels to those of the image that the annotations were drawn on
+    (ZoneMonitor.scale)."""
     shapes: list[Zone | Line] = [*zones, *lines]
     return [_item(shape, calibration, scale) for shape in shapes]
 
@@ -41,11 +37,8 @@ def to_json(
 def from_json(
     items: Any, size: tuple[int, int], calibration: CameraCalibration | None, before: Annotations, scale: Scale = SAME
 ) -> Annotations:
-    """The zones and lines that a browser sent; InputError tells what is invalid.
-
-    `size` is the frame's (width, height); `before` are the annotations that `to_json` sent, with this
-    `calibration` and `scale`.
-    """
+    """The zones and lines that a browser sent; InputError tells what is invalid. `size` is the frame's (width, height);
+    `before` are the annotations that `to_json` sent, with this `calibration` and `scale`."""
     if not isinstance(items, list) or len(items) > MAX_ANNOTATIONS:
         raise InputError(f"annotations: expected a list of at most {MAX_ANNOTATIONS}")
     known = {shape.name: shape for shapes in before for shape in shapes}

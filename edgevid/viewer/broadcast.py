@@ -1,12 +1,11 @@
 """Where the frame loop and the browsers meet, so that neither waits for the other.
 
-The loop leaves its newest result in a one-place slot and goes on. A thread encodes what lies there, once
-for all clients, and only while one of them is visible and has room. Each client has a one-place slot too,
-and at most two images on their way: a slow one gets fewer images, but never old ones.
+The loop leaves its newest result in a one-place slot and goes on. A thread encodes what lies there, once for all
+clients, and only while one of them is visible and has room. Each client has a one-place slot too, and at most two
+images on their way: a slow one gets fewer images, but never old ones.
 
 An image is the JPEG of the plain one, with the record of its result: the browser draws the boxes, which stay sharp
-at any size and can be clicked. docs/viewer.md has the measurements that chose JPEG.
-"""
+at any size and can be clicked. docs/viewer.md has the measurements that chose JPEG."""
 
 import asyncio
 import atexit

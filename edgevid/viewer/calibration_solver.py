@@ -1,7 +1,5 @@
-"""The answers to the calibration page while points are dragged: grid, errors and warnings.
-
-`make_calibration` and `examine` solve it as everywhere else; the page itself has no geometry.
-"""
+"""The answers to the calibration page while points are dragged: grid, errors and warnings. `make_calibration` and
+`examine` solve it as everywhere else; the page itself has no geometry."""
 
 import math
 from typing import Any
@@ -38,10 +36,8 @@ def from_page(body: Any, size: tuple[int, int], name: str = "") -> CameraCalibra
 
 
 def solve(body: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """The answer for the page: `ok` with grid and report, or `error` in one sentence.
-
-    `incomplete`: nothing is wrong, but fields are still empty.
-    """
+    """The answer for the page: `ok` with grid and report, or `error` in one sentence. `incomplete`: nothing is wrong,
+    but fields are still empty."""
     try:
         calibration = from_page(body, size)
         report = examine(calibration)

@@ -81,10 +81,8 @@ class ViewerConfig:
 
 
 def build_config(loaded: LoadedSite, video: Any, reopen: Callable[[], Any], **options: Any) -> ViewerConfig:
-    """The site's pipeline and zones for an open source; `options` of the models are `build_pipeline`'s.
-
-    DownloadError where a model is not available.
-    """
+    """The site's pipeline and zones for an open source; `options` of the models are `build_pipeline`'s. DownloadError
+    where a model is not available."""
     site, title = loaded.site, masked(loaded.site.source)
     pipeline = build_pipeline(loaded, video.size, **options)
     model = str(getattr(getattr(pipeline.detector, "recipe", None), "name", ""))

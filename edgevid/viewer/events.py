@@ -40,10 +40,8 @@ class EventStore(SqliteSink):
                 self._base.execute(f"DELETE FROM events WHERE {limit}", (MOST_KEPT,))
 
     def find(self, filters: Mapping[str, str], *, limit: int = 100) -> list[dict[str, Any]]:
-        """Events without the fields that do not apply; a filter may name several values, split by commas.
-
-        InputError for an unknown filter, or a bound that is no number.
-        """
+        """Events without the fields that do not apply; a filter may name several values, split by commas. InputError
+        for an unknown filter, or a bound that is no number."""
         where, values = _where(filters)
         sql = f"SELECT * FROM events {where} ORDER BY utc DESC, id DESC LIMIT ?"
         rows = self._select(sql, [*values, min(limit, MOST_ANSWERED)])

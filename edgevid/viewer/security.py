@@ -58,11 +58,9 @@ class SecurityMiddleware:
         public: bool = False,
         port: int = 0,
     ) -> None:
-        """Who has the `viewer_token` may look, and change nothing. `allowed_hosts` are further host names to
-        answer to; `public`: any literal IP address too.
-
-        The cookie's name contains the `port`, as browsers share cookies between the ports of one host.
-        """
+        """Who has the `viewer_token` may look, and change nothing. `allowed_hosts` are further host names to answer to;
+        `public`: any literal IP address too. The cookie's name contains the `port`, as browsers share cookies between
+        the ports of one host."""
         self._app, self._token, self._public, self._viewer = app, token, public, viewer_token
         self._hosts = {name.lower() for name in (*allowed_hosts, "localhost")}
         self._cookie = f"edgevid-{port}"
@@ -101,10 +99,8 @@ class SecurityMiddleware:
         return self._public or address.is_loopback  # DNS rebinding needs a name: no page has our address
 
     def _sent_token(self, scope: Scope, headers: dict[str, str]) -> str | None:
-        """The token that a request carries, "" where it needs none, None where it has no valid one.
-
-        Tokens are compared in constant time. The stylesheet of the sign-in page needs none.
-        """
+        """The token that a request carries, "" where it needs none, None where it has no valid one. Tokens are compared
+        in constant time. The stylesheet of the sign-in page needs none."""
         if self._token is None or scope["path"] == "/static/base.css":
             return ""
         bearer = headers.get("authorization", "")

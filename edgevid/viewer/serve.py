@@ -52,11 +52,10 @@ class Server(Closing):
 
         Who has the `viewer_token` may look, and change nothing.
 
-        `port` None takes the first free one from PORT on; 0 takes any. `token` None generates one where
-        `host` is not a loopback address. `allowed_hosts` are host names to answer to besides
-        localhost (behind a proxy). Raises MissingExtraError, InputError (a bad token or port) and
-        SourceError (an address that is in use or of another machine).
-        """
+        `port` None takes the first free one from PORT on; 0 takes any. `token` None generates one where `host` is
+        not a loopback address. `allowed_hosts` are host names to answer to besides localhost (behind a proxy).
+        Raises MissingExtraError, InputError (a bad token or port) and SourceError (an address that is in use or of
+        another machine)."""
         self._uvicorn = require("uvicorn", extra="viewer", purpose=purpose)
         for module in ("websockets", "starlette"):
             require(module, extra="viewer", purpose=purpose)
@@ -118,10 +117,8 @@ class Server(Closing):
 def serve(
     app: Any, *, open_browser: bool = False, announce: Callable[[str], None] | None = None, **options: Any
 ) -> None:
-    """Serves `app` until Ctrl-C or SIGTERM; `options` are those of Server.
-
-    `announce` gets the address once it can be opened; `open_browser` opens it in a browser.
-    """
+    """Serves `app` until Ctrl-C or SIGTERM; `options` are those of Server. `announce` gets the address once it can be
+    opened; `open_browser` opens it in a browser."""
     with Server(app, **options) as server:
         if announce is not None:
             announce(server.url)

@@ -1,8 +1,6 @@
-"""What a viewer shows: one source through one pipeline, sent to every connected browser.
-
-`ViewerState.observe` is called by the frame loop after each frame and costs it 0.1 ms. Everything that a
-client needs (records, images, grids) is made in other threads.
-"""
+"""What a viewer shows: one source through one pipeline, sent to every connected browser. `ViewerState.observe` is
+called by the frame loop after each frame and costs it 0.1 ms. Everything that a client needs (records, images, grids)
+is made in other threads."""
 
 import math
 import threading
@@ -58,10 +56,9 @@ class ViewerState:
     ) -> None:
         """`title` and `model` name the source and the detector; `notes` are shown above the image.
 
-        Zones and lines are saved to `site_file`; without one they last as long as the program.
-        `site_header` is the beginning of that file where it does not exist yet. `recordings` is the folder of
-        the run's recorder. `reopen` opens a file again at its end; `tap` gets its packets.
-        """
+        Zones and lines are saved to `site_file`; without one they last as long as the program. `site_header` is the
+        beginning of that file where it does not exist yet. `recordings` is the folder of the run's recorder.
+        `reopen` opens a file again at its end; `tap` gets its packets."""
         self.pipeline, self.recordings = pipeline, recordings
         self.calibration, self.site_file = calibration, site_file
         self.size: tuple[int, int] = tuple(source.size)
@@ -158,9 +155,7 @@ class ViewerState:
 
     def set_annotations(self, items: Any, version: object) -> dict[str, Any]:
         """Takes edited annotations: checked, saved where there is a site file, applied before the next frame.
-
-        InputError where they are invalid; EditConflict where another user changed them meanwhile.
-        """
+        InputError where they are invalid; EditConflict where another user changed them meanwhile."""
         with self._lock:
             if version != self._version:
                 raise EditConflict(

@@ -195,9 +195,8 @@ def read_skeletons(path: Path, names: tuple[str, ...]) -> Corpus:
 
 
 def concatenate(corpus: Corpus, count: int, *, seed: int, length: int = 6) -> Corpus:
-    """`count` long sequences, each of `length` clips one after another, unlike natural videos. Only for
-    training and evaluating segmentation without videos that are labeled step by step; state so next to every
-    figure."""
+    """`count` long sequences, each of `length` clips one after another, unlike natural videos. Only for training and
+    evaluating segmentation without videos that are labeled step by step; state so next to every figure."""
     rng = np.random.default_rng(seed)
     made = []
     for n in range(count):

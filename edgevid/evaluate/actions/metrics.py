@@ -171,9 +171,8 @@ class Matches(NamedTuple):
 def segment_matches(
     truths: Sequence[Any], predicted: Sequence[Any], overlap: float, background: Collection[Any] = ()
 ) -> Matches:
-    """Matches at an overlap of 0 to 1, pooled over videos. A predicted segment matches the true one of its
-    label with the largest IoU, if that reaches `overlap` and was not matched before (the second largest is not
-    tried)."""
+    """Matches at an overlap of 0 to 1, pooled over videos. A predicted segment matches the true one of its label with
+    the largest IoU, if that reaches `overlap` and was not matched before (the second largest is not tried)."""
     tp = fp = fn = 0
     for truth, prediction in _pairs(truths, predicted):
         expected, taken = runs(truth, background), set()

@@ -23,8 +23,7 @@ def evaluate(truth: Mapping[str, TrueTrack], results: list[Measured]) -> Evaluat
     For live, smoothed and track speeds: mean, median and 95th percentile of the absolute error, bias (measured less
     true), the share of values whose truth lies within 1 and 1.96 stated standard errors, the share of rows that
     abstained, the root mean square of the change of the error from one value of a track to the next, and the median
-    of the seconds to a track's first speed. A group is a track.
-    """
+    of the seconds to a track's first speed. A group is a track."""
     known = {row.id for row in results}
     tracks = sorted(known & set(truth))
     rows: dict[str, dict[str, list[Measured]]] = {}

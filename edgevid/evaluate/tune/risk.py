@@ -1,8 +1,6 @@
-"""Selective prediction: risk-coverage curves, their areas, and thresholds with a guaranteed risk.
-
-A verdict is emitted when its confidence reaches the threshold; coverage is the share emitted; risk is the
-share of errors among the emitted verdicts. The unit is the track: its frames depend on each other, so they
-are reduced to one verdict first."""
+"""Selective prediction: risk-coverage curves, their areas, and thresholds with a guaranteed risk. A verdict is emitted
+when its confidence reaches the threshold; coverage is the share emitted; risk is the share of errors among the emitted
+verdicts. The unit is the track: its frames depend on each other, so they are reduced to one verdict first."""
 
 import math
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
-"""Temporal segmentation: scores for every step of a long video, whole or streamed.
-
-After Yi, Wen and Jiang, "ASFormer: Transformer for Action Segmentation" (BMVC 2021): blocks of a
-dilated convolution and attention within a window of the same reach; an encoder whose output decoders
-refine. Norms are per step, so that the causal form can be streamed."""
+"""Temporal segmentation: scores for every step of a long video, whole or streamed. After Yi, Wen and Jiang, "ASFormer:
+Transformer for Action Segmentation" (BMVC 2021): blocks of a dilated convolution and attention within a window of the
+same reach; an encoder whose output decoders refine. Norms are per step, so that the causal form can be streamed."""
 
 import math
 

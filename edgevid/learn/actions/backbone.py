@@ -1,6 +1,5 @@
-"""A frozen feature extractor cut out of an ONNX image model, such as a detector's backbone. Needs the package
-onnx (extra `train`). The cut model ends in a global average pooling, so every crop gives one row of
-features."""
+"""A frozen feature extractor cut out of an ONNX image model, such as a detector's backbone. Needs the package onnx
+(extra `train`). The cut model ends in a global average pooling, so every crop gives one row of features."""
 
 import dataclasses
 import tempfile

@@ -1,8 +1,6 @@
-"""Temporal heads over features (B, T, D): recurrent ones, and what all heads share.
-
-Every head takes `valid` (B, T), false where a step is padding (usually on the left), and returns
-logits: (B, C) of a whole clip or (B, T, C) of each step. Causal heads also have `states`
-and `step`, one moment of many tracks at a time, equal to the full pass."""
+"""Temporal heads over features (B, T, D): recurrent ones, and what all heads share. Every head takes `valid` (B, T),
+false where a step is padding (usually on the left), and returns logits: (B, C) of a whole clip or (B, T, C) of each
+step. Causal heads also have `states` and `step`, one moment of many tracks at a time, equal to the full pass."""
 
 from typing import Literal
 

@@ -109,11 +109,10 @@ def clip_spec(config: TrainConfig) -> ClipSpec:
 def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda done, total, name: None) -> Corpus:
     """The corpus of labeled videos: rows of the extractor at `spec.rate_hz`, from the cache where present.
 
-    Every video goes through the ClipBuffer and the extractor of the pipeline, so there is no second
-    preprocessing that could differ. Results are cached, one file per video and augmentation: an interrupted
-    run continues. Augmented copies (kornia: geometry, color, JPEG) are for training. Crop videos of several
-    people to the one who acts first.
-    """
+    Every video goes through the ClipBuffer and the extractor of the pipeline, so there is no second preprocessing
+    that could differ. Results are cached, one file per video and augmentation: an interrupted run continues.
+    Augmented copies (kornia: geometry, color, JPEG) are for training. Crop videos of several people to the one who
+    acts first."""
     names, videos = list_videos(config.data)
     extractor = load_extractor(config.extractor, threads=config.threads)
     examples, copies = [], {}
@@ -152,10 +151,8 @@ def _features(path: Path, extractor: FeatureExtractor | PoseExtractor, spec: Cli
 
 
 def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corpus, Corpus]:
-    """(rest, held out): about `share` of the examples of every class, whole groups at a time.
-
-    InputError where a class has one group only: a split would put one scene on both sides.
-    """
+    """(rest, held out): about `share` of the examples of every class, whole groups at a time. InputError where a class
+    has one group only: a split would put one scene on both sides."""
     if not 0 < share < 1:
         raise InputError(f"split: expected a share between 0 and 1, got {share}")
     rng = np.random.default_rng(seed)
@@ -195,10 +192,8 @@ def split_by_name(corpus: Corpus, held: Collection[str]) -> tuple[Corpus, Corpus
 
 
 def official_splits(folder: Path) -> dict[str, Split]:
-    """Training and test data of every pair *_train_K.npz and *_test_K.npz in a folder of skeleton files.
-
-    Each holds `joints` (sum of T, J, 2), `offsets` (N + 1,) and `label` (N,); see docs/actions.md.
-    """
+    """Training and test data of every pair *_train_K.npz and *_test_K.npz in a folder of skeleton files. Each holds
+    `joints` (sum of T, J, 2), `offsets` (N + 1,) and `label` (N,); see docs/actions.md."""
     found = {}
     for train in sorted(folder.glob("*_train_*.npz")):
         test = train.with_name(train.name.replace("_train_", "_test_"))

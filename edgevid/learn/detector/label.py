@@ -1,9 +1,8 @@
 """Labels of real frames from an ensemble of detectors, views and scales.
 
-Each detector gets the whole frame, its mirror image and four overlapping tiles; weighted box fusion gives one
-set of boxes whose score is the share of views that agree. In a clip the boxes are tracked: objects detected
-in several frames keep their score, boxes that flicker become ignored regions.
-"""
+Each detector gets the whole frame, its mirror image and four overlapping tiles; weighted box fusion gives one set of
+boxes whose score is the share of views that agree. In a clip the boxes are tracked: objects detected in several
+frames keep their score, boxes that flicker become ignored regions."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -121,10 +120,8 @@ def _clusters(boxes: np.ndarray, scores: np.ndarray) -> list[list[int]]:
 
 
 def smooth_scores(labeled: Sequence[tuple[float, Detections]]) -> list[Detections]:
-    """Scores averaged along each track; the score of a box without a track of 3 frames is halved.
-
-    `labeled` are (time, detections) of one clip in order.
-    """
+    """Scores averaged along each track; the score of a box without a track of 3 frames is halved. `labeled` are (time,
+    detections) of one clip in order."""
     tracker = Tracker()
     members: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for n, (time, detections) in enumerate(labeled):

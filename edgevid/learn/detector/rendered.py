@@ -1,8 +1,5 @@
-"""Rendered street frames with exact boxes, as training images.
-
-Scenes of `edgevid.synthetic.render` from cameras of many heights, tilts and focal lengths. Occluded and too
-small objects are ignored regions.
-"""
+"""Rendered street frames with exact boxes, as training images. Scenes of `edgevid.synthetic.render` from cameras of
+many heights, tilts and focal lengths. Occluded and too small objects are ignored regions."""
 
 from pathlib import Path
 
@@ -50,10 +47,8 @@ def label_text(truth: Truth) -> str:
 
 
 def write_rendered(folder: Path, *, scenes: int = 60, frames: int = 6, seed: int = 100) -> int:
-    """Writes frames of `scenes` rendered streets into a data folder; returns how many.
-
-    Seeds count up from `seed`; seed 8 is the street of `edgevid-demo`.
-    """
+    """Writes frames of `scenes` rendered streets into a data folder; returns how many. Seeds count up from `seed`; seed
+    8 is the street of `edgevid-demo`."""
     random = np.random.default_rng(seed)
     for scene in range(scenes):
         rendered = RenderedStreet(street(seed + scene, seconds=30, camera=random_camera(random)), seconds=30)

@@ -104,10 +104,8 @@ class Trainer:
         self.shape, self.step = shape, 0
 
     def start_from(self, path: Path) -> int:
-        """Loads the averaged weights of another training where name and shape agree; returns how many.
-
-        Raises InputError where the file is neither a checkpoint of a training nor an ONNX of `export_onnx`.
-        """
+        """Loads the averaged weights of another training where name and shape agree; returns how many. Raises
+        InputError where the file is neither a checkpoint of a training nor an ONNX of `export_onnx`."""
         given = read_onnx(path).state_dict() if path.suffix == ".onnx" else self._saved(path)["average"]
         own = self.network.state_dict()
         taken = {name: w for name, w in given.items() if name in own and own[name].shape == w.shape}
@@ -118,11 +116,9 @@ class Trainer:
     def run(
         self, checkpoint: Path, *, save_every: int = 500, progress: Progress = lambda step, total, loss: None
     ) -> list[float]:
-        """Trains to the end of the schedule, resuming from `checkpoint` if it exists; returns the losses.
-
-        `progress` is called after every step. Where `torch.distributed` is initialized, its processes train
-        one network, each on its own batches; the first of them saves and reports.
-        """
+        """Trains to the end of the schedule, resuming from `checkpoint` if it exists; returns the losses. `progress` is
+        called after every step. Where `torch.distributed` is initialized, its processes train one network, each on its
+        own batches; the first of them saves and reports."""
         if checkpoint.exists():
             self.restore(checkpoint)
             self.composer.resume(self.step)
