@@ -148,12 +148,10 @@ def engine_name(stem: str, precision: str, backend: Backend) -> str:
 def recipe_hash(recipe: Recipe) -> str:
     """SHA-256 of the recipe's preprocessing, outputs and decoder; its descriptive text may change."""
     relevant = {
-        "task": recipe.task,
-        "input": dataclasses.asdict(recipe.input) if recipe.input else None,
-        "input_name": recipe.input_name,
-        "outputs": recipe.outputs,
+        "task": recipe.task, "input": dataclasses.asdict(recipe.input) if recipe.input else None,
+        "input_name": recipe.input_name, "outputs": recipe.outputs,
         "decode": dataclasses.asdict(recipe.decode) if recipe.decode else None,
-    }
+    }  # fmt: skip
     return sha256(json.dumps(relevant, sort_keys=True))
 
 

@@ -53,11 +53,9 @@ def examine(calibration: CameraCalibration) -> CalibrationReport:
     """Errors, outliers, scale, camera and warnings of a calibration."""
     outliers, scales, camera = find_outliers(calibration), _scales(calibration), calibration.camera()
     warnings = (
-        *_point_warnings(calibration, outliers),
-        *_extent_warnings(calibration),
-        *_scale_warnings(scales),
+        *_point_warnings(calibration, outliers), *_extent_warnings(calibration), *_scale_warnings(scales),
         *_camera_warnings(calibration, camera),
-    )
+    )  # fmt: skip
     return CalibrationReport(calibration.error_px(), calibration.error_m(), outliers, scales, camera, warnings)
 
 

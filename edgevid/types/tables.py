@@ -50,11 +50,9 @@ class Reason(IntEnum):
 
 
 _DESCRIPTIONS = {
-    Reason.TOO_SHORT: "track too short",
-    Reason.DISAGREEMENT: "observations disagree",
-    Reason.STALE: "no recent observation",
-    Reason.OFF_PLANE: "outside the calibration",
-}
+    Reason.TOO_SHORT: "track too short", Reason.DISAGREEMENT: "observations disagree",
+    Reason.STALE: "no recent observation", Reason.OFF_PLANE: "outside the calibration",
+}  # fmt: skip
 """Descriptions that are clearer than the name in lower case."""
 
 
@@ -94,13 +92,10 @@ class _Boxed(Table):
         if self.keypoints.shape[1]:
             data["keypoints"] = self.keypoints.copy()
         return sv.Detections(
-            xyxy=np.array(self.boxes),
-            confidence=self.scores.copy(),
-            class_id=self.labels.astype(int),
+            xyxy=np.array(self.boxes), confidence=self.scores.copy(), class_id=self.labels.astype(int),
             tracker_id=None if ids is None else ids.astype(int),
-            mask=full_masks(getattr(self, "masks", ()), size) if size else None,
-            data=data,
-        )
+            mask=full_masks(getattr(self, "masks", ()), size) if size else None, data=data,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

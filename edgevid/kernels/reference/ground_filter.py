@@ -21,18 +21,10 @@ from edgevid.kernels.plane_columns import MOVING, UNDECIDED, UNMEASURED, PlaneCo
 from edgevid.types import F64, I64, U8
 
 SETTINGS = {
-    "process_noise": 1.0,
-    "velocity_prior": 40.0,
-    "correlation_s": 0.05,
-    "lag_s": 0.5,
-    "gate": 9.21,
-    "stationary_gate": 5.99,
-    "smoothed_gate": 16.0,
-    "lost_after_s": 0.0,
-    "steady_noise": 0.0,
-    "steady_correlation_s": 0.15,
-    "max_observations": 2048.0,
-}
+    "process_noise": 1.0, "velocity_prior": 40.0, "correlation_s": 0.05, "lag_s": 0.5, "gate": 9.21,
+    "stationary_gate": 5.99, "smoothed_gate": 16.0, "lost_after_s": 0.0, "steady_noise": 0.0,
+    "steady_correlation_s": 0.15, "max_observations": 2048.0,
+}  # fmt: skip
 
 OUTLIER_GATE = 25.0  # Chi-square of 2 (5 standard errors) beyond which an observation is an outlier
 OUTLIERS_IN_A_ROW = 5  # So many outliers in a row are a jump: the track starts again from there

@@ -58,19 +58,14 @@ class Plan:
             floor = "the recipe's or the default" if how.min_agreement is None else f"{how.min_agreement:g}"
             checks = f"{what} against FP32 on {how.max_frames} frames of {how.data}, minimum {floor}"
         found = [
-            ("model", str(self.model)),
-            ("graph", f"{self.graph}{missing}"),
-            ("precision", self.options.precision),
-            ("backend", f"{TITLES[self.backend]} {installed or '(not installed)'}"),
-            ("device", str(where)),
+            ("model", str(self.model)), ("graph", f"{self.graph}{missing}"), ("precision", self.options.precision),
+            ("backend", f"{TITLES[self.backend]} {installed or '(not installed)'}"), ("device", str(where)),
             ("batch", "MIN {}, OPT {}, MAX {}".format(*self.options.batch)),
             ("workspace", f"at most {limit} MB" if limit else "all of the device's memory"),
             ("compatibility", self._compatibility()),
             ("timing cache", str(self.timing_cache or "none: this backend measures no tactics")),
-            ("verification", checks),
-            ("engine", str(self.engine)),
-            ("manifest", str(manifest_path(self.engine))),
-        ]
+            ("verification", checks), ("engine", str(self.engine)), ("manifest", str(manifest_path(self.engine))),
+        ]  # fmt: skip
         return [*found, ("first", self.missing)] if self.missing else found
 
     def _compatibility(self) -> str:
@@ -266,29 +261,15 @@ def _manifest(plan: Plan, built: build_engine.Built, seconds: float) -> Manifest
         record = variants.read_record(variants.variant_path(plan.recipe or plan.model, "int8-trt"))
         calibration = sha256(json.dumps(record.get("calibration", {}), sort_keys=True))
     return Manifest(
-        model=plan.name,
-        onnx=plan.model.name,
-        onnx_sha256=variants.model_digest(plan.model),
-        graph=plan.graph.name,
-        graph_sha256=variants.model_digest(plan.graph),
-        precision=plan.options.precision,
-        backend=plan.backend,
-        version=built.version,
-        engine_sha256=sha256(built.plan),
-        engine_bytes=len(built.plan),
-        gpu=plan.gpu.name if plan.gpu else "",
-        capability=plan.gpu.capability if plan.gpu else "",
-        compute_capabilities=plan.options.compute_capabilities,
-        cuda=plan.gpu.cuda if plan.gpu else "",
-        recipe_sha256=recipe_hash(plan.recipe) if plan.recipe else "",
-        calibration_sha256=calibration,
+        model=plan.name, onnx=plan.model.name, onnx_sha256=variants.model_digest(plan.model), graph=plan.graph.name,
+        graph_sha256=variants.model_digest(plan.graph), precision=plan.options.precision, backend=plan.backend,
+        version=built.version, engine_sha256=sha256(built.plan), engine_bytes=len(built.plan),
+        gpu=plan.gpu.name if plan.gpu else "", capability=plan.gpu.capability if plan.gpu else "",
+        compute_capabilities=plan.options.compute_capabilities, cuda=plan.gpu.cuda if plan.gpu else "",
+        recipe_sha256=recipe_hash(plan.recipe) if plan.recipe else "", calibration_sha256=calibration,
         options=plan.options.as_dict(),
         layers={"network": built.layers, "convolutions": build_engine.tally(built.convolutions)},
-        made={
-            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "seconds": f"{seconds:.1f}",
-            "edgevid": __version__,
-            "python": platform.python_version(),
-            "machine": f"{platform.system()} {platform.machine()}",
-        },
-    )
+        made={"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "seconds": f"{seconds:.1f}",
+              "edgevid": __version__, "python": platform.python_version(),
+              "machine": f"{platform.system()} {platform.machine()}"},
+    )  # fmt: skip

@@ -84,10 +84,8 @@ class BoxTask(FrameTask):
         scores = np.concatenate([np.zeros((0, 2), np.float32), *self._scores])
         drift = scores[:, 1] - scores[:, 0]
         details = {
-            "boxes of the reference": boxes.reference,
-            "boxes of the candidate": boxes.candidate,
-            "matched at IoU 0.5": boxes.matched,
-            "matched at IoU 0.9": self._exact,
+            "boxes of the reference": boxes.reference, "boxes of the candidate": boxes.candidate,
+            "matched at IoU 0.5": boxes.matched, "matched at IoU 0.9": self._exact,
             "recall of the reference's boxes": boxes.matched / max(boxes.reference, 1),
             "precision of the candidate's boxes": boxes.matched / max(boxes.candidate, 1),
             "agreement at IoU 0.9": 2 * self._exact / max(boxes.total, 1),
@@ -95,9 +93,8 @@ class BoxTask(FrameTask):
             "score drift, mean": float(drift.mean()) if len(drift) else 0.0,
             "score drift, mean absolute": float(np.abs(drift).mean()) if len(drift) else 0.0,
             "score drift, largest": float(np.abs(drift).max(initial=0.0)),
-            "threshold crossings": self._threshold_crossings,
-            "class changes": self._class_changes,
-        }
+            "threshold crossings": self._threshold_crossings, "class changes": self._class_changes,
+        }  # fmt: skip
         return TaskMetrics(
             "detect", boxes.share, float(boxes.total), boxes.total, "boxes", " at IoU 0.5", DEFINITION,
             details, scores,
