@@ -29,7 +29,7 @@ from edgevid.video.images import read_image, resize_area
 from edgevid.video.writer import VideoWriter
 
 SCHEMA, ITEMS, EVENTS = (Path(__file__).with_name(f"review{end}.sql").read_text() for end in ("", "_items", "_events"))
-ALIKE, MOST_ALIKE, SIDE = 0.9, 12, 16
+ALIKE, MOST_ALIKE, SIDE = 0.95, 12, 16
 """Correlation of look-alikes at so many pixels a side, and the size of a group that fits on a screen."""
 
 

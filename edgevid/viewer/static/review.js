@@ -17,6 +17,8 @@ let decisions = new Map(); // of the server's log, by number
 let votes = new Map(); // item -> reviewer and pass -> label
 let own = new Map(); // labels of this session, which a blind answer does not repeat
 let newest = 0;
+let stale = true; // whether audit and agreement are older than the decisions
+let toldAt = -POLL_MS;
 let group = []; // the items that are shown
 let at = 0; // the one that has the focus
 let proposed = new Map(); // item -> label, "" where it is taken out
@@ -73,9 +75,14 @@ async function update() {
     decisions.set(row.id, row);
     newest = Math.max(newest, row.id);
   }
-  if (rows.length || !votes.size) {
-    second = new Set((await get("second")).map((row) => row.id));
+  if (rows.length || !newest) {
     replay();
+    stale = true;
+    if (isSecond()) second = new Set((await get("second")).map((row) => row.id));
+  }
+  if (stale && performance.now() - toldAt > POLL_MS / 2) {
+    stale = false;
+    toldAt = performance.now();
     const [told, agreed] = [await get("audit"), await get("agreement")];
     setText($("audit"), told.error ? `${told.error[0].toUpperCase()}${told.error.slice(1)}.` : told);
     $("agreement").replaceChildren(...agreed.map((row) => el("li", {}, row.text)));
