@@ -53,11 +53,9 @@ PEERS: Mapping[str, _Translation] = {
 }
 """Parameters of ByteTrack, SORT, OC-SORT, supervision and trackers: docs/coming_from.md."""
 FIXED: Mapping[str, tuple[Any, ...]] = {
-    "tracker_type": ("bytetrack",),
-    "fuse_score": (True,),
-    "mot20": (False,),
+    "tracker_type": ("bytetrack",), "fuse_score": (True,), "mot20": (False,),
     "instant_first_frame_activation": (True,),
-}
+}  # fmt: skip
 """Parameters of theirs that have one value here."""
 ABSENT: Mapping[str, str] = {
     **dict.fromkeys(("with_reid", "model", "appearance_thresh", "proximity_thresh"), "appearance"),
@@ -76,18 +74,10 @@ class ByteTracker(Hinted):
     """Settings of TUNING that make the subclass."""
 
     def __init__(
-        self,
-        *,
-        track_high_thresh: float = 0.5,
-        track_low_thresh: float = 0.1,
-        new_track_thresh: float = 0.6,
-        lost_after_s: float = LOST_AFTER_S,
-        coast_s: float = 0.3,
-        confirm_after_s: float = 0.0,
-        class_aware: bool = False,
-        frame_rate: float | None = None,
-        **tuning: Any,
-    ) -> None:
+        self, *, track_high_thresh: float = 0.5, track_low_thresh: float = 0.1, new_track_thresh: float = 0.6,
+        lost_after_s: float = LOST_AFTER_S, coast_s: float = 0.3, confirm_after_s: float = 0.0,
+        class_aware: bool = False, frame_rate: float | None = None, **tuning: Any,
+    ) -> None:  # fmt: skip
         """`track_high_thresh` and `track_low_thresh` split the detections by score into the first stage, the second
         stage and ignored ones.
 

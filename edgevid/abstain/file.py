@@ -22,15 +22,8 @@ from edgevid.types import KMH
 
 FORMAT = "edgevid-policy 1"
 _DECIDE = (
-    "threshold",
-    "parent_threshold",
-    "unlike",
-    "margin",
-    "min_seconds",
-    "min_agreement",
-    "stale_s",
-    "min_side_px",
-)
+    "threshold", "parent_threshold", "unlike", "margin", "min_seconds", "min_agreement", "stale_s", "min_side_px",
+)  # fmt: skip
 _EVIDENCE = ("temperature", "correlation", "memory_s", "odds", "step", "take", "drop", "ema_s")
 
 
@@ -158,16 +151,9 @@ def read_policy(path: str | Path, *, names: Iterable[str] | None = None, model_s
         members(read.names, settings)
     speed = SpeedPolicy(read.speed.max_sigma_kmh / KMH, read.speed.max_share) if read.speed else None
     found = PolicyFile(
-        read.names,
-        settings,
-        read.task,
-        read.model_sha256,
-        speed,
-        read.tuned,
-        read.made,
-        Path(path),
+        read.names, settings, read.task, read.model_sha256, speed, read.tuned, read.made, Path(path),
         sha256_of(Path(path)),
-    )
+    )  # fmt: skip
     found.must_fit(names=names, model_sha256=model_sha256)
     return found
 

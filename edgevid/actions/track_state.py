@@ -19,13 +19,9 @@ class StateStore:
     """Rows of named arrays, one row per track."""
 
     def __init__(
-        self,
-        shapes: Mapping[str, tuple[int, ...]],
-        *,
-        capacity: int = CAPACITY,
-        reset_after_s: float = RESET_AFTER_S,
-        dtypes: Mapping[str, np.dtype[np.generic]] | None = None,
-    ) -> None:
+        self, shapes: Mapping[str, tuple[int, ...]], *, capacity: int = CAPACITY,
+        reset_after_s: float = RESET_AFTER_S, dtypes: Mapping[str, np.dtype[np.generic]] | None = None,
+    ) -> None:  # fmt: skip
         """`shapes` of one track's state by name, without any batch axis; a gap longer than
         `reset_after_s` resets a track."""
         if capacity < 1:

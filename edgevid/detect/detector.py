@@ -37,20 +37,12 @@ class Detector(Hinted):
     """Finds objects with the model of a recipe: `detector(image)`, or `detector.predict(source)`."""
 
     def __init__(
-        self,
-        model: Engine | LocalRecipe | str | Path | None = None,
-        recipe: Recipe | None = None,
-        *,
-        device: str | int = "auto",
-        precision: Precision = "fp32",
-        threads: int | None = None,
-        score_threshold: float | None = None,
-        nms_iou: float | None = None,
-        classes: Iterable[str | int] | None = None,
-        max_detections: int = MAX_DETECTIONS,
-        same_object_iou: float | None = SAME_OBJECT_IOU,
-        **peers: Any,
-    ) -> None:
+        self, model: Engine | LocalRecipe | str | Path | None = None, recipe: Recipe | None = None, *,
+        device: str | int = "auto", precision: Precision = "fp32", threads: int | None = None,
+        score_threshold: float | None = None, nms_iou: float | None = None,
+        classes: Iterable[str | int] | None = None, max_detections: int = MAX_DETECTIONS,
+        same_object_iou: float | None = SAME_OBJECT_IOU, **peers: Any,
+    ) -> None:  # fmt: skip
         """`model`: a name, an ONNX file, a recipe or its file or folder; None: the default; or an engine with its
         `recipe`.
 
@@ -122,13 +114,9 @@ class Detector(Hinted):
         return made
 
     def _set(
-        self,
-        *,
-        score_threshold: float | None = None,
-        nms_iou: float | None = None,
-        classes: Iterable[str | int] | int | None = None,
-        max_detections: int | None = None,
-    ) -> None:
+        self, *, score_threshold: float | None = None, nms_iou: float | None = None,
+        classes: Iterable[str | int] | int | None = None, max_detections: int | None = None,
+    ) -> None:  # fmt: skip
         """Changes what is not None."""
         for name, value in (("score_threshold", score_threshold), ("nms_iou", nms_iou)):
             if value is None:

@@ -118,20 +118,12 @@ class Summary:
 
 
 def run(
-    pipeline: PipelineLike,
-    frames: Iterable[Frame],
-    sinks: Iterable[AnySink] = (),
-    *,
-    zones: ZoneMonitorLike | None = None,
-    size: tuple[int, int] | None = None,
-    max_frames: int | None = None,
-    on_result: Callable[[Frame, Result], None] | None = None,
-    on_event: Callable[[Event], None] | None = None,
-    header: Header | None = None,
-    speed_limit_kmh: float | None = None,
-    skip_damaged: bool = False,
+    pipeline: PipelineLike, frames: Iterable[Frame], sinks: Iterable[AnySink] = (), *,
+    zones: ZoneMonitorLike | None = None, size: tuple[int, int] | None = None, max_frames: int | None = None,
+    on_result: Callable[[Frame, Result], None] | None = None, on_event: Callable[[Event], None] | None = None,
+    header: Header | None = None, speed_limit_kmh: float | None = None, skip_damaged: bool = False,
     summary: Summary | None = None,
-) -> Summary:
+) -> Summary:  # fmt: skip
     """Runs the source to its end, to `max_frames` or to Ctrl-C, and closes every sink in any case.
 
     A sink is an object with `write(frame, result)` or `send(events)`, and `close()`, or a function of frame
@@ -183,14 +175,9 @@ class Emitter(Closing):
     """Brings the events of a run to its results, its summary, a callback, and the sinks that take them."""
 
     def __init__(
-        self,
-        source: Any,
-        header: Header,
-        sinks: Iterable[Any],
-        summary: Summary,
-        on_event: Callable[[Event], None] | None,
-        speed_limit_kmh: float | None,
-    ) -> None:
+        self, source: Any, header: Header, sinks: Iterable[Any], summary: Summary,
+        on_event: Callable[[Event], None] | None, speed_limit_kmh: float | None,
+    ) -> None:  # fmt: skip
         self._finder = EventFinder(header, self._emit, source, speed_limit_kmh=speed_limit_kmh)
         self._summary, self._on_event, self._found = summary, on_event, deque[Event]()
         self._sinks = list(sinks)

@@ -102,12 +102,9 @@ def _arrow(zone: Zone, calibration: CameraCalibration | None, scale: Scale) -> l
 
 
 def _parsed(
-    item: Any,
-    size: tuple[int, int],
-    calibration: CameraCalibration | None,
-    known: Mapping[str, Zone | Line],
+    item: Any, size: tuple[int, int], calibration: CameraCalibration | None, known: Mapping[str, Zone | Line],
     scale: Scale,
-) -> Zone | Line:
+) -> Zone | Line:  # fmt: skip
     if not isinstance(item, dict) or item.get("kind") not in ("zone", "line"):
         raise InputError("annotation: expected kind 'zone' or 'line'")
     name = _name(item.get("name"))

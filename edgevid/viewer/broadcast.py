@@ -130,13 +130,9 @@ class Broadcast:
     """Takes results from the frame loop and hands them to all clients."""
 
     def __init__(
-        self,
-        describe: Callable[[Published], Mapping[str, Any]],
-        *,
-        quality: int = 80,
-        max_side: int = 1280,
+        self, describe: Callable[[Published], Mapping[str, Any]], *, quality: int = 80, max_side: int = 1280,
         max_fps: float = 60.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`describe` makes a record, in the encoding thread; images have JPEG `quality`, a longest side of
         `max_side` pixels, and come at `max_fps` at most."""
         self._describe, self._quality, self._max_side, self._gap = describe, quality, max_side, 1 / max_fps

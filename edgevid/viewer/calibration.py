@@ -31,14 +31,9 @@ class CalibrationSession:
     """What one calibration page works on: the source, the file to write, and the existing calibration."""
 
     def __init__(
-        self,
-        frames: FrameSeeker,
-        *,
-        folder: Path,
-        name: str,
-        existing: CameraCalibration | None = None,
+        self, frames: FrameSeeker, *, folder: Path, name: str, existing: CameraCalibration | None = None,
         time: float = 0.0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`existing` is the calibration to start from; its image has the aspect ratio of the source's."""
         self.frames, self.folder, self.name, self.time = frames, folder, name, time
         self._lock = threading.Lock()

@@ -49,15 +49,9 @@ class SecurityMiddleware:
     """An ASGI application behind the three checks; every response carries the security headers."""
 
     def __init__(
-        self,
-        app: App,
-        *,
-        token: str | None,
-        viewer_token: str | None = None,
-        allowed_hosts: Iterable[str] = (),
-        public: bool = False,
-        port: int = 0,
-    ) -> None:
+        self, app: App, *, token: str | None, viewer_token: str | None = None, allowed_hosts: Iterable[str] = (),
+        public: bool = False, port: int = 0,
+    ) -> None:  # fmt: skip
         """Who has the `viewer_token` may look, and change nothing. `allowed_hosts` are further host names to answer to;
         `public`: any literal IP address too. The cookie's name contains the `port`, as browsers share cookies between
         the ports of one host."""

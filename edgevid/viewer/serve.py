@@ -38,16 +38,9 @@ class Server(Closing):
     """An ASGI application served from a thread of its own, inside `with`."""
 
     def __init__(
-        self,
-        app: Any,
-        *,
-        host: str = "127.0.0.1",
-        port: int | None = None,
-        token: str | None = None,
-        viewer_token: str | None = None,
-        allowed_hosts: Iterable[str] = (),
-        purpose: str = "The viewer",
-    ) -> None:
+        self, app: Any, *, host: str = "127.0.0.1", port: int | None = None, token: str | None = None,
+        viewer_token: str | None = None, allowed_hosts: Iterable[str] = (), purpose: str = "The viewer",
+    ) -> None:  # fmt: skip
         """Binds the address at once, so that `url` is right before anything runs.
 
         Who has the `viewer_token` may look, and change nothing.

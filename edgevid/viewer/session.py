@@ -32,14 +32,9 @@ class View:
 
 @contextmanager
 def viewing(
-    config: ViewerConfig,
-    view: View,
-    *,
-    announce: Callable[[str], None],
-    site_file: Path | None = None,
-    recorder: Any = None,
-    unit: str = "km/h",
-) -> Iterator[ViewerState]:
+    config: ViewerConfig, view: View, *, announce: Callable[[str], None], site_file: Path | None = None,
+    recorder: Any = None, unit: str = "km/h",
+) -> Iterator[ViewerState]:  # fmt: skip
     """The state of a viewer that is served until the block ends; `announce` gets its address."""
     state = ViewerState(
         config.source, config.pipeline, title=config.title, model=config.model, notes=config.notes,

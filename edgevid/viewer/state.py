@@ -36,24 +36,12 @@ class ViewerState:
     """A source and its pipeline, as browsers get them."""
 
     def __init__(
-        self,
-        source: Any,
-        pipeline: Pipeline,
-        *,
-        title: str,
-        model: str = "",
-        notes: Sequence[str] = (),
-        calibration: CameraCalibration | None = None,
-        monitor: ZoneMonitor | None = None,
-        site_file: Path | None = None,
-        site_header: str = "",
-        unit: str = "km/h",
-        quality: int = 80,
-        max_side: int = 1280,
-        recordings: Path | None = None,
-        reopen: Callable[[], Any] | None = None,
+        self, source: Any, pipeline: Pipeline, *, title: str, model: str = "", notes: Sequence[str] = (),
+        calibration: CameraCalibration | None = None, monitor: ZoneMonitor | None = None,
+        site_file: Path | None = None, site_header: str = "", unit: str = "km/h", quality: int = 80,
+        max_side: int = 1280, recordings: Path | None = None, reopen: Callable[[], Any] | None = None,
         tap: Any = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """`title` and `model` name the source and the detector; `notes` are shown above the image.
 
         Zones and lines are saved to `site_file`; without one they last as long as the program. `site_header` is the

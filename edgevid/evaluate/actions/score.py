@@ -34,11 +34,9 @@ from edgevid.video.open import open_video
 
 Corruption = Callable[[Array, int], Array]  # Corrupts rows or crops of one example, given its number as a seed
 IMAGE_CORRUPTIONS: Mapping[str, tuple[float, ...]] = {
-    "JPEG quality": (100, 95, 75, 50, 30, 20, 10),
-    "blur, sigma px": (0, 1, 2, 3, 5),
-    "noise, sigma of 255": (0, 5, 10, 20, 40),
-    "scale": (1, 0.75, 0.5, 0.33, 0.25),
-}
+    "JPEG quality": (100, 95, 75, 50, 30, 20, 10), "blur, sigma px": (0, 1, 2, 3, 5),
+    "noise, sigma of 255": (0, 5, 10, 20, 40), "scale": (1, 0.75, 0.5, 0.33, 0.25),
+}  # fmt: skip
 """Corruptions of images with their strengths; the first changes nothing."""
 POSE_CORRUPTIONS: Mapping[str, tuple[float, ...]] = {
     "joint noise, % of body size": (0, 2, 5, 10, 20),

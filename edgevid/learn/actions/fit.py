@@ -205,13 +205,9 @@ def clip_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, sm
 
 
 def fit(
-    make: Callable[[], Head],
-    train: Corpus,
-    validation: Corpus | None,
-    options: TrainOptions,
-    *,
+    make: Callable[[], Head], train: Corpus, validation: Corpus | None, options: TrainOptions, *,
     objective: Objective = clip_loss,
-) -> Fitted:
+) -> Fitted:  # fmt: skip
     """A head trained on `train`; with `validation` its best epoch is kept, else its last."""
     check(train)
     if options.patience and validation is None:
