@@ -1,8 +1,6 @@
-"""The hot arithmetic, twice: C++ (`_native`) and NumPy (`reference`, the specification).
-
-EDGEVID_KERNELS chooses: "auto" (native where it is built, else NumPy), "native" (an error where it
-is not built) or "numpy". Both have the same functions with the same signatures and pass the same tests.
-"""
+"""The hot arithmetic, twice: C++ (`_native`) and NumPy (`reference`, the specification). EDGEVID_KERNELS chooses:
+"auto" (native where it is built, else NumPy), "native" (an error where it is not built) or "numpy". Both have the same
+functions with the same signatures and pass the same tests."""
 
 from __future__ import annotations
 

@@ -1,7 +1,5 @@
-"""One file from the mirror where one is set, else over HTTP: resumed, verified, pinned, kept.
-
-The mirror that EDGEVID_MODELS_MIRROR names is a folder, searched by file name and SHA-256, or an address.
-"""
+"""One file from the mirror where one is set, else over HTTP: resumed, verified, pinned, kept. The mirror that
+EDGEVID_MODELS_MIRROR names is a folder, searched by file name and SHA-256, or an address."""
 
 import dataclasses
 import http.client
@@ -47,11 +45,9 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def download(url: str, target: Path, *, sha256: str = "", size: int = 0, progress: Progress | None = None) -> Path:
-    """The file at `url`, saved as `target` once its SHA-256 and size are right.
-
-    An interrupted download stays as `<target>.part` and is resumed by the next call. Raises DownloadError
-    where the address cannot be reached or sends another file than expected.
-    """
+    """The file at `url`, saved as `target` once its SHA-256 and size are right. An interrupted download stays as
+    `<target>.part` and is resumed by the next call. Raises DownloadError where the address cannot be reached or sends
+    another file than expected."""
     make_folder(target.parent)
     part = target.with_name(target.name + ".part")
     resumed = _transfer(url, part, size, progress)
@@ -113,10 +109,9 @@ def _save(answer: http.client.HTTPResponse, part: Path, have: int, total: int, p
 def obtain(source: Source, file: str, target: Path, *, progress: Progress | None = None) -> Path:
     """Brings one file to `target` from the mirror where one is set, else from its own address.
 
-    A source without a SHA-256 is pinned: the first download's is written next to the file and must match
-    from then on. If several programs need the file at once, one downloads it and the others wait.
-    Raises DownloadError with the mirror variable, the address and the file.
-    """
+    A source without a SHA-256 is pinned: the first download's is written next to the file and must match from then
+    on. If several programs need the file at once, one downloads it and the others wait. Raises DownloadError with
+    the mirror variable, the address and the file."""
     there = target.is_file()
     with alone_in(target.parent):
         if there or not target.is_file():

@@ -156,10 +156,8 @@ def draft_clip(engine: OrtEngine, path: Path) -> Drafted | None:
 
 
 def drafted(engine: OrtEngine, path: Path) -> tuple[DecoderGuess | None, LocalRecipe | None, tuple[str, ...]]:
-    """The decoder that fits a loaded model, the draft of its recipe, and notes on it.
-
-    ModelError where metadata, shapes and a trial run contradict each other.
-    """
+    """The decoder that fits a loaded model, the draft of its recipe, and notes on it. ModelError where metadata, shapes
+    and a trial run contradict each other."""
     ranks = [len(spec.shape) for spec in engine.inputs]
     if 5 in ranks and 4 not in ranks:
         return (None, *(draft_clip(engine, path) or (None, ())))
@@ -173,10 +171,8 @@ def drafted(engine: OrtEngine, path: Path) -> tuple[DecoderGuess | None, LocalRe
 
 
 def draft_recipe(path: Path) -> LocalRecipe:
-    """The recipe of an ONNX file that has none, by its metadata or guessed; what was guessed is logged.
-
-    Raises ModelError where no decoder fits, and where what fits would read nonsense.
-    """
+    """The recipe of an ONNX file that has none, by its metadata or guessed; what was guessed is logged. Raises
+    ModelError where no decoder fits, and where what fits would read nonsense."""
     with OrtEngine(path, device="cpu") as engine:
         guess, recipe, notes = drafted(engine, path)
         given = "; ".join(str(o) for o in engine.outputs)
@@ -218,11 +214,9 @@ def inspect(path: str | Path) -> ModelReport:
 
 
 def write_draft(report: ModelReport, target: str | Path | None = None, *, replace: bool = False) -> Path:
-    """Writes the draft recipe next to the model (or as `target`) and returns its path.
-
-    `--model <model>.onnx` then reads `<model>.toml` next to it. InputError where a recipe is there already,
-    which may have been edited, unless `replace`.
-    """
+    """Writes the draft recipe next to the model (or as `target`) and returns its path. `--model <model>.onnx` then
+    reads `<model>.toml` next to it. InputError where a recipe is there already, which may have been edited, unless
+    `replace`."""
     if report.recipe is None:
         why = report.problem or f"{report.path}: no decoder fits its outputs"
         raise ModelError(f"{why}; so there is no draft to write")

@@ -97,11 +97,9 @@ def find_entry(name: str) -> Entry:
 
 
 def resolve_model(model: str | Path | None = None, *, progress: Progress | None = None) -> LocalRecipe:
-    """The recipe of a name, an ONNX file, a recipe or its folder, with its file on this machine.
-
-    None takes the default model, or one that ships with edgevid where the default cannot be downloaded.
-    Raises InputError for an unknown name and DownloadError where the file cannot be downloaded.
-    """
+    """The recipe of a name, an ONNX file, a recipe or its folder, with its file on this machine. None takes the default
+    model, or one that ships with edgevid where the default cannot be downloaded. Raises InputError for an unknown name
+    and DownloadError where the file cannot be downloaded."""
     if model is not None:
         check_type(model, (str, Path), "model", "a name, a path or a recipe")
         check_exported(Path(model))
@@ -158,10 +156,8 @@ def get_file(name: str, *, progress: Progress | None = None) -> Path:
 
 
 def verify(name: str) -> Literal["verified", "unpublished"]:
-    """Compares a file with its checksum; "unpublished" where no checksum is known.
-
-    Raises DownloadError for a file that is not on this machine or differs from its recipe's or its pin's.
-    """
+    """Compares a file with its checksum; "unpublished" where no checksum is known. Raises DownloadError for a file that
+    is not on this machine or differs from its recipe's or its pin's."""
     one = find_entry(name)
     if one.local is None:
         raise DownloadError(f"{name}: is not on this machine; `edgevid models get {name}` downloads it")

@@ -1,9 +1,8 @@
 """Which decoder reads a model's outputs: by metadata, else guessed from names, shapes and a trial run.
 
-Shapes do not determine everything (the color order, the mean): `DecoderGuess.notes` states what was
-assumed, and the draft recipe holds it as a comment, to be checked on frames (`edgevid inspect --data`). What
-would give wrong boxes without a word is a ModelError instead.
-"""
+Shapes do not determine everything (the color order, the mean): `DecoderGuess.notes` states what was assumed, and the
+draft recipe holds it as a comment, to be checked on frames (`edgevid inspect --data`). What would give wrong boxes
+without a word is a ModelError instead."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -41,10 +40,8 @@ class DecoderGuess:
 
 
 def by_metadata(model: ModelSignature) -> DecoderGuess | None:
-    """The decoder that the metadata states; None for a model without such metadata.
-
-    ModelError where metadata and outputs contradict each other, and where they leave two readings.
-    """
+    """The decoder that the metadata states; None for a model without such metadata. ModelError where metadata and
+    outputs contradict each other, and where they leave two readings."""
     if not (model.ultralytics and model.task in TASKS and model.names):
         return None
     boxes = [o for o in model.outputs if len(o.shape) == 3]
@@ -109,11 +106,9 @@ _YOLOX = {"color": "BGR", "resize": "letterbox", "anchor": "top-left", "std": (1
 
 
 def identify(model: ModelSignature) -> DecoderGuess | None:
-    """The decoder that fits the model's outputs, or None.
-
-    ModelError, without the file's name, where metadata and outputs contradict each other, where two decoders
-    fit, and where a trial run shows that the only one would read nonsense.
-    """
+    """The decoder that fits the model's outputs, or None. ModelError, without the file's name, where metadata and
+    outputs contradict each other, where two decoders fit, and where a trial run shows that the only one would read
+    nonsense."""
     # Some exports give the maps of each stride next to one output of boxes: those are left out.
     cells = [model.cells(stride) for stride in (8, 16, 32, 64)]
     raw = [o for o in model.outputs if len(o.shape) in (4, 5) and int(np.prod(o.shape[2:4])) in cells]

@@ -181,11 +181,9 @@ def either(output: TensorSpec, owner: str) -> str:
 
 
 def corrected(model: ModelSignature, decode: Decode, outputs: tuple[str, ...], *, stated: bool) -> tuple[Decode, str]:
-    """The decoder with what the trial shows of boxes and scores, and a note where that is something else.
-
-    `stated`: by metadata, so that only the unit of boxes is open. ModelError, without the file's name, where
-    the trial's values are no scores.
-    """
+    """The decoder with what the trial shows of boxes and scores, and a note where that is something else. `stated`: by
+    metadata, so that only the unit of boxes is open. ModelError, without the file's name, where the trial's values are
+    no scores."""
     if decode.kind not in ("yolo", "end-to-end", "boxes-scores", "boxes-scores-labels"):
         return decode, ""
     first, *more = (model.values(next(o for o in model.outputs if o.name == name)) for name in outputs)

@@ -2,10 +2,9 @@
 
 Agreement of detectors: in each frame and class, pairs of boxes (one of each model) are matched in order of
 decreasing IoU, each box at most once, down to IoU 0.5. With M matches, A boxes of the reference and B of the
-candidate, summed over all frames, the agreement is 2 M / (A + B), the F1 score of one against the other.
-A box counts where its score is greater than the score threshold, as in `Detector`.
-The other tasks have their own definitions in compare/tasks.py.
-"""
+candidate, summed over all frames, the agreement is 2 M / (A + B), the F1 score of one against the other. A box
+counts where its score is greater than the score threshold, as in `Detector`. The other tasks have their own
+definitions in compare/tasks.py."""
 
 from __future__ import annotations
 
@@ -41,10 +40,8 @@ class Floor:
 
 
 def floor_of(recipe: Recipe, precision: Precision, min_agreement: float | None = None) -> Floor:
-    """`min_agreement` where given, else the recipe's floor where its metric is "agreement", else FLOORS.
-
-    InputError for another precision or a value outside 0 to 1.
-    """
+    """`min_agreement` where given, else the recipe's floor where its metric is "agreement", else FLOORS. InputError for
+    another precision or a value outside 0 to 1."""
     if precision not in FLOORS:
         raise InputError(f"precision: expected one of {', '.join(FLOORS)}, got {precision!r}")
     if min_agreement is not None:
@@ -199,10 +196,8 @@ class Task(Protocol):
 
 
 class FrameTask(Task, Protocol):
-    """A task whose frames are independent, so that one model's answers can be stored.
-
-    `answer` is that of the reference (0) or the candidate (1), `pair` compares both and counts them.
-    """
+    """A task whose frames are independent, so that one model's answers can be stored. `answer` is that of the reference
+    (0) or the candidate (1), `pair` compares both and counts them."""
 
     def answer(self, side: int, frame: NamedFrame) -> Any: ...
     def pair(self, frame: NamedFrame, a: Any, b: Any) -> FramePair: ...

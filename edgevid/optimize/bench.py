@@ -1,8 +1,5 @@
-"""The time of a frame, stage by stage, of several engines that take turns frame by frame.
-
-The stages are the pipeline's own: the Detector runs unchanged, and only the moments at which it calls its
-engine are recorded.
-"""
+"""The time of a frame, stage by stage, of several engines that take turns frame by frame. The stages are the pipeline's
+own: the Detector runs unchanged, and only the moments at which it calls its engine are recorded."""
 
 from __future__ import annotations
 
@@ -87,10 +84,8 @@ class Subject:
         self, model: str | Path, precision: Precision | None, device: str, threads: int | None,
         others: Sequence[Subject], *, named: bool = False,
     ) -> None:  # fmt: skip
-        """A file without a recipe takes that of the first of `others` with the same outputs.
-
-        `named` adds the device to the title, where several are timed.
-        """
+        """A file without a recipe takes that of the first of `others` with the same outputs. `named` adds the device to
+        the title, where several are timed."""
         found = find_model(model, precision)
         start = time.perf_counter()
         raw = load_model(found, device, threads)
@@ -192,10 +187,9 @@ def bench(
 ) -> Benchmark:  # fmt: skip
     """Times every model in every precision (none given: its own), frame by frame in turn.
 
-    `data` is a video, a folder or a list of images; None uses a synthetic image of 1280x720. `runs` frames
-    are timed after `warm_up` frames; several devices take turns, too. An engine that
-    does not load is named in `failed`; the error is raised only where none loads.
-    """
+    `data` is a video, a folder or a list of images; None uses a synthetic image of 1280x720. `runs` frames are timed
+    after `warm_up` frames; several devices take turns, too. An engine that does not load is named in `failed`; the
+    error is raised only where none loads."""
     if runs < 1 or warm_up < 0:
         raise InputError(f"bench: expected at least 1 run and no negative warm-up, got {runs} and {warm_up}")
     if not models:
@@ -261,10 +255,8 @@ def _described(frames: list[Frame], data: str | Path | None) -> str:
 def choose_runtime(
     model: str | Path, data: str | Path | None, timings: Sequence[Timing], *, threads: int | None = None
 ) -> Choice:
-    """Verifies OpenVINO against ONNX Runtime on `data` as `edgevid compare` does, and remembers the faster.
-
-    `timings` are those of both on the devices of RUNTIMES. InputError where one is missing, or without data.
-    """
+    """Verifies OpenVINO against ONNX Runtime on `data` as `edgevid compare` does, and remembers the faster. `timings`
+    are those of both on the devices of RUNTIMES. InputError where one is missing, or without data."""
     if data is None:
         raise InputError("bench: --choose verifies the runtimes on frames, add --data VIDEO")
     found = find_model(model, None)

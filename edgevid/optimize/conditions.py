@@ -95,11 +95,9 @@ def _load() -> str:
 def take_turns(
     work: Sequence[Callable[[int], T]], runs: int, warm_up: int = 0, on_turn: Callable[[int], None] | None = None
 ) -> list[list[T]]:
-    """Calls each of `work` in turn, run by run, so that what disturbs one disturbs all.
-
-    Each call gets the number of the run, negative while warming up. Returns one list per callable, of the
-    results of its `runs` counted calls. `on_turn` is called with the number after each turn.
-    """
+    """Calls each of `work` in turn, run by run, so that what disturbs one disturbs all. Each call gets the number of
+    the run, negative while warming up. Returns one list per callable, of the results of its `runs` counted calls.
+    `on_turn` is called with the number after each turn."""
     results: list[list[T]] = [[] for _ in work]
     for number in range(-warm_up, runs):
         for call, kept in zip(work, results, strict=True):

@@ -1,10 +1,9 @@
 """The cost of one run of an ONNX model, and upper bounds on its speed on a device, before anything is built.
 
-The bound is a roofline (Williams, Waterman and Patterson, Communications of the ACM 52(4), 2009): no run
-can be faster than its operations at the device's peak, nor than its weights and images at its memory's
-bandwidth. `layers_ms` adds up the layers' own bounds, each with its values read from and written to memory:
-what a runtime reaches that keeps nothing in a cache.
-"""
+The bound is a roofline (Williams, Waterman and Patterson, Communications of the ACM 52(4), 2009): no run can be
+faster than its operations at the device's peak, nor than its weights and images at its memory's bandwidth.
+`layers_ms` adds up the layers' own bounds, each with its values read from and written to memory: what a runtime
+reaches that keeps nothing in a cache."""
 
 import math
 import time
@@ -49,10 +48,8 @@ class Cost:
 
 
 def model_cost(path: str | Path, *, batch: int = 1) -> Cost:
-    """Counts an ONNX file. Dynamic axes: the first of an input is the batch, others must be fixed.
-
-    Raises ModelError for a file that cannot be read or run, MissingExtraError without `onnx`.
-    """
+    """Counts an ONNX file. Dynamic axes: the first of an input is the batch, others must be fixed. Raises ModelError
+    for a file that cannot be read or run, MissingExtraError without `onnx`."""
     if batch < 1:
         raise InputError(f"--batch: expected 1 or more, got {batch}")
     graph, shapes = _shaped(Path(path), batch)

@@ -1,8 +1,6 @@
-"""Ultralytics weights to an ONNX file with a recipe, verified against the PyTorch model on real frames.
-
-Ultralytics' own exporter makes the file; this writes the recipe from its metadata and compares both models.
-Loading `.pt` weights runs code that they contain: export only weights that you trust.
-"""
+"""Ultralytics weights to an ONNX file with a recipe, verified against the PyTorch model on real frames. Ultralytics'
+own exporter makes the file; this writes the recipe from its metadata and compares both models. Loading `.pt` weights
+runs code that they contain: export only weights that you trust."""
 
 import dataclasses
 import logging
@@ -57,11 +55,10 @@ def export(
 ) -> Exported:  # fmt: skip
     """Exports weights that give boxes, also with masks, key points or angles, to `<name>.onnx`.
 
-    `<name>.toml` is written next to it. `size` is the input's side, or (height, width), in pixels; None: that
-    of the training. `out` is the ONNX file, next to the weights by default. `frames` are real images, on
-    which ONNX Runtime and PyTorch must agree: ParityError otherwise, and nothing is written. InputError for
-    weights of another task, MissingExtraError without `ultralytics`.
-    """
+    `<name>.toml` is written next to it. `size` is the input's side, or (height, width), in pixels; None: that of the
+    training. `out` is the ONNX file, next to the weights by default. `frames` are real images, on which ONNX Runtime
+    and PyTorch must agree: ParityError otherwise, and nothing is written. InputError for weights of another task,
+    MissingExtraError without `ultralytics`."""
     weights = Path(weights)
     if not frames:
         raise InputError("export: expected at least one real frame to compare on, got none; give --data")
@@ -92,11 +89,8 @@ def export(
 
 
 def export_cached(weights: str | Path, frames: Callable[[], Sequence[Frame]]) -> Path:
-    """The ONNX file of weights, with its recipe next to it, in the user's cache by the weights' SHA-256.
-
-    It is exported and verified, on the frames that `frames` gives, where it is not there yet. Errors as in
-    `export`.
-    """
+    """The ONNX file of weights, with its recipe next to it, in the user's cache by the weights' SHA-256. It is exported
+    and verified, on the frames that `frames` gives, where it is not there yet. Errors as in `export`."""
     weights = Path(weights)
     if not weights.is_file():
         raise InputError(f"model: there is no file {weights}; check the path, or see `edgevid models list`")

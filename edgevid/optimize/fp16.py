@@ -1,12 +1,11 @@
 """FP16 graphs: half precision inside, float32 at the inputs and outputs, FP32 where FP16 would overflow.
 
-Every operator is FP16 or FP32, with a Cast where a tensor passes from one to the other; weights have the
-precision of their consumers. The result is strongly typed, as TensorRT 10.3 and later need it, and valid for
-ONNX Runtime, which inserts casts around operators without an FP16 CPU kernel.
+Every operator is FP16 or FP32, with a Cast where a tensor passes from one to the other; weights have the precision of
+their consumers. The result is strongly typed, as TensorRT 10.3 and later need it, and valid for ONNX Runtime, which
+inserts casts around operators without an FP16 CPU kernel.
 
-ONNX Runtime's own converter (onnxruntime.transformers.float16) makes the same graphs, but passes a tensor
-between two FP32 operators through FP16, where it overflows: what the measured list of operators prevents.
-"""
+ONNX Runtime's own converter (onnxruntime.transformers.float16) makes the same graphs, but passes a tensor between
+two FP32 operators through FP16, where it overflows: what the measured list of operators prevents."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -74,10 +73,8 @@ def make_fp16(
     model: LocalRecipe | str | Path, data: FrameSources | None = None, *, max_frames: int = MAX_FRAMES,
     min_agreement: float | None = None, folder: str | Path | None = None,
 ) -> Fp16Report:  # fmt: skip
-    """Writes the FP16 variant of a model next to it (or in `folder`), with its record.
-
-    With `data` its operators that overflow on those frames stay in FP32, and its agreement is measured.
-    """
+    """Writes the FP16 variant of a model next to it (or in `folder`), with its record. With `data` its operators that
+    overflow on those frames stay in FP32, and its agreement is measured."""
     recipe = model if isinstance(model, LocalRecipe) else find_recipe(model)
     source = recipe.local if recipe else Path(str(model))
     target = variant_path(recipe or source, "fp16", folder=folder)
@@ -102,10 +99,8 @@ def find_recipe(model: str | Path) -> LocalRecipe | None:
 
 
 def make_int8_fp16(model: LocalRecipe | str | Path, *, folder: str | Path | None = None) -> Fp16Report:
-    """Writes the int8-trt variant with FP16 between its INT8 layers (opset 19 or later) next to it.
-
-    ModelError where there is no int8-trt variant of this model file yet.
-    """
+    """Writes the int8-trt variant with FP16 between its INT8 layers (opset 19 or later) next to it. ModelError where
+    there is no int8-trt variant of this model file yet."""
     recipe = model if isinstance(model, LocalRecipe) else resolve_model(model)
     source = find_variant(recipe, "int8-trt", folder=folder)
     onnx = load_onnx()
@@ -122,12 +117,9 @@ def convert_fp16(
     src: Path, dst: Path, frames: Sequence[Frame] = (), *, recipe: LocalRecipe | None = None,
     min_agreement: float | None = None,
 ) -> Fp16Report:  # fmt: skip
-    """Writes the FP16 graph of the ONNX file `src` as `dst`.
-
-    With frames (and the recipe of their preprocessing), operators whose activations come close to the FP16
-    limit, or whose FP16 results are not finite, stay in FP32, and the agreement is measured; without, only
-    those whose weights do, and those of a fixed list.
-    """
+    """Writes the FP16 graph of the ONNX file `src` as `dst`. With frames (and the recipe of their preprocessing),
+    operators whose activations come close to the FP16 limit, or whose FP16 results are not finite, stay in FP32, and
+    the agreement is measured; without, only those whose weights do, and those of a fixed list."""
     model = normalize(src)
     if not frames:
         return _converted(recipe.name if recipe else src.stem, model, dst)

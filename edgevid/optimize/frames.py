@@ -1,7 +1,5 @@
-"""Real frames for calibration and comparison: some of a video, of a folder of images, or of a list.
-
-The same source and count always give the same frames, so that what was measured can be measured again.
-"""
+"""Real frames for calibration and comparison: some of a video, of a folder of images, or of a list. The same source and
+count always give the same frames, so that what was measured can be measured again."""
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -39,11 +37,10 @@ class NamedFrame:
 def read_frames(source: str | Path, count: int | None = None) -> Iterator[NamedFrame]:
     """At most `count` frames of a video, a folder or glob of images, or a text list; None: all.
 
-    They are spread evenly: of n frames, number i of `count` is frame floor((i + 1/2) n / count). A list
-    (.txt, .lst) names one image per line, relative to its own folder; empty lines and lines that start
-    with # are skipped, and so, with a warning, are images that do not decode.
-    Raises SourceError where there is no frame, InputError for a camera or stream, which cannot be repeated.
-    """
+    They are spread evenly: of n frames, number i of `count` is frame floor((i + 1/2) n / count). A list (.txt, .lst)
+    names one image per line, relative to its own folder; empty lines and lines that start with # are skipped, and
+    so, with a warning, are images that do not decode. Raises SourceError where there is no frame, InputError for a
+    camera or stream, which cannot be repeated."""
     if count is not None and count < 1:
         raise InputError(f"--max-frames: expected at least 1, got {count}")
     text = str(source)
@@ -187,11 +184,9 @@ class FrameSelection:
 
 
 def select_frames(data: FrameSources | None, *, max_frames: int = MAX_FRAMES, hold_out: bool = True) -> FrameSelection:
-    """`max_frames` of a video, a folder or glob of images, a text file that lists images, or several of them.
-
-    They are spread evenly over each source; where one is too short, the next ones give more. Every fifth is
-    held out of the calibration. Raises InputError without a source, SourceError where there are no frames.
-    """
+    """`max_frames` of a video, a folder or glob of images, a text file that lists images, or several of them. They are
+    spread evenly over each source; where one is too short, the next ones give more. Every fifth is held out of the
+    calibration. Raises InputError without a source, SourceError where there are no frames."""
     sources = [data] if isinstance(data, (str, Path)) else list(data or ())
     if not sources:
         raise InputError(

@@ -1,12 +1,10 @@
 """What an FP16 graph computes on a device, computed on the CPU: each FP16 result rounded, or infinite.
 
-ONNX Runtime's CPU computes most FP16 operators in float32 and keeps float32 between them, so that neither
-rounding nor overflow shows. Here every FP16 result passes through a Cast to float16 and back (IEEE 754: to
-the nearest, ties to even, from 65520 on infinite). Assumed of the device: an operator
-computes in float32 and rounds its result once.
-TensorRT accumulates convolutions and products of FP16 in float32, too; a kernel that accumulates in FP16
-may overflow earlier, which the comparison of the engine itself shows.
-"""
+ONNX Runtime's CPU computes most FP16 operators in float32 and keeps float32 between them, so that neither rounding
+nor overflow shows. Here every FP16 result passes through a Cast to float16 and back (IEEE 754: to the nearest, ties
+to even, from 65520 on infinite). Assumed of the device: an operator computes in float32 and rounds its result once.
+TensorRT accumulates convolutions and products of FP16 in float32, too; a kernel that accumulates in FP16 may
+overflow earlier, which the comparison of the engine itself shows."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -30,10 +28,8 @@ TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "precision")
 
 
 def simulate_fp16(model: Any) -> Any:
-    """A float32 model that computes what `model` does where its tensors are FP16.
-
-    Inputs and outputs are the same. It must run without optimizations.
-    """
+    """A float32 model that computes what `model` does where its tensors are FP16. Inputs and outputs are the same. It
+    must run without optimizations."""
     onnx = load_onnx()
     simulated = onnx.shape_inference.infer_shapes(model)
     _Simulation(onnx, opset_of(model)).rewrite(simulated.graph, frozenset())
@@ -41,10 +37,8 @@ def simulate_fp16(model: Any) -> Any:
 
 
 def open_fp16(path: Path, *, threads: int | None = None) -> OrtEngine:
-    """The engine of an FP16 file that rounds as a device does (`simulate_fp16`), on the CPU.
-
-    ModelError for a file that onnx or ONNX Runtime cannot read.
-    """
+    """The engine of an FP16 file that rounds as a device does (`simulate_fp16`), on the CPU. ModelError for a file that
+    onnx or ONNX Runtime cannot read."""
     onnx = load_onnx()
     try:
         content = simulate_fp16(onnx.load(str(path.absolute()))).SerializeToString()
@@ -57,11 +51,8 @@ def open_fp16(path: Path, *, threads: int | None = None) -> OrtEngine:
 
 
 def not_finite(half: Any, graph: Graph, inputs: Iterable[Mapping[str, Array]]) -> dict[str, str]:
-    """Operators of an FP16 model that first turn finite values into others, and why.
-
-    Empty where the outputs agree. `half` was made of `graph`. An output agrees where it is
-    finite or the float model's is not, either.
-    """
+    """Operators of an FP16 model that first turn finite values into others, and why. Empty where the outputs agree.
+    `half` was made of `graph`. An output agrees where it is finite or the float model's is not, either."""
     onnx = load_onnx()
     exact = open_session(graph.model.SerializeToString(), threads=1, optimization="none")
     simulated = simulate_fp16(half)

@@ -1,7 +1,5 @@
-"""Blur: persons, faces, plates or any class are pixelated before a frame is written, shown or sent.
-
-Few large blocks stay of each object, whatever its size, so that nothing can be restored from them.
-"""
+"""Blur: persons, faces, plates or any class are pixelated before a frame is written, shown or sent. Few large blocks
+stay of each object, whatever its size, so that nothing can be restored from them."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -31,12 +29,9 @@ class Blur(Closing):
         self, words: Sequence[str], names: Sequence[str], *, found: Sequence[str] = (),
         face_model: str | Path | None = None,
     ) -> None:  # fmt: skip
-        """`words` are of the detector's `names`, and "face" and "plate"; `found` are those it looks for.
-
-        Faces are found by `face_model`, a YuNet; without one, the upper part of each person is pixelated. Of
-        a detector without plates the lower part of each vehicle is. InputError where the detector finds
-        nothing that a word needs.
-        """
+        """`words` are of the detector's `names`, and "face" and "plate"; `found` are those it looks for. Faces are
+        found by `face_model`, a YuNet; without one, the upper part of each person is pixelated. Of a detector without
+        plates the lower part of each vehicle is. InputError where the detector finds nothing that a word needs."""
         found = found or names
         parts = dict.fromkeys(words, (0.0, 1.0))
         if "face" in parts and "face" not in found:

@@ -17,16 +17,12 @@ Layout = Literal["coco", "yolo"]
 
 
 class DatasetSink(Closing):
-    """A folder `images` with JPEGs, and next to it `annotations.json` (COCO), or `labels` and `data.yaml`.
-
-    Only what was detected in the frame is written, not what was predicted. A folder that exists is continued.
-    """
+    """A folder `images` with JPEGs, and next to it `annotations.json` (COCO), or `labels` and `data.yaml`. Only what
+    was detected in the frame is written, not what was predicted. A folder that exists is continued."""
 
     def __init__(self, folder: str | Path, layout: Layout, *, every_s: float = 1.0) -> None:
-        """A frame is written `every_s` seconds at most; 0: those in which an event was found.
-
-        SourceError where the folder cannot be written, FileFormatError for other annotations in it.
-        """
+        """A frame is written `every_s` seconds at most; 0: those in which an event was found. SourceError where the
+        folder cannot be written, FileFormatError for other annotations in it."""
         if layout not in get_args(Layout) or every_s < 0:
             raise InputError(f"DatasetSink: expected coco or yolo and every_s >= 0, got {layout!r}, {every_s}")
         self.path, self.name = Path(folder), f"{layout} {folder}"

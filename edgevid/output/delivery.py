@@ -1,11 +1,10 @@
 """Delivery: events go to the spool on disk, and from there to each sink, in order, whatever the sinks do.
 
-The loop only puts events into a queue. One thread writes them to the spool and flushes it; one thread per
-sink sends what is on the disk, and sends it again after a failure, with exponential backoff and jitter.
+The loop only puts events into a queue. One thread writes them to the spool and flushes it; one thread per sink sends
+what is on the disk, and sends it again after a failure, with exponential backoff and jitter.
 
 The spool is a folder of segments, JSON lines named by the number of their first event, and for each sink a file with
-the number of the first event that it has not acknowledged. One program owns it; another one takes another folder.
-"""
+the number of the first event that it has not acknowledged. One program owns it; another one takes another folder."""
 
 from __future__ import annotations
 

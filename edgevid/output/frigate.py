@@ -30,19 +30,15 @@ MOST_KNOWN, MOST_TEXT = 300, 100  # Events of Frigate that are remembered; chara
 
 
 class FrigateSink(Closing):
-    """Events of chosen kinds at Frigate's API, docs/events.md; one per object while its clip goes on.
-
-    Source: https://docs.frigate.video/integrations/api.
-    """
+    """Events of chosen kinds at Frigate's API, docs/events.md; one per object while its clip goes on. Source:
+    https://docs.frigate.video/integrations/api."""
 
     def __init__(
         self, url: str, *, camera: str = "", kinds: Sequence[EventKind] = KINDS, duration_s: float = 20.0,
         include_recording: bool = True, ca: str | Path | None = None,
     ) -> None:  # fmt: skip
-        """`camera` is its name in Frigate, where it differs; `duration_s` 0: until the object is gone.
-
-        InputError for an address that cannot be used, MissingExtraError without httpx.
-        """
+        """`camera` is its name in Frigate, where it differs; `duration_s` 0: until the object is gone. InputError for
+        an address that cannot be used, MissingExtraError without httpx."""
         server = server_of(url, "frigate")
         self._client, self.name = HttpClient(ca, "Frigate"), f"frigate {server}"
         self._api = f"{server.scheme}://{server}/api"
@@ -66,10 +62,8 @@ class FrigateSink(Closing):
         self._size = result.size
 
     def send(self, events: Sequence[Event]) -> None:
-        """Creates, names and ends events of Frigate; SourceError where it must be tried again.
-
-        RejectedError for an event that is too old: Frigate's begin at the present.
-        """
+        """Creates, names and ends events of Frigate; SourceError where it must be tried again. RejectedError for an
+        event that is too old: Frigate's begin at the present."""
         for event in events:
             if event.id not in self._done:
                 self._take(event)

@@ -27,10 +27,8 @@ class GridOverlay(Overlay):
         shapes: Sequence[Zone | Line] = (), drawn_on: tuple[int, int] | None = None,
         cell_m: float | None = None,
     ) -> None:  # fmt: skip
-        """Cells of the grid are those of `draw_ground_grid`.
-
-        `shapes` are drawn over the image; their pixels are those of frames of the size `drawn_on` (width,
-        height; None: of any)."""
+        """Cells of the grid are those of `draw_ground_grid`. `shapes` are drawn over the image; their pixels are those
+        of frames of the size `drawn_on` (width, height; None: of any)."""
         super().__init__(unit=unit, scores=scores)
         self._calibration, self._shapes, self._drawn_on = calibration, shapes, drawn_on
         self._cell_m = cell_m
@@ -126,11 +124,8 @@ class GroundGrid:
 def draw_ground_grid(
     image: U8, calibration: CameraCalibration, *, cell_m: float | None = None, opacity: float = 0.45
 ) -> U8:
-    """A copy of `image` (H, W, 3) uint8 RGB with a metric grid inside the calibration's region.
-
-    Cells are squares of `cell_m` meters (None: about 8 along the longer side, in round meters). Lines are
-    labeled with their meters.
-    """
+    """A copy of `image` (H, W, 3) uint8 RGB with a metric grid inside the calibration's region. Cells are squares of
+    `cell_m` meters (None: about 8 along the longer side, in round meters). Lines are labeled with their meters."""
     over = image.copy()
     style = Style.of(image.shape[1], image.shape[0])
     lines = grid_lines(calibration, cell_m=cell_m)

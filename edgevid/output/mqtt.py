@@ -162,10 +162,8 @@ class MqttSink(Closing):
     """Events at TOPIC/events, acknowledged, and retained states below TOPIC/CAMERA: docs/events.md."""
 
     def __init__(self, url: str, *, ca: str | Path | None = None, discovery: str = "homeassistant") -> None:
-        """`ca` is a PEM file of certificates to trust; `discovery` is Home Assistant's prefix, "" for none.
-
-        InputError for an address or topic that cannot be used, MissingExtraError without paho-mqtt.
-        """
+        """`ca` is a PEM file of certificates to trust; `discovery` is Home Assistant's prefix, "" for none. InputError
+        for an address or topic that cannot be used, MissingExtraError without paho-mqtt."""
         self._mqtt = require("paho.mqtt.client", extra="mqtt", purpose="MQTT")
         self._server = server_of(url, "mqtt")
         self._tls = tls_context(ca) if self._server.scheme == "mqtts" else None

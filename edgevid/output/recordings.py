@@ -1,7 +1,5 @@
-"""Recorder: the camera's own stream on disk, clips of events with what came before, and snapshots.
-
-Packets are written as they came from the camera, without decoding or encoding, by a thread of its own.
-"""
+"""Recorder: the camera's own stream on disk, clips of events with what came before, and snapshots. Packets are written
+as they came from the camera, without decoding or encoding, by a thread of its own."""
 
 from __future__ import annotations
 
@@ -69,10 +67,9 @@ class Recorder(Closing):
     ) -> None:
         """Files go to folder/camera, within `keep_days` and `max_bytes`.
 
-        `continuous` records all of the stream, in segments of about `segment_s`. An event whose kind is in
-        `events` gets a clip from the last key frame before `pre_s` to `post_s` after it, and a snapshot of
-        its object. `live`: where the disk is slow packets are left out, and the camera is not delayed.
-        """
+        `continuous` records all of the stream, in segments of about `segment_s`. An event whose kind is in `events`
+        gets a clip from the last key frame before `pre_s` to `post_s` after it, and a snapshot of its object.
+        `live`: where the disk is slow packets are left out, and the camera is not delayed."""
         known = get_args(EventKind)
         for kind in events:
             if kind not in known:
@@ -112,10 +109,8 @@ class Recorder(Closing):
         return replace(event, clip=clip, snapshot=snapshot)
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Notes each object's best moment, and writes the snapshots that events named.
-
-        Frames of a source that has no packets, or whose packets must not be kept, are encoded.
-        """
+        """Notes each object's best moment, and writes the snapshots that events named. Frames of a source that has no
+        packets, or whose packets must not be kept, are encoded."""
         if self._encoder is not None or self.tap.layout is None:
             self._encode(frame)
         self._moments.update(frame, result, self._queue.put)

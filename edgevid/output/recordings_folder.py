@@ -140,11 +140,9 @@ class RecordingsFolder:
             self._open.discard(name)
 
     def remove_expired(self) -> None:
-        """Deletes what is older than the days that are kept, looking once per minute.
-
-        A file whose name is in the future, or before an older one's, is as old as the next one. A gap of more
-        than a day, or a clock that jumps by more, makes nothing older until a day after it has passed.
-        """
+        """Deletes what is older than the days that are kept, looking once per minute. A file whose name is in the
+        future, or before an older one's, is as old as the next one. A gap of more than a day, or a clock that jumps by
+        more, makes nothing older until a day after it has passed."""
         with self._lock:
             now = self._now()
             if self._keep_s is None or abs(now - self._looked) < MINUTE_S:

@@ -22,10 +22,8 @@ SYNC_S = 1.0
 
 
 class TextFile(Closing):
-    """A text file whose lines are written one by one, and are on the disk after `sync_s` seconds at most.
-
-    "-" is standard output. `append` continues an existing file, and cuts off a torn last line before.
-    """
+    """A text file whose lines are written one by one, and are on the disk after `sync_s` seconds at most. "-" is
+    standard output. `append` continues an existing file, and cuts off a torn last line before."""
 
     def __init__(self, path: str | Path, *, append: bool = False, sync_s: float = SYNC_S) -> None:
         """SourceError where the file cannot be written; `sync_s` 0: each line, before the next frame."""
@@ -111,12 +109,9 @@ def last_lines(path: Path, size: int = 1_000_000) -> str:
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The number and the object of each JSON line.
-
-    What a power failure or a kill left of a line (cut off at the end of the file, or filled with zeros) is
-    left out, and reported by a warning. FileFormatError names any other line that is no JSON object;
-    SourceError without a readable file.
-    """
+    """The number and the object of each JSON line. What a power failure or a kill left of a line (cut off at the end of
+    the file, or filled with zeros) is left out, and reported by a warning. FileFormatError names any other line that is
+    no JSON object; SourceError without a readable file."""
     try:
         file = open(path, "rb")  # noqa: SIM115
     except OSError as error:
@@ -170,10 +165,8 @@ def as_json(result: Result) -> dict[str, Any]:
 
 
 def as_line(result: Result) -> str:
-    """The result as one line of a record; orjson writes it where it is installed, in less time.
-
-    InputError where a box, score or age of a track is NaN or infinite.
-    """
+    """The result as one line of a record; orjson writes it where it is installed, in less time. InputError where a box,
+    score or age of a track is NaN or infinite."""
     tracks = result.tracks
     for name in ("boxes", "scores", "age"):
         if not np.isfinite(values := getattr(tracks, name)).all():
@@ -188,11 +181,9 @@ def json_line(values: Any) -> str:
 
 
 def read_jsonl(path: str | Path) -> Iterator[Mapping[str, Any]]:
-    """The objects of a JSON-lines record, one per frame, of older schemas as of today's.
-
-    Torn and zero-filled lines are left out and reported by a warning. FileFormatError names the line that is
-    damaged or has another schema; SourceError without a readable file.
-    """
+    """The objects of a JSON-lines record, one per frame, of older schemas as of today's. Torn and zero-filled lines are
+    left out and reported by a warning. FileFormatError names the line that is damaged or has another schema;
+    SourceError without a readable file."""
     for number, one in read_lines(path):
         schema = one.get("schema")
         if schema in (HEADER_SCHEMA, EVENT_SCHEMA):

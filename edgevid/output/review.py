@@ -38,10 +38,9 @@ class _Candidate:
 class ReviewSink(Closing):
     """A crop, a film and a JSON file for each track and task that abstained, had low confidence or was sampled.
 
-    The crop shows the object where it was largest, the film up to 12 times, side by side in one JPEG. They
-    are written when the track ends, by its last verdict. When the folder's own files pass `max_disk_bytes`,
-    the oldest are deleted. Use it as a context manager, or call `close`.
-    """
+    The crop shows the object where it was largest, the film up to 12 times, side by side in one JPEG. They are
+    written when the track ends, by its last verdict. When the folder's own files pass `max_disk_bytes`, the oldest
+    are deleted. Use it as a context manager, or call `close`."""
 
     def __init__(
         self,
@@ -56,11 +55,9 @@ class ReviewSink(Closing):
         source: str = "",
         max_side_px: int = 512,
     ) -> None:
-        """Emitted verdicts with a confidence below `min_confidence` are saved too; `tasks` None: all.
-
-        So is a random sample of all emitted ones: each track with probability `audit`, whatever its verdict.
-        `model_sha256` by task and `source` go into the descriptions; crops are downscaled to `max_side_px`.
-        """
+        """Emitted verdicts with a confidence below `min_confidence` are saved too; `tasks` None: all. So is a random
+        sample of all emitted ones: each track with probability `audit`, whatever its verdict. `model_sha256` by task
+        and `source` go into the descriptions; crops are downscaled to `max_side_px`."""
         if max_disk_bytes <= 0 or max_side_px < 16 or not (0 <= min_confidence <= 1 and 0 <= audit <= 1):
             raise InputError(
                 "ReviewSink: expected max_disk_bytes > 0, max_side_px >= 16, min_confidence and audit 0 to 1, "

@@ -157,10 +157,8 @@ class WebhookSink(Closing):
     """POSTs each event as JSON, signed as Standard Webhooks describes (standardwebhooks.com)."""
 
     def __init__(self, url: str, *, secret: str = "", ca: str | Path | None = None) -> None:
-        """`secret` signs: "whsec_..." in base64, or any text. `ca` is a PEM file of certificates to trust.
-
-        InputError for an address or secret that cannot be used, MissingExtraError without httpx.
-        """
+        """`secret` signs: "whsec_..." in base64, or any text. `ca` is a PEM file of certificates to trust. InputError
+        for an address or secret that cannot be used, MissingExtraError without httpx."""
         self._client = HttpClient(ca, "Webhooks")
         self._server, self._url, self._ca = server_of(url, "webhook"), network_address(url), ca
         self.name = f"webhook {self._server.host}:{self._server.port}"  # paths often hold a secret
@@ -174,9 +172,7 @@ class WebhookSink(Closing):
 
     def send(self, events: Sequence[Event]) -> None:
         """Sends each event, but for those that an earlier try delivered; SourceError where it comes again.
-
-        RejectedError where the other side answers that it never takes the event.
-        """
+        RejectedError where the other side answers that it never takes the event."""
         for event in events:
             if event.id not in self._done:
                 body = json_line(event.to_dict()).rstrip().encode()
@@ -207,10 +203,8 @@ class RedisSink(Closing):
     def __init__(
         self, url: str, *, stream: str = "edgevid", max_entries: int = 1_000_000, ca: str | Path | None = None
     ) -> None:
-        """About `max_entries` are kept, the oldest are deleted; `ca` is a PEM file of certificates to trust.
-
-        InputError for an address that cannot be used, MissingExtraError without redis.
-        """
+        """About `max_entries` are kept, the oldest are deleted; `ca` is a PEM file of certificates to trust. InputError
+        for an address that cannot be used, MissingExtraError without redis."""
         redis = require("redis", extra="redis", purpose="Redis")
         retry, backoff = (require(f"redis.{n}", extra="redis", purpose="Redis") for n in ("retry", "backoff"))
         server = server_of(url, "redis")
@@ -268,10 +262,8 @@ class KafkaSink(Closing):
     """Messages: the event as JSON, its `id` as a header, its camera as the key, which keeps the order."""
 
     def __init__(self, url: str, *, mechanism: Mechanism = "PLAIN", ca: str | Path | None = None) -> None:
-        """`mechanism` is the login's; `ca` is a PEM file of certificates to trust, not this machine's.
-
-        InputError for an address that cannot be used, MissingExtraError without confluent-kafka.
-        """
+        """`mechanism` is the login's; `ca` is a PEM file of certificates to trust, not this machine's. InputError for
+        an address that cannot be used, MissingExtraError without confluent-kafka."""
         self._kafka = require("confluent_kafka", extra="kafka", purpose="Kafka")
         server = server_of(url, "kafka")
         self._topic, self.name = server.path or "edgevid", f"kafka {server}"

@@ -20,11 +20,9 @@ from edgevid.video.writer import VideoWriter
 
 
 class Sink(Protocol):
-    """An output of a run: a class with `close` and with `write`, `send` or both; no base class is needed.
-
-    Where a sink has them, `open(header)` is called before the first frame (it must not wait for a server),
-    and `end(events)` with the events that were found after the last one.
-    """
+    """An output of a run: a class with `close` and with `write`, `send` or both; no base class is needed. Where a sink
+    has them, `open(header)` is called before the first frame (it must not wait for a server), and `end(events)` with
+    the events that were found after the last one."""
 
     def write(self, frame: Frame, result: Result) -> None:
         """Takes one frame and its result, in the loop. An OSError ends the run with a SourceError."""
@@ -34,11 +32,9 @@ class Sink(Protocol):
 
 
 class EventSink(Protocol):
-    """A sink that takes events, in a thread of its own; docs/events.md.
-
-    Further members, all optional: `open(header)`; `name`, by which its position in the spool is found again;
-    `held`, how many of the latest events are not safe yet and would be sent again after a crash; `write`.
-    """
+    """A sink that takes events, in a thread of its own; docs/events.md. Further members, all optional: `open(header)`;
+    `name`, by which its position in the spool is found again; `held`, how many of the latest events are not safe yet
+    and would be sent again after a crash; `write`."""
 
     def send(self, events: Sequence[Event]) -> None:
         """Delivers events, in order; any exception lets the same ones be sent again, later."""
@@ -59,10 +55,8 @@ def as_sink(sink: AnySink) -> Any:
 
 
 class JsonLines(TextFile):
-    """JSON lines, a header and then one object per frame, each flushed before the next: docs/records.md.
-
-    `read_jsonl` reads it back.
-    """
+    """JSON lines, a header and then one object per frame, each flushed before the next: docs/records.md. `read_jsonl`
+    reads it back."""
 
     def open(self, header: Header) -> None:
         """Appends the header's line."""
@@ -78,10 +72,8 @@ class JsonLines(TextFile):
 
 
 class CsvSink(TextFile):
-    """CSV, one row per object and frame, with the header of supervision's CSVSink: docs/records.md.
-
-    The columns are those of `flat_rows`, empty where there is no value.
-    """
+    """CSV, one row per object and frame, with the header of supervision's CSVSink: docs/records.md. The columns are
+    those of `flat_rows`, empty where there is no value."""
 
     _names: list[str] | None = None
 
@@ -96,10 +88,8 @@ class CsvSink(TextFile):
 
 
 class MotText(TextFile):
-    """MOTChallenge lines: frame (from 1), id, left, top, width, height, score, -1, -1, -1.
-
-    Only objects that were detected in the frame are written, not predicted ones.
-    """
+    """MOTChallenge lines: frame (from 1), id, left, top, width, height, score, -1, -1, -1. Only objects that were
+    detected in the frame are written, not predicted ones."""
 
     def write(self, frame: Frame, result: Result) -> None:
         """Appends the detected objects."""
@@ -113,10 +103,8 @@ class MotText(TextFile):
 
 
 class EventLines(TextFile):
-    """JSON lines of events after a header's line; on the disk before the next ones: docs/events.md.
-
-    `read_events` reads it back.
-    """
+    """JSON lines of events after a header's line; on the disk before the next ones: docs/events.md. `read_events` reads
+    it back."""
 
     def __init__(self, path: str | Path, *, append: bool = False) -> None:
         super().__init__(path, append=append, sync_s=0)
@@ -160,10 +148,8 @@ def _csv(rows: Iterable[Iterable[Any]]) -> str:
 
 
 class AnnotatedVideo(Closing):
-    """An MP4 with the overlay; a killed program leaves one that plays up to its last two seconds.
-
-    InputError for a name that does not end in .mp4, SourceError where the file cannot be created.
-    """
+    """An MP4 with the overlay; a killed program leaves one that plays up to its last two seconds. InputError for a name
+    that does not end in .mp4, SourceError where the file cannot be created."""
 
     def __init__(
         self, path: str | Path, *, fps: float | None = None, overlay: Overlay | None = None, codec: str = "auto"
@@ -188,12 +174,9 @@ LATEST = 100
 
 
 class SegmentedSink(Closing):
-    """A sink whose output is a series of files, each complete in itself.
-
-    With `segment_s`, segments are named by the time of their start (seen-20260131T120000Z.mp4, UTC): a
-    restarted program never overwrites an old one. Without, the first segment has the plain name, and frames
-    of another size continue in seen-2.mp4.
-    """
+    """A sink whose output is a series of files, each complete in itself. With `segment_s`, segments are named by the
+    time of their start (seen-20260131T120000Z.mp4, UTC): a restarted program never overwrites an old one. Without, the
+    first segment has the plain name, and frames of another size continue in seen-2.mp4."""
 
     def __init__(
         self, path: str | Path, make: Callable[[Path], Sink], *, segment_s: float | None = None,

@@ -70,10 +70,8 @@ _OBJECT += "speed_mps speed_sigma_mps speed_heading_deg speed_kind speed_age_s s
 
 
 class SqliteSink(ObjectRows):
-    """Events in a SQLite database (docs/events.md); several programs may write to the same one.
-
-    Each batch is one transaction that is on the disk when it ends; an event that is sent twice is there once.
-    """
+    """Events in a SQLite database (docs/events.md); several programs may write to the same one. Each batch is one
+    transaction that is on the disk when it ends; an event that is sent twice is there once."""
 
     def __init__(self, path: str | Path, *, records: bool = False) -> None:
         """`records` adds the table `objects`. SourceError where `path` cannot be written or is no such
@@ -198,11 +196,9 @@ FIELDS = {
 
 
 class ParquetSink(ObjectRows):
-    """A folder with files events-*, tracks-* and objects-*.parquet, named by camera and start in UTC.
-
-    Each file is written under another name and moved into place when it is complete, after `segment_s` and
-    at the end. What a killed run had not completed is in no file; its events come again with the next run.
-    """
+    """A folder with files events-*, tracks-* and objects-*.parquet, named by camera and start in UTC. Each file is
+    written under another name and moved into place when it is complete, after `segment_s` and at the end. What a killed
+    run had not completed is in no file; its events come again with the next run."""
 
     def __init__(self, folder: str | Path, *, records: bool = False, segment_s: float = 600.0) -> None:
         """`records` adds objects-*.parquet. SourceError where the folder cannot be written; MissingExtraError

@@ -1,8 +1,6 @@
-"""Device choices ("auto", "cpu", "cuda:N", a provider, a server), and the NVIDIA devices that the driver shows.
-
-Some of TensorRT's runtimes end the process when they deserialize an engine without a driver, so libcuda is
-queried for devices first, through ctypes. Names: CUDA Driver API, docs.nvidia.com/cuda/cuda-driver-api.
-"""
+"""Device choices ("auto", "cpu", "cuda:N", a provider, a server), and the NVIDIA devices that the driver shows. Some of
+TensorRT's runtimes end the process when they deserialize an engine without a driver, so libcuda is queried for devices
+first, through ctypes. Names: CUDA Driver API, docs.nvidia.com/cuda/cuda-driver-api."""
 
 import ctypes
 from collections.abc import Mapping

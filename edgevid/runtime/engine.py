@@ -85,10 +85,8 @@ def input_shape(spec: InputSpec) -> tuple[int, int, int]:
 
 
 def write_letterbox(frame: Frame, rectangle: Rectangle, spec: InputSpec, out: Array, *, write_pad: bool = True) -> None:
-    """Resizes, normalizes and lays out a frame into `rectangle` of `out`, one image of a model's input.
-
-    The rest becomes `spec.pad`, unless `write_pad` is false: then it stays as it is.
-    """
+    """Resizes, normalizes and lays out a frame into `rectangle` of `out`, one image of a model's input. The rest
+    becomes `spec.pad`, unless `write_pad` is false: then it stays as it is."""
     if out.dtype == np.float16:  # the kernels write float32
         whole = np.empty(out.shape, np.float32)
         write_letterbox(frame, rectangle, spec, whole)
@@ -130,11 +128,9 @@ class TensorSpec:
 
 
 class Engine(Protocol):
-    """A loaded model. What `run` returns is valid until the next `run`.
-
-    Where threads share an engine, the next `run` may be another thread's: copy the outputs, or take turns
-    until they are read (only OrtEngine keeps them for each thread).
-    """
+    """A loaded model. What `run` returns is valid until the next `run`. Where threads share an engine, the next `run`
+    may be another thread's: copy the outputs, or take turns until they are read (only OrtEngine keeps them for each
+    thread)."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]: ...

@@ -32,20 +32,17 @@ def load_engine(
     """The engine that runs `model`: a recipe with its local file, an ONNX file, or a TensorRT engine.
 
     `device` is "auto", "cpu" (ONNX Runtime's), "cuda:N", "openvino" ("openvino:npu" for its hardware), or an
-    execution provider of ONNX Runtime: "tensorrt-rtx", "qnn", "coreml" and others. "openvino" takes the
-    package of that name where it is installed, else ONNX Runtime's provider. The log names the nodes that a
-    provider leaves to the CPU, and `edgevid compare MODEL MODEL --device openvino --data VIDEO` verifies it.
-    On a CPU "auto" takes OpenVINO for a model that `edgevid bench MODEL --choose` found equal and faster.
-    "http://HOST:8000/v2/models/NAME" or "grpc://HOST:8001/NAME" is a model on a server that speaks KServe v2:
-    as the device (the model itself then runs here while the server is away) or as the model (it does not).
-    On an NVIDIA device the TensorRT engine that `edgevid build` made in this precision is taken where its
-    manifest matches; where it does not, or there is none, `rebuild` builds it (not verified, as the manifest
-    states), else ONNX Runtime runs the model and the log says why. On the CPU "int8" takes the model's
-    int8-cpu file and "fp16" runs in FP32, which is as exact and faster there. `threads` limits the CPU
-    threads of one run.
-    Raises InputError for wrong choices, ModelError for what cannot be loaded, MissingExtraError for an
-    absent package.
-    """
+    execution provider of ONNX Runtime: "tensorrt-rtx", "qnn", "coreml" and others. "openvino" takes the package of
+    that name where it is installed, else ONNX Runtime's provider. The log names the nodes that a provider leaves to
+    the CPU, and `edgevid compare MODEL MODEL --device openvino --data VIDEO` verifies it. On a CPU "auto" takes
+    OpenVINO for a model that `edgevid bench MODEL --choose` found equal and faster.
+    "http://HOST:8000/v2/models/NAME" or "grpc://HOST:8001/NAME" is a model on a server that speaks KServe v2: as the
+    device (the model itself then runs here while the server is away) or as the model (it does not). On an NVIDIA
+    device the TensorRT engine that `edgevid build` made in this precision is taken where its manifest matches; where
+    it does not, or there is none, `rebuild` builds it (not verified, as the manifest states), else ONNX Runtime runs
+    the model and the log says why. On the CPU "int8" takes the model's int8-cpu file and "fp16" runs in FP32, which
+    is as exact and faster there. `threads` limits the CPU threads of one run. Raises InputError for wrong choices,
+    ModelError for what cannot be loaded, MissingExtraError for an absent package."""
     if precision not in get_args(Precision):
         raise InputError(f"precision: expected 'fp32', 'fp16' or 'int8', got {precision!r}")
     if isinstance(model, str) and "://" in model:

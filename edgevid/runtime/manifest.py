@@ -1,9 +1,8 @@
 """The JSON next to an engine: what it was built from, by what and for what, and how well it agrees.
 
-It is read before the engine is handed to TensorRT, so that an engine of another device, of another
-version, of a model that has changed since, or damaged on its way is rejected in one sentence
-with the rebuild command. docs/engines.md describes the file.
-"""
+It is read before the engine is handed to TensorRT, so that an engine of another device, of another version, of a
+model that has changed since, or damaged on its way is rejected in one sentence with the rebuild command.
+docs/engines.md describes the file."""
 
 import dataclasses
 import json
@@ -181,11 +180,9 @@ def check(
     engine: Path, manifest: Manifest, *, gpu: Gpu | None, version: str | None, model: Path | None = None,
     recipe: Recipe | None = None,
 ) -> None:  # fmt: skip
-    """ModelError, with the rebuild command, unless this engine may be deserialized here.
-
-    `gpu` is the device it would run on, `version` the installed version of its backend; None leaves
-    that comparison out. `model` is the ONNX file as it is now.
-    """
+    """ModelError, with the rebuild command, unless this engine may be deserialized here. `gpu` is the device it would
+    run on, `version` the installed version of its backend; None leaves that comparison out. `model` is the ONNX file as
+    it is now."""
     of_the_model = ""
     if model is not None and model.is_file() and model_digest(model) != manifest.onnx_sha256:
         of_the_model = f"it was built of another {manifest.onnx} than {model} is now (SHA-256 differs)"

@@ -12,11 +12,9 @@ PROC = Path("/proc/self/cgroup")
 
 
 def default_threads() -> int:
-    """One thread for each physical core that this process may use, within its CPU quota; at least 1.
-
-    Two threads on one core (SMT) share its vector units and gain nothing for convolutions; threads beyond a
-    container's quota only make all of them wait for the next period.
-    """
+    """One thread for each physical core that this process may use, within its CPU quota; at least 1. Two threads on one
+    core (SMT) share its vector units and gain nothing for convolutions; threads beyond a container's quota only make
+    all of them wait for the next period."""
     quota = cpu_quota()
     cores = physical_cores(usable())
     return max(1, cores if quota is None else min(cores, math.ceil(quota)))
@@ -36,10 +34,8 @@ def physical_cores(logical: set[int], cpu: Path = CPU) -> int:
 
 
 def cpu_quota(root: Path = CGROUP, own: Path = PROC) -> float | None:
-    """Processors' worth of time that a container may use (cgroup 2, else 1), None for no limit.
-
-    The narrowest limit on the way from this process's group to the root counts.
-    """
+    """Processors' worth of time that a container may use (cgroup 2, else 1), None for no limit. The narrowest limit on
+    the way from this process's group to the root counts."""
     lines = text_of(own).splitlines()
     place = next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
     groups = [root / place, *(root / place).parents]  # this process's group and its parents

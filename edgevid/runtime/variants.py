@@ -1,10 +1,9 @@
 """Model files: where the other precisions of a model lie, and what the bytes of an ONNX file tell.
 
-A variant is `<folder of the model>/build/<model>.<variant>.onnx`, with a JSON of its name that states how, and of which
-file (SHA-256), it was made: one of another file is never taken. Bytes are read by the protocol buffer wire format alone
-(onnx.proto: ModelProto.graph 7; GraphProto.initializer 5, .input 11; TensorProto.name 8, .external_data 13,
-.data_location 14; StringStringEntryProto.key 1, .value 2; ValueInfoProto.name 1): no onnx package is needed.
-"""
+A variant is `<folder of the model>/build/<model>.<variant>.onnx`, with a JSON of its name that states how, and of
+which file (SHA-256), it was made: one of another file is never taken. Bytes are read by the protocol buffer wire
+format alone (onnx.proto: ModelProto.graph 7; GraphProto.initializer 5, .input 11; TensorProto.name 8, .external_data
+13, .data_location 14; StringStringEntryProto.key 1, .value 2; ValueInfoProto.name 1): no onnx package is needed."""
 
 import json
 import os
@@ -61,11 +60,8 @@ def model_argument(model: Recipe | str | Path) -> str:
 
 
 def build_folder(model: Recipe | str | Path) -> Path:
-    """The folder for what is made of a model: `build/` next to its file.
-
-    A file in a `build` folder already shares it; where its folder cannot be written (an installed package),
-    it is a folder in the user's cache.
-    """
+    """The folder for what is made of a model: `build/` next to its file. A file in a `build` folder already shares it;
+    where its folder cannot be written (an installed package), it is a folder in the user's cache."""
     folder = model_file(model).resolve().parent
     if folder.name == "build":
         return folder
@@ -109,11 +105,8 @@ def read_record(variant: Path) -> dict[str, Any]:
 
 
 def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path | None = None) -> Path:
-    """The variant's file, made of this very model file.
-
-    Raises ModelError with the command that makes it where there is none, where the model has changed
-    since, and where the variant is not the file that its record describes.
-    """
+    """The variant's file, made of this very model file. Raises ModelError with the command that makes it where there is
+    none, where the model has changed since, and where the variant is not the file that its record describes."""
     source, path = model_file(model), variant_path(model, variant, folder=folder)
     name = model.name if isinstance(model, Recipe) else source
     precision = "fp16" if variant == "fp16" else "int8"
@@ -141,9 +134,8 @@ def without_weight_inputs(model: bytes) -> bytes:
     """The same model whose graph inputs are only those that a caller must give: ONNX before IR version 4 lists weights,
     too, which ONNX Runtime then takes for values that change, and folds no constants (PicoDet-S takes a third longer).
 
-    The same object where there is nothing to take off, and where weights are in other files: such a
-    model must be loaded by its path. ValueError for bytes that are no protocol buffer.
-    """
+    The same object where there is nothing to take off, and where weights are in other files: such a model must be
+    loaded by its path. ValueError for bytes that are no protocol buffer."""
     made: list[bytes] = []
     for number, start, value, end in _fields(model, 0, len(model)):
         if number == 7:
@@ -205,10 +197,8 @@ def stores_half(model: bytes) -> bool:
 
 
 def model_digest(path: Path) -> str:
-    """The SHA-256 of an ONNX file and of the files in which its weights lie; OSError where it is not read.
-
-    The plain SHA-256 of the file where it holds its weights itself, or is no ONNX file.
-    """
+    """The SHA-256 of an ONNX file and of the files in which its weights lie; OSError where it is not read. The plain
+    SHA-256 of the file where it holds its weights itself, or is no ONNX file."""
     content = path.read_bytes()
     try:
         others = [path.parent / name for name in external_files(content)]

@@ -57,9 +57,8 @@ class Frame(Hinted):
         cls, planes: Planes, time: float, index: int, *, to_rgb: Callable[[Frame], U8], full_range: bool = False,
         matrix: Matrix = "bt601",
     ) -> Frame:  # fmt: skip
-        """A frame of planes y (H, W), u and v ((H+1)//2, (W+1)//2), uint8; rows may be strided. `to_rgb`
-        converts the frame on the first access to `image`. The planes must stay valid as long as the frame
-        lives."""
+        """A frame of planes y (H, W), u and v ((H+1)//2, (W+1)//2), uint8; rows may be strided. `to_rgb` converts the
+        frame on the first access to `image`. The planes must stay valid as long as the frame lives."""
         y, u, v = planes
         half = ((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2)
         for name, plane, expected in (("y", y, y.shape), ("u", u, half), ("v", v, half)):

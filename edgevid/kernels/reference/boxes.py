@@ -1,10 +1,9 @@
 """Boxes in NumPy: overlap, suppression, and the decoding of detector outputs.
 
-Boxes are x1, y1, x2, y2 float32. Every decoder takes a model's output for one image and returns
-``(boxes (K, 4) float32, scores (K,) float32, labels (K,) int32)`` in pixels of the model's input, in
-anchor order: the anchors whose best class is above `score_threshold`. Boxes that are NaN, infinite, empty or
-inside out are dropped; a NaN class never wins.
-"""
+Boxes are x1, y1, x2, y2 float32. Every decoder takes a model's output for one image and returns ``(boxes (K, 4)
+float32, scores (K,) float32, labels (K,) int32)`` in pixels of the model's input, in anchor order: the anchors whose
+best class is above `score_threshold`. Boxes that are NaN, infinite, empty or inside out are dropped; a NaN class
+never wins."""
 
 from collections.abc import Sequence
 
@@ -30,11 +29,9 @@ def iou(a: F32, b: F32) -> F32:
 def nms(
     boxes: F32, scores: F32, labels: I32, iou_threshold: float, class_aware: bool = True, max_detections: int = 300
 ) -> I32:
-    """(K,) int32 rows that stay, best score first (the earlier row on a tie), at most `max_detections`.
-
-    Greedy: a box stays unless one that already stayed overlaps it by more than `iou_threshold`; with
-    `class_aware` only boxes of the same label compete. Rows with NaN in score or box are dropped.
-    """
+    """(K,) int32 rows that stay, best score first (the earlier row on a tie), at most `max_detections`. Greedy: a box
+    stays unless one that already stayed overlaps it by more than `iou_threshold`; with `class_aware` only boxes of the
+    same label compete. Rows with NaN in score or box are dropped."""
     valid = ~np.isnan(scores) & (boxes[:, 0] <= boxes[:, 2]) & (boxes[:, 1] <= boxes[:, 3])
     rows = np.flatnonzero(valid)
     rows = rows[np.argsort(-scores[rows], kind="stable")]
@@ -92,10 +89,8 @@ def _corners(boxes: F32) -> F32:
 def decode_columns(
     boxes: F32, scores: F32, score_threshold: float, xyxy: bool = False, logits: bool = False
 ) -> Candidates:
-    """Anchors along the columns, as YOLOv8 and YOLO11 have them: boxes (4, N), scores (C, N).
-
-    `xyxy` says that boxes are corners and not center and size; `logits` that class values need a sigmoid.
-    """
+    """Anchors along the columns, as YOLOv8 and YOLO11 have them: boxes (4, N), scores (C, N). `xyxy` says that boxes
+    are corners and not center and size; `logits` that class values need a sigmoid."""
     return decode_rows(boxes.T, scores.T, score_threshold, None, xyxy, logits)
 
 
@@ -117,11 +112,9 @@ def decode_rows(
 
 
 def decode_yolox(output: F32, width: int, height: int, strides: Sequence[int], score_threshold: float) -> Candidates:
-    """YOLOX: output (N, 5 + C) rows x, y, w, h, objectness, classes, one for each cell of each stride.
-
-    x and y count cells from the anchor's cell, w and h are logarithms of cells (Z. Ge et al.,
-    "YOLOX: Exceeding YOLO Series in 2021", arXiv:2107.08430).
-    """
+    """YOLOX: output (N, 5 + C) rows x, y, w, h, objectness, classes, one for each cell of each stride. x and y count
+    cells from the anchor's cell, w and h are logarithms of cells (Z. Ge et al., "YOLOX: Exceeding YOLO Series in 2021",
+    arXiv:2107.08430)."""
     cells = []
     for stride in strides:
         y, x = np.mgrid[0 : height // stride, 0 : width // stride]
@@ -142,12 +135,9 @@ def decode_dfl(
     scores: F32, distances: F32, columns: int, stride: float, offset: float, score_threshold: float,
     logits: bool = False,
 ) -> Candidates:  # fmt: skip
-    """One level of a head that predicts each side's distance as a distribution (NanoDet, PicoDet).
-
-    `scores` (N, C), `distances` (N, 4 * bins) logits for left, top, right, bottom in strides, `columns`
-    cells a row, `offset` of the anchor within its cell (X. Li et al., "Generalized Focal Loss",
-    arXiv:2006.04388).
-    """
+    """One level of a head that predicts each side's distance as a distribution (NanoDet, PicoDet). `scores` (N, C),
+    `distances` (N, 4 * bins) logits for left, top, right, bottom in strides, `columns` cells a row, `offset` of the
+    anchor within its cell (X. Li et al., "Generalized Focal Loss", arXiv:2006.04388)."""
     best, labels = _best(scores)
     keep = best > _raw_threshold(score_threshold, logits)
     value = (_sigmoid(best) if logits else best)[keep]
@@ -163,10 +153,8 @@ def decode_dfl(
 
 
 def decode_fastestdet(output: F32, columns: int, width: int, height: int, score_threshold: float) -> Candidates:
-    """FastestDet: output (5 + C, cells) of objectness, x, y, w, h, classes over a grid of `columns`.
-
-    Score is objectness^0.6 * class^0.4 (github.com/dog-qiuqiu/FastestDet, BSD-3-Clause: formulas only).
-    """
+    """FastestDet: output (5 + C, cells) of objectness, x, y, w, h, classes over a grid of `columns`. Score is
+    objectness^0.6 * class^0.4 (github.com/dog-qiuqiu/FastestDet, BSD-3-Clause: formulas only)."""
     best, labels = _best(output[5:].T)
     objectness = output[0]
     with np.errstate(invalid="ignore"):

@@ -1,14 +1,13 @@
 """Speed over the ground in NumPy: the specification of ground_filter.hpp.
 
-A constant-velocity Kalman filter on the plane (state X, Y, VX, VY in meters) whose measurement is the
-contact pixel through the homography, linearized at the predicted point; pixel noise inflated by
-2 tau / dt for its correlation in time; a Rauch-Tung-Striebel pass over the last `lag_s` seconds.
+A constant-velocity Kalman filter on the plane (state X, Y, VX, VY in meters) whose measurement is the contact pixel
+through the homography, linearized at the predicted point; pixel noise inflated by 2 tau / dt for its correlation in
+time; a Rauch-Tung-Striebel pass over the last `lag_s` seconds.
 
 The live value is that of a second filter for speeds that hardly change, with the errors of the boxes as the
-first-order Markov noise that they are: it measures the difference of a contact pixel and `rho` times the one
-before, whose errors are independent (Bryson and Henrikson 1968). Its innovations tell when the speed does
-change: it then follows more quickly, and what it differs by from the first filter widens its error.
-"""
+first-order Markov noise that they are: it measures the difference of a contact pixel and `rho` times the one before,
+whose errors are independent (Bryson and Henrikson 1968). Its innovations tell when the speed does change: it then
+follows more quickly, and what it differs by from the first filter widens its error."""
 
 import math
 from collections.abc import Mapping
@@ -108,10 +107,8 @@ def motion(dt: float) -> F64:
 
 
 class PlaneCore:
-    """Filters of all objects; `update` gives (ids, values) of live and of smoothed rows.
-
-    The columns of the values are those of PlaneColumn.
-    """
+    """Filters of all objects; `update` gives (ids, values) of live and of smoothed rows. The columns of the values are
+    those of PlaneColumn."""
 
     def __init__(self, settings: Mapping[str, float], to_ground: F64, to_image: F64) -> None:
         unknown = set(settings) - set(SETTINGS)
@@ -130,10 +127,9 @@ class PlaneCore:
     ) -> tuple[tuple[I64, F64], tuple[I64, F64], list[tuple[int, F64]]]:
         """One moment; tracks that are not in `ids` end, and their last steps are smoothed.
 
-        `measured` is 1, or 2 where a track was detected and cannot be measured, or 0; `heights` are those of
-        the boxes in pixels: where they change, the contact point is less certain.
-        The third value holds (id, observations (n, 4): time, u, v, noise) of each track that ended.
-        """
+        `measured` is 1, or 2 where a track was detected and cannot be measured, or 0; `heights` are those of the
+        boxes in pixels: where they change, the contact point is less certain. The third value holds (id,
+        observations (n, 4): time, u, v, noise) of each track that ended."""
         live: list[tuple[int, list[float]]] = []
         smoothed: list[tuple[int, list[float]]] = []
         for n, i in enumerate(map(int, ids)):
@@ -217,11 +213,9 @@ class PlaneCore:
             t.stationary_since = time
 
     def _sized_noise(self, t: Track, contact: F64, noise: float, height: float, time: float) -> float:
-        """Standard error of a contact pixel.
-
-        A box whose height leaves its trend has lost a part of the object, or has found a second one, and its
-        bottom edge moves with it; a third of the variance of heights is surely that edge's.
-        """
+        """Standard error of a contact pixel. A box whose height leaves its trend has lost a part of the object, or
+        has found a second one, and its bottom edge moves with it; a third of the variance of heights is surely that
+        edge's."""
         across = float(np.linalg.svd(project(self._ground, *contact)[1])[1][1])
         meters, gap = height * across, time - t.last_time if t.steps else 0.0
         # A line through the first heights, then with the memory of SIZE_S.

@@ -1,9 +1,6 @@
-"""Pixels in NumPy: letterbox, color conversion and crops; the specification of pixels.hpp.
-
-Sampling is bilinear with half-pixel centers, as cv2.INTER_LINEAR, but kept in float32 where cv2
-rounds. Each float32 operation here is one operation there, in the same order and never fused, so
-the twins agree bit for bit on every instruction set.
-"""
+"""Pixels in NumPy: letterbox, color conversion and crops; the specification of pixels.hpp. Sampling is bilinear with
+half-pixel centers, as cv2.INTER_LINEAR, but kept in float32 where cv2 rounds. Each float32 operation here is one
+operation there, in the same order and never fused, so the twins agree bit for bit on every instruction set."""
 
 from collections.abc import Sequence
 
@@ -25,11 +22,10 @@ def letterbox(
 ) -> None:  # fmt: skip
     """Writes `image` (H, W, 3) uint8 RGB, resized to `place` (left, top, width, height), into `out`.
 
-    `out` is (C, h, w) for layout "NCHW" or (h, w, C) for "NHWC", C being 1 for color "GRAY" and 3 for
-    "RGB" or "BGR", in float32, uint8 or int32. Channel c becomes value * scale[c] + bias[c] (in the
-    order of `color`); integers are rounded half to even and saturate. The rest becomes
-    pad * scale[c] + bias[c], or is left alone without `write_pad`.
-    """
+    `out` is (C, h, w) for layout "NCHW" or (h, w, C) for "NHWC", C being 1 for color "GRAY" and 3 for "RGB" or
+    "BGR", in float32, uint8 or int32. Channel c becomes value * scale[c] + bias[c] (in the order of `color`);
+    integers are rounded half to even and saturate. The rest becomes pad * scale[c] + bias[c], or is left alone
+    without `write_pad`."""
     _check_image(image)
     planes = _check_target(out, place, color, layout, scale, bias)
     left, top, width, height = place
@@ -59,11 +55,8 @@ def letterbox_yuv420(
 
 
 def yuv420_to_rgb(y: U8, u: U8, v: U8, full_range: bool, matrix: str, out: U8 | None = None) -> U8:
-    """(H, W, 3) uint8 RGB of planes y (H, W), u and v ((H+1)//2, (W+1)//2), uint8.
-
-    Each chroma sample serves its block of 2x2 pixels, as in libswscale and cv2. 16 fractional bits,
-    rounded; `matrix` is "bt601" or "bt709".
-    """
+    """(H, W, 3) uint8 RGB of planes y (H, W), u and v ((H+1)//2, (W+1)//2), uint8. Each chroma sample serves its block
+    of 2x2 pixels, as in libswscale and cv2. 16 fractional bits, rounded; `matrix` is "bt601" or "bt709"."""
     _check_planes(y, u, v)
     height, width = y.shape
     if out is None:
@@ -84,11 +77,9 @@ def yuv420_to_rgb(y: U8, u: U8, v: U8, full_range: bool, matrix: str, out: U8 | 
 def crop_resize(image: U8, boxes: F32, height: int, width: int, fill: int = 0, out: U8 | None = None) -> U8:
     """(N, height, width, 3) uint8 crops of `image` (H, W, 3) uint8 at `boxes` (N, 4) float32 xyxy.
 
-    A pixel is the mean of kx x ky bilinear samples spread evenly over its footprint, k being
-    ceil(shrink / 2) along each axis (at most 16): plain bilinear up to a shrink of 2, close to the
-    area mean beyond. Samples outside the image are `fill`; so is the whole crop of a box that is
-    empty, inverted or not finite.
-    """
+    A pixel is the mean of kx x ky bilinear samples spread evenly over its footprint, k being ceil(shrink / 2) along
+    each axis (at most 16): plain bilinear up to a shrink of 2, close to the area mean beyond. Samples outside the
+    image are `fill`; so is the whole crop of a box that is empty, inverted or not finite."""
     _check_image(image)
     _check_boxes(boxes, height, width, fill)
     shape = (len(boxes), height, width, 3)

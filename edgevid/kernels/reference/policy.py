@@ -55,11 +55,9 @@ class PolicyCore:
         self.rejected = 0
 
     def update(self, ids: I64, boxes: F32, score_ids: I64, values: F32, times: F64, time: float) -> tuple[I32, F32, U8]:
-        """Labels (N,) int32, confidences (N,) float32 and reasons (N,) uint8 of the tracks `ids`.
-
-        `values` (M, C) float32 rows of probabilities of `score_ids` at `times`; rows that are
-        not finite are counted in `rejected`. ValueError where a row does not sum to 1 within 0.01.
-        """
+        """Labels (N,) int32, confidences (N,) float32 and reasons (N,) uint8 of the tracks `ids`. `values` (M, C)
+        float32 rows of probabilities of `score_ids` at `times`; rows that are not finite are counted in `rejected`.
+        ValueError where a row does not sum to 1 within 0.01."""
         self._check(len(ids), len(boxes), len(score_ids), values, times)
         self._tracks = {int(n): self._tracks.get(int(n)) or self._blank() for n in ids}
         sides = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])

@@ -1,10 +1,9 @@
 """The tracker's step in NumPy: how boxes move, how well two of them agree, and what the assignment means.
 
-Assignment is maximum-weight matching. The weight of an object and a detection is their similarity minus
-the stage's threshold; only pairs of positive weight match, each object and each detection at most once, and
-the sum of the weights is the largest possible. (With costs 1 - similarity and a limit of 1 - threshold that
-is the minimum cost where an unmatched object costs half the limit.) Ties may be broken either way.
-"""
+Assignment is maximum-weight matching. The weight of an object and a detection is their similarity minus the stage's
+threshold; only pairs of positive weight match, each object and each detection at most once, and the sum of the
+weights is the largest possible. (With costs 1 - similarity and a limit of 1 - threshold that is the minimum cost
+where an unmatched object costs half the limit.) Ties may be broken either way."""
 
 from __future__ import annotations
 
@@ -177,10 +176,8 @@ class TrackedObject:
 
 
 def direction_consistency(o: TrackedObject, box: F32) -> float:
-    """How far the step to the detection keeps to the object's direction of travel (OC-SORT's OCM).
-
-    1/2 along it, 0 across, -1/2 against it.
-    """
+    """How far the step to the detection keeps to the object's direction of travel (OC-SORT's OCM). 1/2 along it, 0
+    across, -1/2 against it."""
     if len(o.recent) < 2:
         return 0.0
     first, last, here = (measured(b)[:2] for b in (o.recent[0][0], o.recent[-1][0], box))
@@ -317,10 +314,8 @@ class TrackerCore:
         return True
 
     def _shift_unseen(self, surprises: list[F64]) -> None:
-        """Objects without a detection follow what surprised most others, if three agree beyond chance.
-
-        `surprises`: what the update changed of x, y and their velocities, of tracked objects that matched.
-        """
+        """Objects without a detection follow what surprised most others, if three agree beyond chance. `surprises`:
+        what the update changed of x, y and their velocities, of tracked objects that matched."""
         if len(surprises) < 3:
             return
         columns = np.array(surprises).T.tolist()

@@ -1,11 +1,10 @@
 """Which lines objects crossed and how long they stayed in zones: the specification of ZonesCore.
 
-Everything is decided on observed points. An object has left a line for good where its point is half of its
-box's shorter side away, so that a box around the point does not touch the line, or where it is in the third
-observation in a row on one side farther away than its own jitter explains. Between two points that left the
-line, the first and the last of a track among them, the straight path crosses it or not: jitter on the line
-is no crossing, and what was hidden there is one.
-"""
+Everything is decided on observed points. An object has left a line for good where its point is half of its box's
+shorter side away, so that a box around the point does not touch the line, or where it is in the third observation in
+a row on one side farther away than its own jitter explains. Between two points that left the line, the first and the
+last of a track among them, the straight path crosses it or not: jitter on the line is no crossing, and what was
+hidden there is one."""
 
 from __future__ import annotations
 
@@ -49,10 +48,8 @@ def distance(x1: float, y1: float, x2: float, y2: float, p: Point) -> float:
 
 
 def crossing(line: Any, before: Point, after: Point) -> int:
-    """1 where the straight path crosses the line forward (to its right), -1 backward, else 0.
-
-    A point on the line belongs to its right. The path must meet the line between its ends or in one.
-    """
+    """1 where the straight path crosses the line forward (to its right), -1 backward, else 0. A point on the line
+    belongs to its right. The path must meet the line between its ends or in one."""
     a, b = side(line, before), side(line, after)
     if (a >= 0) == (b >= 0):
         return 0
@@ -138,11 +135,10 @@ class ZonesCore:
     ) -> None:  # fmt: skip
         """`anchors` (A, 2): where in its box an object is, shares of width and height.
 
-        `lines` (L, 6): x1, y1, x2, y2, index of the anchor, whether in meters. `zones` (Z, 8): index of the
-        anchor, whether in meters, dwell_s, stopped_s, direction in radians (NaN: none), debounce_s, and the
-        distances of standing and of traveling, in heights of the box or meters; `rings`: the corners (K, 2)
-        of each zone's outline and holes. Points in pixels are kept within `width` and `height` for zones.
-        """
+        `lines` (L, 6): x1, y1, x2, y2, index of the anchor, whether in meters. `zones` (Z, 8): index of the anchor,
+        whether in meters, dwell_s, stopped_s, direction in radians (NaN: none), debounce_s, and the distances of
+        standing and of traveling, in heights of the box or meters; `rings`: the corners (K, 2) of each zone's
+        outline and holes. Points in pixels are kept within `width` and `height` for zones."""
         self.anchors, self.lines, self.zones, self.rings = anchors, lines, zones, rings
         self.lost_after_s, self.width, self.height = lost_after_s, width, height
         self.reset()
@@ -159,10 +155,9 @@ class ZonesCore:
     ) -> list[Row]:  # fmt: skip
         """The events at `time`, those of objects that ended first.
 
-        `boxes` (N, 4) in frame pixels, which `scale_x` and `scale_y` bring to those of lines and zones; rows
-        without a `match` are not observed. `ground` (A, N, 3): each anchor in meters, and half the box's
-        shorter side there; (0, 0, 3) without meters. Of `rotated` boxes the bottom is the center.
-        """
+        `boxes` (N, 4) in frame pixels, which `scale_x` and `scale_y` bring to those of lines and zones; rows without
+        a `match` are not observed. `ground` (A, N, 3): each anchor in meters, and half the box's shorter side there;
+        (0, 0, 3) without meters. Of `rotated` boxes the bottom is the center."""
         step = time - self.time
         self._rows = self.finish() if step > max(self.lost_after_s, AWAY * self.step) else []
         reported = set(ids.tolist())

@@ -1,8 +1,6 @@
-"""`edgevid build`: a TensorRT engine, verified against its ONNX model on real frames, or rejected.
-
-The graph of the precision is found (or made, for FP16), compared with the FP32 model, built, compared again
-where a device can run the engine, and only then moved into place with its manifest.
-"""
+"""`edgevid build`: a TensorRT engine, verified against its ONNX model on real frames, or rejected. The graph of the
+precision is found (or made, for FP16), compared with the FP32 model, built, compared again where a device can run the
+engine, and only then moved into place with its manifest."""
 
 import json
 import platform
@@ -133,10 +131,8 @@ def build(
     verification: Verification | None = None, out: Path | None = None,
     progress: build_engine.Progress | None = None, report: Report = log.info,
 ) -> BuildResult:  # fmt: skip
-    """Builds the engine of a model and verifies it; ParityError below the floor, ModelError for the rest.
-
-    With `verification.try_next` the next precision (int8, fp16, fp32) is tried where one is rejected.
-    """
+    """Builds the engine of a model and verifies it; ParityError below the floor, ModelError for the rest. With
+    `verification.try_next` the next precision (int8, fp16, fp32) is tried where one is rejected."""
     options, verification = options or BuildOptions(), verification or Verification()
     rejected: list[ParityError] = []
     while True:

@@ -1,11 +1,10 @@
 """ONNX to a serialized engine: the only code that drives the TensorRT builder.
 
-One path for TensorRT 10.3 to 11.x and for TensorRT-RTX: a strongly typed network, so that precision
-is what the graph states (casts for FP16, Q/DQ pairs for INT8). Only names that all of these versions have
-are used unchecked (tests/optimize/builder/test_tensorrt_names.py checks each against the real bindings).
-At verbose level and with detailed profiling the builder logs every kernel with the types of what goes
-in and out, and the ONNX layers that it implements: what was built, whatever was requested.
-"""
+One path for TensorRT 10.3 to 11.x and for TensorRT-RTX: a strongly typed network, so that precision is what the
+graph states (casts for FP16, Q/DQ pairs for INT8). Only names that all of these versions have are used unchecked
+(tests/optimize/builder/test_tensorrt_names.py checks each against the real bindings). At verbose level and with
+detailed profiling the builder logs every kernel with the types of what goes in and out, and the ONNX layers that it
+implements: what was built, whatever was requested."""
 
 import importlib.util
 import re
@@ -60,11 +59,9 @@ def kernels(messages: Iterable[str]) -> list[Kernel]:
 
 
 def convolution_types(found: Iterable[Kernel], convolutions: Iterable[str]) -> dict[str, str]:
-    """The type that each named convolution computes in; "?" where the log does not show it.
-
-    A quantized convolution appears again in the kernels that round its input: the one that does the
-    products counts, and a kernel that alone implements the layer computes them.
-    """
+    """The type that each named convolution computes in; "?" where the log does not show it. A quantized convolution
+    appears again in the kernels that round its input: the one that does the products counts, and a kernel that alone
+    implements the layer computes them."""
     by_node: dict[str, list[Kernel]] = {}
     for kernel in found:
         for node in kernel.nodes:
@@ -139,10 +136,8 @@ def build_engine(
     graph: Path, options: BuildOptions, backend: Backend, *, sizes: dict[str, Shape] | None = None,
     timing_cache: bytes = b"", progress: Progress | None = None,
 ) -> Built:  # fmt: skip
-    """The engine of an ONNX graph. `sizes` gives known shapes of inputs, -1 where batch stands.
-
-    ModelError quotes the parser's or the builder's error.
-    """
+    """The engine of an ONNX graph. `sizes` gives known shapes of inputs, -1 where batch stands. ModelError quotes the
+    parser's or the builder's error."""
     options.check_backend(backend)
     trt = load_backend(backend)
     if backend == "tensorrt" and not gpus():

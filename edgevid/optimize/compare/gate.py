@@ -1,9 +1,6 @@
-"""The parity gate: does an engine agree with the model it was made from? Decided on real frames.
-
-Both engines see the same frames through the recipe's own preprocessing and decoding (the Detector's code).
-Two differences are measured: of the raw outputs, and of what a user gets: boxes, classes, joints. The second
-decides.
-"""
+"""The parity gate: does an engine agree with the model it was made from? Decided on real frames. Both engines see the
+same frames through the recipe's own preprocessing and decoding (the Detector's code). Two differences are measured: of
+the raw outputs, and of what a user gets: boxes, classes, joints. The second decides."""
 
 from __future__ import annotations
 
@@ -116,12 +113,11 @@ def compare_engines(
     """Runs both engines over `frames` and reports how well they agree.
 
     `min_agreement` is the minimum agreement that passes (default: `floor_of` the recipe and `precision`).
-    `score_threshold` overrides the recipe's. `candidate_recipe` is for a candidate with its own decoding,
-    another model of the same classes. `on_frame` is called with the number of frames done. A failed gate
-    raises nothing: see `passed`, or call `raise_if_failed()`.
+    `score_threshold` overrides the recipe's. `candidate_recipe` is for a candidate with its own decoding, another model
+    of the same classes. `on_frame` is called with the number of frames done. A failed gate raises nothing: see
+    `passed`, or call `raise_if_failed()`.
 
-    Raises InputError where the two cannot be compared: no frames, different outputs, different classes.
-    """
+    Raises InputError where the two cannot be compared: no frames, different outputs, different classes."""
     floor = agreement.floor_of(recipe, precision, min_agreement)
     other = candidate_recipe or recipe
     check_comparable(reference, candidate, recipe, other)

@@ -44,12 +44,10 @@ def compare(
 ) -> tuple[ParityReport, dict[str, Any]]:  # fmt: skip
     """The report on candidate `b` against reference `a`, and the conditions of the measurement.
 
-    `a` and `b` are names of models, recipes, ONNX files or engines; a file without a recipe next to it takes
-    the other's. A relative path that does not exist is searched next to the reference, as in its `build/`.
-    `data` is a video, a folder or a list of images, of which `max_frames` are compared, spread evenly.
-    `precision` is the candidate's: it selects the floor and, for a model's name, the engine;
-    None reads it from the file.
-    """
+    `a` and `b` are names of models, recipes, ONNX files or engines; a file without a recipe next to it takes the
+    other's. A relative path that does not exist is searched next to the reference, as in its `build/`. `data` is a
+    video, a folder or a list of images, of which `max_frames` are compared, spread evenly. `precision` is the
+    candidate's: it selects the floor and, for a model's name, the engine; None reads it from the file."""
     frames = read_frames(data, max_frames)  # first: without frames nothing has to be loaded
     here = conditions()
     first = find_model(a, "fp32")
@@ -123,11 +121,9 @@ def find_model(requested: str | Path, precision: Precision | None) -> ComparedMo
 def load_model(
     model: ComparedModel, device: str, threads: int | None, *, recipe: Recipe | None = None, as_on_device: bool = False
 ) -> LoadedEngine:
-    """The engine of a model: exactly the file that was given, or what `load_engine` selects for a name.
-
-    `as_on_device` lets the CPU round FP16 as a device does, which takes longer than the file itself.
-    InputError where a name would run in another precision than the requested one: that verifies nothing.
-    """
+    """The engine of a model: exactly the file that was given, or what `load_engine` selects for a name. `as_on_device`
+    lets the CPU round FP16 as a device does, which takes longer than the file itself. InputError where a name would run
+    in another precision than the requested one: that verifies nothing."""
     recipe = recipe or model.recipe
     if as_on_device and _is_simulated(model, device):
         return half.open_fp16(model.file, threads=threads)

@@ -46,10 +46,8 @@ class BoxTask(FrameTask):
         self._ious, self._scores = list[Array](), list[Array]()
 
     def answer(self, side: int, frame: NamedFrame) -> Detections:
-        """Boxes of the reference (0) or the candidate (1), those just below the threshold too.
-
-        None of a candidate that gives NaN: its raw outputs reject it.
-        """
+        """Boxes of the reference (0) or the candidate (1), those just below the threshold too. None of a candidate that
+        gives NaN: its raw outputs reject it."""
         try:
             return self._detectors[side].detect([frame.frame])[0]
         except ModelError as error:

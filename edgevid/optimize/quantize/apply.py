@@ -1,8 +1,6 @@
-"""Applies a plan to a graph: QuantizeLinear and DequantizeLinear around what the plan names.
-
-B. Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-Inference", 2018: int8 weights with one scale per channel, biases as int32 of scale input x weight.
-"""
+"""Applies a plan to a graph: QuantizeLinear and DequantizeLinear around what the plan names. B. Jacob et al.,
+"Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018: int8 weights with
+one scale per channel, biases as int32 of scale input x weight."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -24,10 +22,8 @@ def apply_plan(graph: Graph, plan: Plan, means: Means | None = None) -> Any:
 
 
 def weight_scale(values: Array, axis: int | None, min_scale: Array | None = None, top: int = 127) -> Array:
-    """float32 scale of int8 weights, one for each index of `axis` (None: one in all); never 0.
-
-    `min_scale` (per channel) is the smallest scale with which a bias still fits its int32.
-    """
+    """float32 scale of int8 weights, one for each index of `axis` (None: one in all); never 0. `min_scale` (per
+    channel) is the smallest scale with which a bias still fits its int32."""
     reduced = None if axis is None else tuple(a for a in range(values.ndim) if a != axis)
     scale = np.asarray(np.abs(values).max(axis=reduced) / top, np.float64)
     if min_scale is not None:

@@ -29,10 +29,8 @@ class Evaluator:
     """Compares models with a reference whose answers to some frames are computed once."""
 
     def __init__(self, recipe: Recipe, frames: Sequence[Frame], reference: Any) -> None:
-        """`reference` is a path or an onnx ModelProto.
-
-        InputError for a recipe of another task than detect, classify, pose or features.
-        """
+        """`reference` is a path or an onnx ModelProto. InputError for a recipe of another task than detect, classify,
+        pose or features."""
         self.recipe = recipe
         self.frames = [NamedFrame(f"frame {n}", frame) for n, frame in enumerate(frames, start=1)]
         with _engine(reference) as engine:
@@ -40,10 +38,8 @@ class Evaluator:
             self._answers = [task.answer(0, frame) for frame in self.frames]
 
     def agreement(self, model: Any, *, disable_optimizations: bool = False) -> TaskMetrics:
-        """How well `model` (a path or an onnx ModelProto) agrees with the reference.
-
-        `disable_optimizations` for graphs that are meant for TensorRT: see OrtEngine.
-        """
+        """How well `model` (a path or an onnx ModelProto) agrees with the reference. `disable_optimizations` for graphs
+        that are meant for TensorRT: see OrtEngine."""
         with _engine(model, disable_optimizations) as engine:
             task = frame_task_of(engine, engine, self.recipe, self.recipe)
             for frame, answer in zip(self.frames, self._answers, strict=True):
@@ -52,11 +48,9 @@ class Evaluator:
 
 
 class DriftMeter:
-    """Mean difference of a model's answers from the reference's: 0 for equal answers. Finer than agreement.
-
-    Detectors: differences of scores and overlaps of matched boxes down to half the score threshold; an
-    unmatched box counts with its score. Other models: the largest noise-to-signal ratio of an output.
-    """
+    """Mean difference of a model's answers from the reference's: 0 for equal answers. Finer than agreement. Detectors:
+    differences of scores and overlaps of matched boxes down to half the score threshold; an unmatched box counts with
+    its score. Other models: the largest noise-to-signal ratio of an output."""
 
     def __init__(self, recipe: Recipe, frames: Sequence[Frame], reference: Path) -> None:
         self.recipe, self.frames = recipe, list(frames)
@@ -84,10 +78,8 @@ def hardest_frames(recipe: Recipe, frames: Sequence[Frame], reference: Path, cou
 def median_cpu_ms(
     recipe: LocalRecipe, files: Sequence[Path], frames: Sequence[Frame], *, runs: int = 15, warm_up: int = 3
 ) -> list[float]:
-    """Median processor time in ms/frame of each file on one thread, the files taking turns over `frames`.
-
-    Preprocessing is not counted. ModelError where a file does not run.
-    """
+    """Median processor time in ms/frame of each file on one thread, the files taking turns over `frames`. Preprocessing
+    is not counted. ModelError where a file does not run."""
 
     def timed(runner: FrameRunner) -> Callable[[int], float]:
         def run(number: int) -> float:

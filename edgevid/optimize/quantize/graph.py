@@ -1,9 +1,8 @@
 """A model's graph in one normal form for quantization, with the producer and consumers of each tensor.
 
-`normalize` brings exports of all versions to one form: weights are no inputs, opset 17 or later, constants
-folded, batch normalization inside its convolution (ONNX Runtime's basic optimizations), each node with a name
-of its own, hard-swish written as x * HardSigmoid(x) whatever the exporter spelled it as.
-"""
+`normalize` brings exports of all versions to one form: weights are no inputs, opset 17 or later, constants folded,
+batch normalization inside its convolution (ONNX Runtime's basic optimizations), each node with a name of its own,
+hard-swish written as x * HardSigmoid(x) whatever the exporter spelled it as."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -112,10 +111,8 @@ def reduce_mean(model: Any, source: str, output: str, axes: Iterable[int]) -> An
 
 
 def normalize(path: Path) -> Any:
-    """The model in its normal form, as an onnx ModelProto with shapes and all of its weights.
-
-    ModelError for another file, one that is quantized or FP16 already, and one whose weights are not there.
-    """
+    """The model in its normal form, as an onnx ModelProto with shapes and all of its weights. ModelError for another
+    file, one that is quantized or FP16 already, and one whose weights are not there."""
     onnx = load_onnx()
     try:
         model = onnx.load(str(path.absolute()))
@@ -170,10 +167,8 @@ def _make_names_unique(nodes: Iterable[Any]) -> None:
 
 
 def rewrite_hard_swish(model: Any) -> int:
-    """Rewrites x * clip(x + 3, 0, 6) / 6 and HardSwish(x) as x * HardSigmoid(x); returns how many were found.
-
-    (A. Howard et al., "Searching for MobileNetV3", 2019.) Two operators instead of four.
-    """
+    """Rewrites x * clip(x + 3, 0, 6) / 6 and HardSwish(x) as x * HardSigmoid(x); returns how many were found. (A.
+    Howard et al., "Searching for MobileNetV3", 2019.) Two operators instead of four."""
     onnx = load_onnx()
     replaced: dict[str, list[Any]] = {}
     removed: set[str] = set()

@@ -1,9 +1,8 @@
 """What is quantized in a graph, and with which scales: one plan for ONNX Runtime's CPU, one for TensorRT.
 
-CPU: unsigned 8-bit activations with a zero point, on both sides of every operator that ONNX Runtime has
-an integer kernel for, so that values stay bytes from the first layer to the last. TensorRT: signed 8-bit
-activations, symmetric about 0, at the inputs of layers with weights only; the builder fuses the others.
-"""
+CPU: unsigned 8-bit activations with a zero point, on both sides of every operator that ONNX Runtime has an integer
+kernel for, so that values stay bytes from the first layer to the last. TensorRT: signed 8-bit activations, symmetric
+about 0, at the inputs of layers with weights only; the builder fuses the others."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -66,10 +65,8 @@ def symmetric_scale(limits: Range) -> Scale:
 
 
 def clipped_range(graph: Graph, name: str, limits: Range) -> Range:
-    """The range without the part that the tensor's consumers map to a constant.
-
-    Hard-swish is 0 below -3 whatever the input; silu nearly so below -7; sigmoid is flat beyond 8.
-    """
+    """The range without the part that the tensor's consumers map to a constant. Hard-swish is 0 below -3 whatever the
+    input; silu nearly so below -7; sigmoid is flat beyond 8."""
     low, high = limits
     kinds = sorted({r.op_type for r in graph.consumers[name]})
     gates = [r for r in graph.consumers[name] if r.op_type in ("HardSigmoid", "Sigmoid")]

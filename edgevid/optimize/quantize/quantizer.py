@@ -1,9 +1,8 @@
 """INT8 from one calibration: a file for ONNX Runtime on the CPU and a file for TensorRT, and their agreement.
 
-Layer by layer the sensitivity is measured: how far rounding one activation (CPU) or one layer (TensorRT)
-moves the model's answers. The most sensitive are excluded until the answers on frames that the calibration
-did not use agree with the float model's to the floor.
-"""
+Layer by layer the sensitivity is measured: how far rounding one activation (CPU) or one layer (TensorRT) moves the
+model's answers. The most sensitive are excluded until the answers on frames that the calibration did not use agree
+with the float model's to the floor."""
 
 import dataclasses
 import json
@@ -75,11 +74,10 @@ def quantize(
 ) -> Report:  # fmt: skip
     """Quantizes a model on real frames, or again from the ranges of an earlier calibration.
 
-    `data` is a video, a folder, a glob, a list file or several of them; `out` the folder of the files
-    (`build/` next to the model), `save_ranges` the file of the calibration (calibration/int8/<model>.toml).
-    `reduce_range` makes the CPU file's weights 7-bit, so that x86 processors without VNNI cannot saturate.
-    Raises InputError without frames, for ranges of another model and for a model that is quantized already.
-    """
+    `data` is a video, a folder, a glob, a list file or several of them; `out` the folder of the files (`build/` next
+    to the model), `save_ranges` the file of the calibration (calibration/int8/<model>.toml). `reduce_range` makes
+    the CPU file's weights 7-bit, so that x86 processors without VNNI cannot saturate. Raises InputError without
+    frames, for ranges of another model and for a model that is quantized already."""
     recipe = model if isinstance(model, LocalRecipe) else resolve_model(model)
     floor = floor_of(recipe, "int8", min_agreement)
     if unknown := [v for v in variants if v not in VARIANTS]:

@@ -1,11 +1,10 @@
 """Activation ranges on frames (extremes, percentile, entropy), stored as readable text.
 
-The file under calibration/int8/ states the model, the frames and how they were measured; from it alone the
-quantized files are made again, byte for byte, without a frame (`edgevid quantize --ranges FILE`).
+The file under calibration/int8/ states the model, the frames and how they were measured; from it alone the quantized
+files are made again, byte for byte, without a frame (`edgevid quantize --ranges FILE`).
 
-The histogram of an activation has one bin for all float32 values that share their upper 16 bits (sign,
-exponent, 7 bits of the mantissa): 0.8 % wide at every magnitude, whatever the values.
-"""
+The histogram of an activation has one bin for all float32 values that share their upper 16 bits (sign, exponent, 7
+bits of the mantissa): 0.8 % wide at every magnitude, whatever the values."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,11 +38,9 @@ def activation_ranges(
     graph: Graph, inputs: Iterable[dict[str, Array]], calibrator: Calibrator, *,
     operators: Sequence[str] | None = None, percentile: float = PERCENTILE,
 ) -> dict[str, tuple[float, float]]:  # fmt: skip
-    """(lowest, highest) of each float activation over all `inputs`, by tensor name.
-
-    `operators` are those whose inputs and outputs are measured (None: all). An activation that has values
-    which are not finite has a range that is not finite.
-    """
+    """(lowest, highest) of each float activation over all `inputs`, by tensor name. `operators` are those whose inputs
+    and outputs are measured (None: all). An activation that has values which are not finite has a range that is not
+    finite."""
     nodes = [n for n in graph.nodes if operators is None or n.op_type in operators]
     names = dict.fromkeys(t for n in nodes for t in (*n.input, *n.output) if t in graph.floats)
     computed = [name for name in names if name not in graph.inputs]
@@ -117,9 +114,8 @@ EDGES = _edges()
 
 
 def _entropy_threshold(counts: Array, largest: float) -> float:
-    """The |x| at which to clip, so that 128 levels lose the least information. S. Migacz, "8-bit Inference
-    with TensorRT", GTC 2017: the least Kullback-Leibler divergence of the clipped distribution from the
-    rounded one."""
+    """The |x| at which to clip, so that 128 levels lose the least information. S. Migacz, "8-bit Inference with
+    TensorRT", GTC 2017: the least Kullback-Leibler divergence of the clipped distribution from the rounded one."""
     if not largest > 0:
         return largest
     edges = np.linspace(0.0, largest, LINEAR_BINS + 1)
@@ -229,11 +225,9 @@ def measure_means(
     graph: Graph, runner: FrameRunner, frames: Sequence[Frame], scales: Mapping[Any, Mapping[str, Scale]],
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Array]]:  # fmt: skip
-    """Mean of each channel of the inputs of layers: as floats, and rounded with the scales of each variant.
-
-    Four digits are kept. The layer's bias then corrects the mean error of rounding
-    (M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019).
-    """
+    """Mean of each channel of the inputs of layers: as floats, and rounded with the scales of each variant. Four digits
+    are kept. The layer's bias then corrects the mean error of rounding (M. Nagel et al., "Data-Free Quantization
+    Through Weight Equalization and Bias Correction", 2019)."""
     model, names = _with_means(graph, scales)
     session = open_session(model.SerializeToString(), threads=1)
     total: dict[str, Array] = {}

@@ -1,11 +1,10 @@
 """CUDA behind one small interface: memory, copies, streams, kernels, graphs.
 
-Two implementations: pycuda, and NVIDIA's cuda-bindings where pycuda is absent. Both use the device's
-primary context, as torch and the CUDA runtime do, and push it only for the length of a call: any thread may
-call, and the current context of other code does not change. Objects are freed by `close`, never by the
-garbage collector, which may run in another thread. Graphs go through the driver itself (ctypes), as pycuda has no
-interface to them: CUDA Driver API, "Stream Management" and "Graph Management".
-"""
+Two implementations: pycuda, and NVIDIA's cuda-bindings where pycuda is absent. Both use the device's primary
+context, as torch and the CUDA runtime do, and push it only for the length of a call: any thread may call, and the
+current context of other code does not change. Objects are freed by `close`, never by the garbage collector, which
+may run in another thread. Graphs go through the driver itself (ctypes), as pycuda has no interface to them: CUDA
+Driver API, "Stream Management" and "Graph Management"."""
 
 from __future__ import annotations
 
@@ -87,10 +86,8 @@ class Module(Resource):
 
 
 class Cuda(Closing):
-    """One device, through its primary context. Open it with `open_cuda` (open.py), close it when done.
-
-    What an implementation adds begins with an underscore and is called with the context current.
-    """
+    """One device, through its primary context. Open it with `open_cuda` (open.py), close it when done. What an
+    implementation adds begins with an underscore and is called with the context current."""
 
     backend: str  # "pycuda" or "cuda-bindings"
     gpu: Gpu

@@ -1,8 +1,6 @@
-"""Images made into a model's input on the device: one upload each, one launch for all.
-
-Frames go up as they were decoded (YUV planes where they are planes, half the bytes of RGB). The kernel
-is letterbox.cuh; its arithmetic is that of the CPU kernels, operation by operation.
-"""
+"""Images made into a model's input on the device: one upload each, one launch for all. Frames go up as they were
+decoded (YUV planes where they are planes, half the bytes of RGB). The kernel is letterbox.cuh; its arithmetic is that
+of the CPU kernels, operation by operation."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -105,10 +103,8 @@ class DeviceLetterbox:
         """Bytes of one image of the model's input."""
 
     def write(self, frames: Sequence[Frame], rectangles: Sequence[Rectangle], target: int, stream: Stream) -> None:
-        """Puts the work into `stream`: row i of the input at device address `target` is made of frame i.
-
-        The frames' pixels are copied before this returns; the stream's earlier work must be done.
-        """
+        """Puts the work into `stream`: row i of the input at device address `target` is made of frame i. The frames'
+        pixels are copied before this returns; the stream's earlier work must be done."""
         if len(frames) > len(self._slots):
             raise InputError(f"letterbox: expected at most {len(self._slots)} frames, got {len(frames)}")
         changed = False

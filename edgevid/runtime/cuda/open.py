@@ -171,10 +171,8 @@ CHOICE = "EDGEVID_CUDA"  # Environment variable that forces one of BACKENDS
 
 
 def open_cuda(device: str = "auto") -> Cuda:
-    """The device "cuda:N" (or the first one), by pycuda where it is installed, else by cuda-bindings.
-
-    The driver is looked up first. Raises ModelError without a device, MissingExtraError without a backend.
-    """
+    """The device "cuda:N" (or the first one), by pycuda where it is installed, else by cuda-bindings. The driver is
+    looked up first. Raises ModelError without a device, MissingExtraError without a backend."""
     gpu = gpu_of(device)
     name = os.environ.get(CHOICE) or _installed()
     if name == "pycuda":

@@ -1,7 +1,5 @@
 """A model on a server as an Engine: KServe v2 by HTTP (JSON, or binary where the server has it) or by gRPC.
-
-https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol
-"""
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol."""
 
 import re
 import threading
@@ -55,21 +53,17 @@ def parse_address(text: str) -> Address:
 
 
 class KServeEngine(LoadedEngine):
-    """A model that a server runs; where the server is away, `local` runs it until the server is back.
-
-    A server that does not answer within `timeout_s` counts as away: it is logged once, and tried again in the
-    background with exponential backoff. Threads may share an engine.
-    """
+    """A model that a server runs; where the server is away, `local` runs it until the server is back. A server that
+    does not answer within `timeout_s` counts as away: it is logged once, and tried again in the background with
+    exponential backoff. Threads may share an engine."""
 
     def __init__(
         self, address: str, *, local: Callable[[], LoadedEngine] | None = None, timeout_s: float = TIMEOUT_S,
         first_s: float = FIRST_S,
     ) -> None:  # fmt: skip
-        """`address` is as of `parse_address`; `local` opens the engine that takes over.
-
-        Raises MissingExtraError without tritonclient, ModelError for a server that is away where there is no
-        `local`, or that lacks the model. A `local` with other inputs or outputs is a ModelError once it runs.
-        """
+        """`address` is as of `parse_address`; `local` opens the engine that takes over. Raises MissingExtraError
+        without tritonclient, ModelError for a server that is away where there is no `local`, or that lacks the model. A
+        `local` with other inputs or outputs is a ModelError once it runs."""
         self.address, self.device = parse_address(address), address
         self.timeout_s, self._first_s = timeout_s, first_s
         purpose = "running models on a server"

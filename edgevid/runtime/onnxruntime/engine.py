@@ -1,6 +1,5 @@
-"""ONNX Runtime as an Engine, the backend that runs everywhere; the one place that opens its sessions.
-
-Execution providers are built in or plug-ins; `left_to_cpu` names what one leaves to the CPU."""
+"""ONNX Runtime as an Engine, the backend that runs everywhere; the one place that opens its sessions. Execution
+providers are built in or plug-ins; `left_to_cpu` names what one leaves to the CPU."""
 
 import importlib
 import logging
@@ -60,11 +59,9 @@ def open_session(
     model: str | Path | bytes, *, providers: Any = CPU, threads: int | None = None,
     optimization: Optimization = "all", save: Path | None = None,
 ) -> Any:  # fmt: skip
-    """An onnxruntime.InferenceSession of a file or of a model's bytes; `run(names or None, inputs)` runs it.
-
-    `threads` None takes one for each physical core; `save` is where the optimized graph is written.
-    InputError for fewer than one thread; other errors are ONNX Runtime's own (`error_text`).
-    """
+    """An onnxruntime.InferenceSession of a file or of a model's bytes; `run(names or None, inputs)` runs it. `threads`
+    None takes one for each physical core; `save` is where the optimized graph is written. InputError for fewer than one
+    thread; other errors are ONNX Runtime's own (`error_text`)."""
     threads = default_threads() if threads is None else threads
     if threads < 1:
         raise InputError(f"threads: expected at least 1, got {threads}")
@@ -98,10 +95,8 @@ def optimize_basic(model: bytes) -> bytes:
 
 
 def choose_providers(device: str) -> list[Any]:
-    """The execution providers for a `device`, best first.
-
-    InputError for an unknown word, ModelError for what this ONNX Runtime does not have.
-    """
+    """The execution providers for a `device`, best first. InputError for an unknown word, ModelError for what this ONNX
+    Runtime does not have."""
     kind, number = parse_device(device)
     if kind == "provider":
         return [find_provider(device), *CPU]
@@ -132,10 +127,8 @@ def error_text(error: Exception) -> str:
 
 
 def find_provider(device: str) -> tuple[str, dict[str, str]] | list[Any]:
-    """What a session takes for "openvino" or "openvino:npu": a built-in provider, or a plug-in's devices.
-
-    ModelError with the pip line where neither is installed, and where a plug-in has no device here.
-    """
+    """What a session takes for "openvino" or "openvino:npu": a built-in provider, or a plug-in's devices. ModelError
+    with the pip line where neither is installed, and where a plug-in has no device here."""
     word, _, hardware = device.partition(":")
     name, module, package = PROVIDERS[word]
     if name in onnxruntime.get_available_providers():
@@ -180,10 +173,8 @@ def _devices_of(plugin: Any, device: str, name: str, hardware: str) -> list[Any]
 
 
 def left_to_cpu(session: Any, device: str) -> str:
-    """How many nodes a provider runs, and which it leaves to the CPU; "" where ONNX Runtime does not tell.
-
-    ModelError where it runs none: the CPU alone would be faster without it.
-    """
+    """How many nodes a provider runs, and which it leaves to the CPU; "" where ONNX Runtime does not tell. ModelError
+    where it runs none: the CPU alone would be faster without it."""
     try:
         parts = session.get_provider_graph_assignment_info()
     except Exception:  # absent before ONNX Runtime 1.24, an error where it was built without
@@ -199,25 +190,21 @@ def left_to_cpu(session: Any, device: str) -> str:
 
 
 class OrtEngine(LoadedEngine):
-    """A model run by ONNX Runtime on the CPU or on an NVIDIA device.
-
-    Outputs of fixed shape are written into the same arrays at every run, so that the loop allocates
-    nothing; what `run` returns is valid until the next `run` of the same thread. Threads may share an engine:
-    each has arrays of its own.
-    """
+    """A model run by ONNX Runtime on the CPU or on an NVIDIA device. Outputs of fixed shape are written into the same
+    arrays at every run, so that the loop allocates nothing; what `run` returns is valid until the next `run` of the
+    same thread. Threads may share an engine: each has arrays of its own."""
 
     def __init__(
         self, model: str | Path | bytes, *, device: str = "auto", threads: int | None = None,
         disable_optimizations: bool = False,
     ) -> None:  # fmt: skip
-        """`model` is an ONNX file, or the bytes of one; `device` is as of `load_engine`; `threads` None
-        takes one for each physical core that this process may use, within the CPU quota of its container.
+        """`model` is an ONNX file, or the bytes of one; `device` is as of `load_engine`; `threads` None takes one for
+        each physical core that this process may use, within the CPU quota of its container.
 
-        `disable_optimizations` runs the graph node by node as the file has it: the reference for graphs made
-        for TensorRT, as ONNX Runtime's rewriting moves Q/DQ pairs and casts and changes the outputs.
+        `disable_optimizations` runs the graph node by node as the file has it: the reference for graphs made for
+        TensorRT, as ONNX Runtime's rewriting moves Q/DQ pairs and casts and changes the outputs.
 
-        Raises ModelError for a file that is missing, no ONNX, or not runnable here.
-        """
+        Raises ModelError for a file that is missing, no ONNX, or not runnable here."""
         self.path = Path("model in memory" if isinstance(model, bytes) else model)
         self.threads = threads if threads is not None else default_threads()
         providers = choose_providers(device)

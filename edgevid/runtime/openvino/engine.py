@@ -17,17 +17,13 @@ def installed_version() -> str:
 
 
 class OvEngine(LoadedEngine):
-    """An ONNX model run by OpenVINO, in FP32 for what the file has in FP32.
-
-    What `run` returns is valid until the next `run` of the same thread; threads may share an engine.
-    """
+    """An ONNX model run by OpenVINO, in FP32 for what the file has in FP32. What `run` returns is valid until the next
+    `run` of the same thread; threads may share an engine."""
 
     def __init__(self, model: str | Path, *, device: str = "openvino", threads: int | None = None) -> None:
-        """`device` is "openvino", its CPU, or "openvino:gpu" and "openvino:npu"; `threads` as of OrtEngine.
-
-        Raises MissingExtraError without the package, ModelError for a file that is missing or that OpenVINO
-        cannot run, and for hardware that is not there.
-        """
+        """`device` is "openvino", its CPU, or "openvino:gpu" and "openvino:npu"; `threads` as of OrtEngine. Raises
+        MissingExtraError without the package, ModelError for a file that is missing or that OpenVINO cannot run, and
+        for hardware that is not there."""
         openvino = require("openvino", extra="openvino", purpose="running models by OpenVINO")
         self.path = Path(model)
         self.threads = threads if threads is not None else default_threads()

@@ -1,8 +1,6 @@
-"""TensorRT engines behind the Engine interface: run by TensorRT 10.3 to 11.x, or by TensorRT-RTX.
-
-The manifest of an engine is checked before TensorRT gets its bytes, and the driver is looked up before
-TensorRT is imported: deserializing without a device ends the process in some of its builds.
-"""
+"""TensorRT engines behind the Engine interface: run by TensorRT 10.3 to 11.x, or by TensorRT-RTX. The manifest of an
+engine is checked before TensorRT gets its bytes, and the driver is looked up before TensorRT is imported: deserializing
+without a device ends the process in some of its builds."""
 
 import json
 import threading
@@ -46,23 +44,18 @@ def split_header(data: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 class TrtEngine(LoadedEngine):
-    """A serialized engine on an NVIDIA device.
-
-    Inputs and outputs go through page-locked buffers; runs of one shape are replayed as one CUDA graph.
-    What `run` returns is valid until the next `run`. Any thread may call, one at a time.
-    """
+    """A serialized engine on an NVIDIA device. Inputs and outputs go through page-locked buffers; runs of one shape are
+    replayed as one CUDA graph. What `run` returns is valid until the next `run`. Any thread may call, one at a time."""
 
     def __init__(
         self, path: str | Path, *, device: str = "auto", manifest: Manifest | None = None,
         model: Path | None = None, recipe: Recipe | None = None, backend: Backend = "tensorrt", graphs: bool = True,
     ) -> None:  # fmt: skip
-        """`manifest` replaces the JSON next to the engine; without either the engine is loaded unchecked by
-        `backend`. `model` and `recipe` are what it must have been built of. `graphs=False` runs every call
-        without a CUDA graph.
+        """`manifest` replaces the JSON next to the engine; without either the engine is loaded unchecked by `backend`.
+        `model` and `recipe` are what it must have been built of. `graphs=False` runs every call without a CUDA graph.
 
-        Raises ModelError for a device, version, model or file that does not match, with the command
-        that builds the engine again; MissingExtraError for an absent package.
-        """
+        Raises ModelError for a device, version, model or file that does not match, with the command that builds the
+        engine again; MissingExtraError for an absent package."""
         self.path, gpu = Path(path), gpu_of(device)
         cache = None
         if manifest is None and manifest_path(self.path).is_file():
@@ -102,11 +95,9 @@ class TrtEngine(LoadedEngine):
         self, frames: Sequence[Frame], rectangles: Sequence[Rectangle], spec: InputSpec, *, name: str = "",
         extra_inputs: Mapping[str, Array] | None = None,
     ) -> dict[str, Array]:  # fmt: skip
-        """The outputs for frames that are letterboxed on the device, straight into input `name`.
-
-        `rectangles` (left, top, width, height) are where each frame lies in the model's input, `extra_inputs`
-        the model's other inputs. The input is equal to the CPU's preprocessing, bit for bit.
-        """
+        """The outputs for frames that are letterboxed on the device, straight into input `name`. `rectangles` (left,
+        top, width, height) are where each frame lies in the model's input, `extra_inputs` the model's other inputs. The
+        input is equal to the CPU's preprocessing, bit for bit."""
         if len(frames) != len(rectangles) or not frames:
             raise InputError(f"frames: expected one rectangle for each, got {len(frames)} and {len(rectangles)}")
         with self._lock:
