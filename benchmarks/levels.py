@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,10 @@ from bench import conditions, save, table
 from sklearn.model_selection import StratifiedGroupKFold
 
 from edgevid import Frame, Reason, open_video
-from edgevid.abstain.policy import Settings, members
+from edgevid.abstain.policy import NEVER, Settings, members
 from edgevid.actions.recognizer import softmax
 from edgevid.errors import InputError
-from edgevid.evaluate.tune.risk import fit_temperature
+from edgevid.evaluate.tune.risk import curve, fit_temperature, fixed_sequence
 from edgevid.evaluate.tune.scores import ScoreTable, gather, make_table
 from edgevid.evaluate.tune.search import Target, passes, tune
 from edgevid.health.quality import ImageQuality, Quality, measure
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=500)
     options = parser.parse_args()
     where = conditions({"opencv": cv2.__version__, "numpy": np.__version__})
-    found: dict[str, Any] = {"simulated": simulated(options.repeats)}
+    found: dict[str, Any] = {"simulated": simulated(options.repeats), "issued": issued(8 * options.repeats)}
     found |= {"groups": GROUPS, "jhmdb": real(options.data), "quality": quality(options.videos)}
     print(f"wrote {save('levels', found, where)}")
 
@@ -69,15 +70,19 @@ def answers(scores: ScoreTable, settings: Settings) -> tuple[Array, Array, Array
     return leaf, made.wrong & leaf, parent, wrong & parent
 
 
+def tuned(ours: ScoreTable, settings: Settings, risk: float) -> Settings:
+    """The tuned settings; where the risk cannot be certified, those that emit nothing."""
+    try:
+        return tune(ours, Target("max-risk", risk), settings=settings, fit=False).settings
+    except InputError:
+        return replace(settings, threshold=NEVER, parent_threshold=NEVER)
+
+
 def compared(ours: ScoreTable, theirs: ScoreTable, tree: dict[str, tuple[str, ...]], risk: float) -> dict[str, Any]:
     """Tuned on `ours`: shares answered of `theirs` and risks there, flat and with parents."""
     row: dict[str, Any] = {"risk": risk}
     for name, settings in (("flat", Settings()), ("tree", Settings(tree=tree))):
-        try:
-            settings = tune(ours, Target("max-risk", risk), settings=settings, fit=False).settings
-        except InputError:
-            row |= {f"{name} {what}": 0.0 for what in ("answered", "parents", "leaf risk", "parent risk", "risk")}
-            continue
+        settings = tuned(ours, settings, risk)
         leaf, wrong, parent, mistaken = answers(theirs, settings)
         row |= {f"{name} answered": float((leaf | parent).mean()), f"{name} parents": float(parent.mean())}
         row[f"{name} leaf risk"] = float(wrong.sum() / max(leaf.sum(), 1))
@@ -106,22 +111,44 @@ def simulated(repeats: int) -> list[dict[str, Any]]:
     parents = whole.probabilities @ below
     best, sums = parents.argmax(1), parents.max(1).astype(np.float64)
     for risk in (0.05, 0.1):
-        kept, made = 0, []
+        kept, issued_files, made = 0, 0, []
         for seed in range(repeats):
             ours = draw(1000, np.random.default_rng(1000 + seed))
-            flat = tune(ours, Target("max-risk", risk), fit=False).settings
-            tree = tune(ours, Target("max-risk", risk), settings=Settings(tree=SIMULATED), fit=False).settings
+            flat, tree = (tuned(ours, one, risk) for one in (Settings(), Settings(tree=SIMULATED)))
+            issued_files += tree.threshold < NEVER
             leaf = whole.confidence >= tree.threshold
             parent = ~leaf & (sums >= tree.parent_threshold)
             wrong = np.where(leaf, whole.wrong, best != own)[leaf | parent]
-            risks = [whole.wrong[leaf].mean() if leaf.any() else 0, wrong.mean()]
+            risks = [whole.wrong[leaf].mean() if leaf.any() else 0, wrong.mean() if len(wrong) else 0]
             kept += max(risks) <= risk
             made.append([(whole.confidence >= flat.threshold).mean(), leaf.mean(), parent.mean()])
         flat_share, leaf_share, parent_share = np.mean(made, axis=0).tolist()
-        row = {"risk": risk, "repeats": repeats, "promise held": kept / repeats, "flat answered": flat_share}
+        row = {
+            "risk": risk,
+            "repeats": repeats,
+            "promise held": kept / repeats,
+            "files": issued_files / repeats,
+            "flat answered": flat_share,
+        }
         rows.append(row | {"tree answered": leaf_share + parent_share, "tree parents": parent_share})
     keys = list(rows[0])
     print(table(keys, [[f"{row[key]:.4g}" for key in keys] for row in rows]), "\n")
+    return rows
+
+
+def issued(repeats: int, risk: float = 0.05) -> list[dict[str, Any]]:
+    """How often `--max-risk` gives a file, and how often what it promises is broken: of all tunings, of the files."""
+    rows = []
+    for n in (100, 200, 300, 1000):
+        rng, found = np.random.default_rng(n), []
+        for _ in range(repeats):
+            s = rng.random(n)
+            found.append(fixed_sequence(curve(s, rng.random(n) < 0.36 * (1 - s) ** 2), risk, 0.05))
+        files = np.array([t for t in found if t is not None])
+        broken = int((0.12 * (1 - files) ** 2 > risk).sum())  # the true risk above a threshold t is 0.12 (1 - t)^2
+        rows.append({"tracks": n, "files": len(files) / repeats, "broken of all": broken / repeats})
+        rows[-1] |= {"broken of files": broken / max(len(files), 1), "repeats": repeats}
+    print(table(list(rows[0]), [[f"{v:.4g}" for v in row.values()] for row in rows]), "\n")
     return rows
 
 
@@ -207,7 +234,8 @@ def quality(folder: Path) -> dict[str, Any]:
             rows[name]["auroc"] = float(pairs)
     checks = np.sort(spent)[-len(found["original"]) :]
     cost = {"ms per frame, mean": 1e3 * float(np.mean(spent)), "ms per check, median": 1e3 * float(np.median(checks))}
-    print(table(["copy", *rows["dark"]], [[k, *(f"{v:.4g}" for v in r.values())] for k, r in rows.items()]))
+    heads = list(rows["dark"])
+    print(table(["copy", *heads], [[k, *(f"{r[h]:.4g}" if h in r else "" for h in heads)] for k, r in rows.items()]))
     print({k: round(v, 3) for k, v in cost.items()}, f"{false} of {len(spent)} frames of the originals withheld\n")
     return {"copies": rows, "videos": videos, "cost": cost, "false": false / len(spent), "frames": len(spent)}
 

@@ -29,10 +29,10 @@ from bench import conditions, save, table
 from edgevid import Detector, Tracker, open_video
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec
-from edgevid.actions.likeness import Likeness, pool
 from edgevid.actions.load import load_extractor
 from edgevid.actions.recognizer import newest_crops
 from edgevid.actions.skeleton import encode_rows
+from edgevid.actions.typicality import Typicality, pool
 from edgevid.evaluate.actions.data import Corpus, read_skeletons
 from edgevid.learn.actions.experiment import make_head
 from edgevid.learn.actions.fit import TrainOptions, fit, windows_of
@@ -43,7 +43,7 @@ FAR = {
     "gymnasts": "felix_exercise.avi", "walkers": "pets09_s2l1_vtest.avi",
     "pedestrians": "ahmetozlu_pedestrian_surveillance.mp4",
 }  # fmt: skip
-MEASURES = ("max softmax", "max logit", "energy", "Mahalanobis", "k-NN", "on its class", "opinion", "likeness")
+MEASURES = ("max softmax", "max logit", "energy", "Mahalanobis", "k-NN", "on its class", "opinion", "typicality")
 SECONDS, MIN_STEPS = 25.0, 20
 Part = dict[str, Array]
 
@@ -149,9 +149,9 @@ def sources(data: Path, split: int, labels: Array) -> Array:
 
 def measures(parts: dict[str, Part]) -> dict[str, Callable[[Part], Array]]:
     train, known = parts["train"], parts["known"]
-    likeness = Likeness.fit(train["features"], train["valid"], train["labels"], train["logits"].shape[1])
-    likeness = likeness.calibrated(known["logits"], known["features"], known["valid"])
-    single = lambda part, n: likeness._measures(part["logits"], part["features"], part["valid"])[:, n]  # noqa: E731
+    typicality = Typicality.fit(train["features"], train["valid"], train["labels"], train["logits"].shape[1])
+    typicality = typicality.calibrated(known["logits"], known["features"], known["valid"])
+    single = lambda part, n: typicality._measures(part["logits"], part["features"], part["valid"])[:, n]  # noqa: E731
     return {
         "max softmax": lambda part: -np.exp(part["logits"].max(1) - energy(part["logits"])),
         "max logit": lambda part: -part["logits"].max(1),
@@ -160,7 +160,9 @@ def measures(parts: dict[str, Part]) -> dict[str, Callable[[Part], Array]]:
         "k-NN": nearest(train["last"]),
         "on its class": lambda part: single(part, 1),
         "opinion": lambda part: single(part, 2),
-        "likeness": lambda part: likeness._sums(likeness._measures(part["logits"], part["features"], part["valid"])),
+        "typicality": lambda part: typicality._sums(
+            typicality._measures(part["logits"], part["features"], part["valid"])
+        ),
     }
 
 
@@ -205,7 +207,7 @@ def judge(case: Case, far: dict[str, list[tuple[Array, Array]]]) -> dict[str, An
     half = np.arange(len(known["labels"])) // 10 % 2 == 0
     first, second = ({k: v[rows] for k, v in known.items()} for rows in (half, ~half))
     found = {name: (m(first), m) for name, m in measures(parts | {"known": first}).items()}
-    for name in ("max softmax", "likeness"):
+    for name in ("max softmax", "typicality"):
         own, measure = found[name]
         limit = np.sort(own)[-max(1, int(0.1 * (len(own) + 1)))]
         rejected = {
@@ -230,11 +232,11 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         wide = 4.303 * means.std(ddof=1) / np.sqrt(len(means)) if len(means) == 3 else None
         interval = [] if wide is None else [float(means.mean() - wide), float(means.mean() + wide)]
         made["gain over max softmax"][name] = [float(means.mean()), *interval]
-    for key in ("rejected by max softmax", "rejected by likeness"):
+    for key in ("rejected by max softmax", "rejected by typicality"):
         made[key] = {clip: float(np.mean([row[key][clip] for row in rows])) for clip in rows[0][key]}
     for key in ("walk is known", "walk is left out"):
         shares = [
-            r["rejected by likeness"].get("walkers") for r in rows if ("walk" in r["left out"]) == key.endswith("out")
+            r["rejected by typicality"].get("walkers") for r in rows if ("walk" in r["left out"]) == key.endswith("out")
         ]
         if shares and shares[0] is not None:
             made[f"walkers rejected where {key}"] = float(np.mean(shares))

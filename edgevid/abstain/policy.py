@@ -46,7 +46,7 @@ class Settings:
     stale_s: Positive = math.inf
     """A verdict whose last observation is older than this is no longer emitted, seconds."""
     unlike: Share = 0.05
-    """UNLIKE_TRAINING below this mean likeness (conformal p-value) of a track's observations; 0: never."""
+    """UNLIKE_TRAINING below this mean typicality (conformal p-value) of a track's observations; 0: never."""
     tree: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Parents by name, each with the classes below it: emitted where no class is sure, but they together."""
     parent_threshold: Threshold = 0.5
@@ -110,8 +110,8 @@ class Policy:
         self._core = kernels.PolicyCore(numbers, class_thresholds(self.names, self.settings))
         self.parents = tuple(self.settings.tree)
         self._members = members(self.names, self.settings)
-        self._likeness: dict[int, tuple[float, float, float]] = {}  # By track: weight, weighted sum, time
-        self._tells_likeness = False  # Whether the recognizer does; until it has, nothing is emitted
+        self._typicality: dict[int, tuple[float, float, float]] = {}  # By track: weight, weighted sum, time
+        self._tells_typicality = False  # Whether the recognizer does; until it has, nothing is emitted
 
     @property
     def rejected(self) -> int:
@@ -132,26 +132,26 @@ class Policy:
             )
         except ValueError as error:
             raise InputError(f"Policy {self.task}: {error}. Logits go through a softmax first.") from error
-        self._tells_likeness |= bool(scores.likeness.shape[1])
+        self._tells_typicality |= bool(scores.typicality.shape[1])
         if len(self.parents):
             self._try_parents(tracks.ids, labels, confidence, reasons)
-        if self._tells_likeness and self.settings.unlike:
-            self._note_likeness(scores, tracks)
-            likeness = self.likeness(tracks.ids)
+        if self._tells_typicality and self.settings.unlike:
+            self._note_typicality(scores, tracks)
+            typicality = self.typicality(tracks.ids)
             decided = (reasons == Reason.OK) | (reasons == Reason.LOW_CONFIDENCE) | (reasons == Reason.LOW_MARGIN)
-            early, unlike = decided & np.isnan(likeness), decided & (likeness < self.settings.unlike)
+            early, unlike = decided & np.isnan(typicality), decided & (typicality < self.settings.unlike)
             reasons[early], reasons[unlike] = Reason.TOO_SHORT, Reason.UNLIKE_TRAINING
             labels[early | unlike] = -1
         return Verdicts.trusted(tracks.ids, labels, confidence, reasons)
 
-    def _note_likeness(self, scores: Scores, tracks: Tracks) -> None:
+    def _note_typicality(self, scores: Scores, tracks: Tracks) -> None:
         known = set(tracks.ids.tolist())
-        self._likeness = {i: found for i, found in self._likeness.items() if i in known}
-        for number, p, time in zip(scores.ids.tolist(), scores.likeness.tolist(), scores.times.tolist(), strict=True):
+        self._typicality = {i: found for i, found in self._typicality.items() if i in known}
+        for number, p, time in zip(scores.ids.tolist(), scores.typicality.tolist(), scores.times.tolist(), strict=True):
             if p and p[0] == p[0] and number in known:
-                weight, total, last = self._likeness.get(number, (0.0, 0.0, time))
+                weight, total, last = self._typicality.get(number, (0.0, 0.0, time))
                 keep = math.exp(-max(0.0, time - last) / self.settings.memory_s)
-                self._likeness[number] = keep * weight + 1, keep * total + p[0], max(time, last)
+                self._typicality[number] = keep * weight + 1, keep * total + p[0], max(time, last)
 
     def _try_parents(self, ids: Array, labels: Array, confidence: Array, reasons: Array) -> None:
         """Emits the likeliest parent of each row whose class is not sure enough."""
@@ -164,9 +164,9 @@ class Policy:
             labels[rows[sure]], confidence[rows[sure]] = len(self.names) + best[sure], highest[sure]
             reasons[rows[sure]] = Reason.OK
 
-    def likeness(self, ids: Array) -> Array:
-        """(N,) mean likeness to the training of the observations of `ids`, NaN where unknown."""
-        known = (self._likeness.get(i) for i in ids.tolist())
+    def typicality(self, ids: Array) -> Array:
+        """(N,) mean typicality to the training of the observations of `ids`, NaN where unknown."""
+        known = (self._typicality.get(i) for i in ids.tolist())
         return np.array([np.nan if one is None else one[1] / one[0] for one in known])
 
     def probabilities(self, ids: Array) -> Array:
@@ -177,7 +177,7 @@ class Policy:
     def reset(self) -> None:
         """Forgets every track."""
         self._core.reset()
-        self._likeness.clear()
+        self._typicality.clear()
 
 
 def class_scores(tracks: Tracks, classes: int, time: float) -> Scores:

@@ -8,9 +8,10 @@ from edgevid.actions.load import load_extractor, load_recognizer
 from edgevid.actions.recognizer import FunctionRecognizer, Recognizer
 from edgevid.actions.sequence import OnlineSegments, Segment, SequenceRecognizer
 from edgevid.actions.track_state import StateStore
+from edgevid.actions.typicality import Typicality
 
 __all__ = [
     "ClipBuffer", "ClipRecognizer", "ClipSpec", "FeatureExtractor", "FunctionRecognizer",
     "ImageRecognizer", "OnlineSegments", "PoseExtractor", "Recognizer", "Segment", "SequenceRecognizer",
-    "StateStore", "StreamRecognizer", "load_extractor", "load_recognizer",
+    "StateStore", "StreamRecognizer", "Typicality", "load_extractor", "load_recognizer",
 ]  # fmt: skip

@@ -11,7 +11,6 @@ import numpy as np
 from edgevid.actions.clip import StateTable, Stepper
 from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import DetectedPose, Extractor
-from edgevid.actions.likeness import Likeness
 from edgevid.actions.recognizer import (
     first_output,
     newest_crops,
@@ -23,6 +22,7 @@ from edgevid.actions.recognizer import (
 )
 from edgevid.actions.skeleton import JointSet
 from edgevid.actions.track_state import RESET_AFTER_S, OverlapMean, StateStore
+from edgevid.actions.typicality import Typicality
 from edgevid.errors import FieldError, InputError, ModelError
 from edgevid.files.fields import Count
 from edgevid.runtime import Engine, Recipe
@@ -53,7 +53,7 @@ class HeadSection(StateTable):
     """Joint set of a pose extractor."""
     clip_digest: str = ""
     """Digest of the clip spec that the head was trained with."""
-    likeness: str = ""
+    typicality: str = ""
     """File of what tells clips that are unlike the training's, relative to this recipe."""
 
     def __post_init__(self) -> None:
@@ -83,11 +83,11 @@ class SequenceRecognizer:
         self._check()
         self._output = first_output(engine, recipe)
         stepping = self.head.kind == "step"
-        self._likeness = None
-        if self.head.likeness:
-            path = recipe.path.parent / self.head.likeness
-            self._likeness = Likeness.read(path, features=self.head.features, classes=len(self.names))
-        length = extractor.memory if stepping and not self._likeness else max(extractor.memory, self.head.window)
+        self._typicality = None
+        if self.head.typicality:
+            path = recipe.path.parent / self.head.typicality
+            self._typicality = Typicality.read(path, features=self.head.features, classes=len(self.names))
+        length = extractor.memory if stepping and not self._typicality else max(extractor.memory, self.head.window)
         shapes: dict[str, tuple[int, ...]] = {
             "raw": (length, extractor.raw_width), "moment": (length,), "count": (), "scored": (),
         }  # fmt: skip
@@ -164,9 +164,9 @@ class SequenceRecognizer:
 
     def _scores(self, ids: Array, values: Array, times: Array, logits: Array, features: Array, valid: Array) -> Scores:
         made = scores(ids, values, times)
-        if self._likeness is None:
+        if self._typicality is None:
             return made
-        return dataclasses.replace(made, likeness=self._likeness(logits, features, valid))
+        return dataclasses.replace(made, typicality=self._typicality(logits, features, valid))
 
     def _by_window(
         self, ids: Array, times: Array, rows: Array, moments: Array, features: Array, valid: Array
@@ -213,9 +213,8 @@ class OnlineSegments:
     """Stable labels of every object, and its segments as they end."""
 
     def __init__(self, *, confident: float = 0.9, min_s: float = 0.5, forget_after_s: float = 5.0) -> None:
-        """`confident` is the probability that changes a label at once, `min_s` how long a segment must
-        have lasted to be ended by less; an object without scores for `forget_after_s` is ended.
-        """
+        """`confident` is the probability that changes a label at once, `min_s` how long a segment must have lasted to
+        be ended by less; an object without scores for `forget_after_s` is ended."""
         if not 0 <= confident <= 1 or not min_s >= 0:
             raise InputError(f"OnlineSegments: expected confident 0 to 1 and min_s >= 0, got {confident}, {min_s}")
         self.confident, self.min_s, self.forget_after_s = confident, min_s, forget_after_s

@@ -30,7 +30,10 @@ def test_the_walk_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
             done = CliRunner().invoke(app(), arguments)
             assert (program, done.exit_code) == ("edgevid", 0), f"{line}: {done.output} {done.exception}"
             emitted.append(done.output)
-    assert len(emitted) == 4
+    assert len(emitted) == 6
+    assert "parents" in emitted[4]
+    assert "of the unknown" in emitted[5]
+    assert read_policy(tmp_path / "policy" / "levels.toml").settings.tree.keys() == {"round", "open", "straight"}
     assert "guaranteed" in emitted[1]
     assert "production scores differ" in emitted[2]
     assert "not certified" in emitted[3]

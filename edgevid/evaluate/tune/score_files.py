@@ -15,7 +15,7 @@ from edgevid.errors import FileFormatError
 from edgevid.evaluate.arrays import read_arrays
 from edgevid.types import Array
 
-SPECIAL = ("track", "time", "label", "likeness")
+SPECIAL = ("track", "time", "label", "typicality")
 ROWS = 5_000  # Rows of a CSV that are held as text at a time
 LONGEST = 200  # Bytes of the longest track id or label
 
@@ -45,7 +45,7 @@ def read_csv(path: Path) -> dict[str, Array]:
 def read_npz(path: Path) -> dict[str, Array]:
     """The columns of an NPZ; FileFormatError for what is none, or has other arrays."""
     columns = read_arrays(path)
-    known = ("values", "labels", "tracks", "times", "names", "likeness")
+    known = ("values", "labels", "tracks", "times", "names", "typicality")
     if "values" not in columns or set(columns) - set(known):
         fail(path, "arrays", f"values, and optionally {', '.join(known[1:])}", sorted(columns))
     return columns
@@ -92,8 +92,8 @@ def _block(path: Path, head: Sequence[str], rows: Sequence[Row]) -> dict[str, Ar
             made["tracks"] = numbers if same else made["tracks"]
     if "time" in columns:
         made["times"] = _floats(path, "time", columns["time"], lines)
-    if "likeness" in columns:
-        made["likeness"] = _floats(path, "likeness", columns["likeness"], lines)
+    if "typicality" in columns:
+        made["typicality"] = _floats(path, "typicality", columns["typicality"], lines)
     return made
 
 

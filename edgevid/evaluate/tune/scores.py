@@ -161,24 +161,24 @@ class ScoreTable:
     """Decimals that the values were rounded to, 0 where that is too fine to matter."""
     path: Path = Path()
     sha256: str = ""
-    likeness: Array | None = None
+    typicality: Array | None = None
     """(N,) p-values that the clip is like the training's, NaN where unknown; None: of no row."""
 
     def of_tracks(self, chosen: Array) -> ScoreTable:
         """Only the rows of these tracks."""
         rows = np.isin(self.tracks, chosen)
-        columns = ("values", "labels", "tracks", "times", "likeness")
+        columns = ("values", "labels", "tracks", "times", "typicality")
         picked = {name: c[rows] for name in columns if (c := getattr(self, name)) is not None}
         return dataclasses.replace(self, **picked)
 
-    def likeness_of_tracks(self, memory_s: float) -> Array:
-        """(K,) mean likeness of each track with any, as the policy takes it."""
-        if self.likeness is None:
+    def typicality_of_tracks(self, memory_s: float) -> Array:
+        """(K,) mean typicality of each track with any, as the policy takes it."""
+        if self.typicality is None:
             return np.zeros(0)
         last = np.full(self.tracks.max() + 1, -np.inf)
         np.maximum.at(last, self.tracks, self.times)
-        weight = np.exp((self.times - last[self.tracks]) / memory_s) * ~np.isnan(self.likeness)
-        total, sums = (np.bincount(self.tracks, w) for w in (weight, weight * np.nan_to_num(self.likeness)))
+        weight = np.exp((self.times - last[self.tracks]) / memory_s) * ~np.isnan(self.typicality)
+        total, sums = (np.bincount(self.tracks, w) for w in (weight, weight * np.nan_to_num(self.typicality)))
         return np.asarray(sums[total > 0] / total[total > 0])
 
 
@@ -195,7 +195,7 @@ class TrackVerdicts:
     labels: Array | None
     """(K,) true class."""
     undecided: int
-    """Tracks that the other rules (observations, time, agreement, margin, likeness) abstain on; not among the K."""
+    """Tracks that the other rules (observations, time, agreement, margin, typicality) abstain on; not among the K."""
 
     @property
     def wrong(self) -> Array:
@@ -238,10 +238,9 @@ def make_table(
 ) -> ScoreTable:
     """The checked table of `values` and optional `labels`, `tracks`, `times`, `names`.
 
-    The policy will see probabilities of a softmax: "auto" takes those, and is an InputError for others
-    (percentages, sigmoids, a second softmax). "probabilities", "percent" and "logits" state what the values
-    are, "names" and "indices" what labels are that could be both.
-    """
+    The policy will see probabilities of a softmax: "auto" takes those, and is an InputError for others (percentages,
+    sigmoids, a second softmax). "probabilities", "percent" and "logits" state what the values are, "names" and
+    "indices" what labels are that could be both."""
     given = np.asarray(columns["values"])
     if given.ndim != 2 or not np.issubdtype(given.dtype, np.number):
         fail(path, "values", "numbers of shape (N, classes)", f"{given.dtype} {given.shape}")
@@ -269,12 +268,12 @@ def make_table(
             got = f"{names[first[other[0]]]} and {names[truth[other[0]]]}"
             expected = "one label per track (where its label changes, begin another track in the table)"
             fail(path, f"track {np.asarray(tracks)[other[0]]}", expected, got)
-    likeness = columns.get("likeness")
-    if likeness is not None and (
-        np.shape(likeness) != (rows,) or not ((likeness >= 0) & (likeness <= 1) | np.isnan(likeness)).all()
+    typicality = columns.get("typicality")
+    if typicality is not None and (
+        np.shape(typicality) != (rows,) or not ((typicality >= 0) & (typicality <= 1) | np.isnan(typicality)).all()
     ):
-        fail(path, "likeness", f"{rows} p-values from 0 to 1, one per row (NaN where unknown)", np.shape(likeness))
-    return ScoreTable(names, shares, truth, numbers, times, decimals, path, sha256, likeness)
+        fail(path, "typicality", f"{rows} p-values from 0 to 1, one per row (NaN where unknown)", np.shape(typicality))
+    return ScoreTable(names, shares, truth, numbers, times, decimals, path, sha256, typicality)
 
 
 def gather(table: ScoreTable, settings: Settings) -> TrackVerdicts:
@@ -298,8 +297,8 @@ def decide(policy: Policy, table: ScoreTable, rows: Array) -> tuple[Array, Array
     ids = own[np.diff(own, prepend=-1) != 0]
     none, zeros = np.zeros(len(ids), np.int32), np.zeros(len(ids), np.float32)
     boxes = np.tile(np.array([0, 0, 1e6, 1e6], np.float32), (len(ids), 1))
-    likeness = None if table.likeness is None else table.likeness[rows, None]
-    scores = Scores.of(ids=own, values=table.values[rows], times=table.times[rows], likeness=likeness)
+    typicality = None if table.typicality is None else table.typicality[rows, None]
+    scores = Scores.of(ids=own, values=table.values[rows], times=table.times[rows], typicality=typicality)
     tracks = Tracks.of(ids=ids, boxes=boxes, scores=zeros, labels=none, match=none, age=zeros, unseen=zeros)
     verdicts = policy.update(scores, tracks, -np.inf)  # as of long ago: nothing is stale
     judged = verdicts.reason == Reason.OK

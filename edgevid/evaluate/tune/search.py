@@ -78,7 +78,7 @@ class Report:
     production: TrackVerdicts | None = None
     shift: Shift | None = None
     rejected: tuple[tuple[float, float, float], ...] = ()
-    """Limits of likeness, with the shares of known and of unknown tracks (NaN: none were given) below each."""
+    """Limits of typicality, with the shares of known and of unknown tracks (NaN: none were given) below each."""
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -93,7 +93,7 @@ class Report:
 
     @property
     def parents(self) -> tuple[float, float]:
-        """Share of the tracks whose parent alone is emitted, and the share of wrong ones among them."""
+        """Share of the tracks whose parent is emitted, and of wrong ones among them."""
         found, emitted = _parents(self.chosen_on, self.settings, self.table.names)
         return float(emitted.sum() / len(self.emitted)), float(found.wrong[emitted].mean()) if emitted.any() else 0.0
 
@@ -122,11 +122,11 @@ class Report:
         """The policy file of this report, with its provenance."""
         deployed = self.chosen_on if self.production is None else self.production
         leaf, confidence = passes(deployed, self.settings, self.table.names), deployed.confidence.copy()
-        emitted = leaf.copy()
+        rate = float(1 - leaf.mean())
         if self.settings.tree:
-            coarser, emitted[~leaf] = _parents(deployed, self.settings, self.table.names)
-            confidence[emitted & ~leaf] = coarser.confidence[emitted[~leaf]]
-        rate = float(1 - emitted.mean())
+            coarser, emitted = _parents(deployed, self.settings, self.table.names)
+            confidence[np.flatnonzero(~leaf)[emitted]] = coarser.confidence[emitted]
+            rate -= float(emitted.sum() / len(leaf))
         made: dict[str, str | float | int] = {
             "by": f"edgevid {__version__} tune", "date": datetime.date.today().isoformat(),
             "scores": self.table.path.name, "scores_sha256": self.table.sha256, "target": self.target.kind,
@@ -163,10 +163,8 @@ def tune(
     temperature and correlation and the others choose the threshold, so that a guarantee stays valid. Without
     labels only abstain-rate can be chosen. `production` holds scores from the deployment: they are compared
     with the table, and abstain-rate is chosen on them. InputError states what is reachable instead.
-
     `unlike` is the share of known tracks that may be rejected as UNLIKE_TRAINING (None: the limit of `settings`);
     `unknown` holds scores of clips of none of the classes, whose share rejected is reported next to it.
-
     With `settings.tree` max-risk certifies the emitted classes, and all that is emitted, parents too."""
     target, settings, warnings = target or Target(), settings or Settings(), list[str]()
     if table.labels is None and target.kind != "abstain-rate":
@@ -217,34 +215,29 @@ def _unlike(
     table: ScoreTable, settings: Settings, share: float | None, unknown: ScoreTable | None
 ) -> tuple[Settings, tuple[tuple[float, float, float], ...]]:
     """The settings with the limit that rejects at most `share` of known tracks (conformal), and both axes."""
-    known = np.sort(table.likeness_of_tracks(settings.memory_s))
+    known = np.sort(table.typicality_of_tracks(settings.memory_s))
     if not len(known):
-        if share is not None or unknown is not None:
-            raise InputError(f"{named(table.path)}: expected a column likeness, which the limit is chosen on, got none")
-        return settings, ()
-    others = unknown.likeness_of_tracks(settings.memory_s) if unknown is not None else np.zeros(0)
+        if share is None and unknown is None:
+            return settings, ()
+        raise InputError(f"{named(table.path)}: expected a column typicality to choose the limit on, got none")
+    others = unknown.typicality_of_tracks(settings.memory_s) if unknown is not None else np.zeros(0)
 
     def limit(share: float) -> float:  # another track is below the k-th of n with probability k / (n + 1)
-        rank = int(share * (len(known) + 1) + 1e-9)
-        return float(known[min(rank, len(known)) - 1]) if rank else 0.0
+        rank = min(int(share * (len(known) + 1) + 1e-9), len(known))
+        return float(known[rank - 1]) if rank else 0.0
 
     settings = settings if share is None else dataclasses.replace(settings, unlike=limit(share))
     limits = sorted({settings.unlike, *map(limit, (0.02, 0.05, 0.1, 0.2))} - {0.0})
-    return settings, tuple((one, float((known < one).mean()), _share_below(others, one)) for one in limits)
-
-
-def _share_below(values: Array, limit: float) -> float:
-    return float((values < limit).mean()) if len(values) else math.nan
+    shares = [[float((v < one).mean()) if len(v) else math.nan for v in (known, others)] for one in limits]
+    return settings, tuple((one, *both) for one, both in zip(limits, shares, strict=True))
 
 
 def _parents(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]) -> tuple[TrackVerdicts, Array]:
-    """The parents of the verdicts that reach no threshold of a class, and which of them reach theirs."""
     found = verdicts.parents(members(names, settings), ~passes(verdicts, settings, names))
     return found, found.confidence >= settings.parent_threshold
 
 
 def _with_parents(settings: Settings, target: Target, tuning: TrackVerdicts, names: tuple[str, ...]) -> Settings:
-    """One threshold for both levels: of the confidence of what is emitted."""
     parents = tuning.parents(members(names, settings), np.ones(len(tuning.confidence), bool))
     levels = ((one.confidence, one.wrong) for one in (tuning, parents))
     found = risk.two_levels(*levels, target.value, target.delta)  # type: ignore[call-arg]

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from edgevid.actions.likeness import Likeness
+from edgevid.actions.typicality import Typicality
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, check, concatenate
 from edgevid.evaluate.actions.metrics import ClassReport, Interval, SegmentReport, interval
@@ -94,10 +94,8 @@ def run(
     report: Report = lambda line: None,
 ) -> Outcome:
     """Trains `kind` on every split with every seed; exports the first one and writes report and plots.
-
-    `clips_per_sequence` clips one after another make the sequences of a segmentation head where no video is
-    labeled by steps.
-    """
+    `clips_per_sequence` clips one after another make the sequences of a segmentation head where no video is labeled by
+    steps."""
     if seeds < 1:
         raise InputError(f"seeds: expected at least 1, got {seeds}")
     trials: list[Trial] = []
@@ -150,8 +148,8 @@ def _deploy(
 ) -> Outcome:  # fmt: skip
     """Exports and verifies a head; writes its plots and report.json, figures with their conditions."""
     head, options, test = fitted.head, fitted.options, data.test
-    likeness = None if head.per_step else likeness_of(head, data.train, test, options)
-    recipe = export_head(head, out, f"actions-{kind}", options, deployment, likeness)
+    typicality = None if head.per_step else typicality_of(head, data.train, test, options)
+    recipe = export_head(head, out, f"actions-{kind}", options, deployment, typicality)
     parity = check_parity(head, out, test, options)
     predicted, truth = predict(head, test, options).argmax(-1), test.labels
     if head.per_step:
@@ -175,10 +173,10 @@ def _deploy(
     return outcome
 
 
-def likeness_of(head: Head, train: Corpus, held_out: Corpus, options: TrainOptions) -> Likeness:
+def typicality_of(head: Head, train: Corpus, held_out: Corpus, options: TrainOptions) -> Typicality:
     """What tells clips that are unlike those of `train`, calibrated on held-out scenes."""
     features, valid, _ = (one.numpy() for one in windows_of(train, options))
-    known = Likeness.fit(features, valid, train.labels, len(train.names))
+    known = Typicality.fit(features, valid, train.labels, len(train.names))
     features, valid, _ = (one.numpy() for one in windows_of(held_out, options))
     return known.calibrated(predict(head, held_out, options), features, valid)
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from edgevid.actions.clip_spec import ClipSection, ClipSpec
-from edgevid.actions.likeness import Likeness
 from edgevid.actions.recognizer import softmax
 from edgevid.actions.sequence import SequenceRecognizer
+from edgevid.actions.typicality import Typicality
 from edgevid.errors import ParityError
 from edgevid.evaluate.actions.data import Corpus, resample
 from edgevid.evaluate.actions.score import RowsExtractor, replay_rows
@@ -47,24 +47,24 @@ class Deployment:
     """Hashes of the clips and scenes that it was trained on (`marks_of`)."""
 
 
-LIKENESS = "likeness.npz"
+TYPICALITY = "typicality.npz"
 
 
 def export_head(
     head: Head, folder: Path, name: str, options: TrainOptions, deployment: Deployment,
-    likeness: Likeness | None = None,
+    typicality: Typicality | None = None,
 ) -> Path:  # fmt: skip
     """Writes the graphs and recipes of `head` and returns the recipe to deploy. A causal head gets
     `recipe.toml` with the step graph and `window.toml` with the whole-window one; another head only the latter,
-    as `recipe.toml`. `likeness` is written beside them."""
+    as `recipe.toml`. `typicality` is written beside them."""
     make_folder(folder)
     head = head.eval().cpu()
     x, valid = torch.zeros(2, options.window, head.features), torch.ones(2, options.window, dtype=torch.bool)
     _export(head, {"features": x, "valid": valid}, folder / "window.onnx", ["logits"])
     window_recipe = folder / ("window.toml" if head.causal else "recipe.toml")
-    more: dict[str, Any] = {"likeness": LIKENESS} if likeness is not None else {}
-    if likeness is not None:
-        likeness.write(folder / LIKENESS)
+    more: dict[str, Any] = {"typicality": TYPICALITY} if typicality is not None else {}
+    if typicality is not None:
+        typicality.write(folder / TYPICALITY)
     _write(window_recipe, f"{name}-window", "window", head, options, deployment, more)
     if head.causal:
         states = head.states(2)

@@ -1,4 +1,4 @@
-"""Tuning of two levels, classes and their parents, and of the limit of likeness."""
+"""Tuning of two levels, classes and their parents, and of the limit of typicality."""
 
 from __future__ import annotations
 
@@ -102,12 +102,12 @@ def test_a_tree_needs_a_target_whose_labels_stay_fresh(target: Target) -> None:
         tune(vehicles(300), target, settings=Settings(tree=TREE))
 
 
-def test_the_limit_of_likeness_rejects_the_share_of_known_tracks_and_more_of_the_unknown() -> None:
+def test_the_limit_of_typicality_rejects_the_share_of_known_tracks_and_more_of_the_unknown() -> None:
     rng, columns = np.random.default_rng(0), drawn(999, frames=2)
-    known = make_table(columns | {"likeness": rng.random(1998)})
-    unknown = make_table(drawn(300, frames=2, seed=1) | {"likeness": 0.4 * rng.random(600)})
+    known = make_table(columns | {"typicality": rng.random(1998)})
+    unknown = make_table(drawn(300, frames=2, seed=1) | {"typicality": 0.4 * rng.random(600)})
     report = tune(known, Target("knee"), unlike=0.1, unknown=unknown)
-    mean = known.likeness.reshape(-1, 2).mean(1)
+    mean = known.typicality.reshape(-1, 2).mean(1)
     assert report.settings.unlike == pytest.approx(np.sort(mean)[99])  # the 100th of 999
     chosen = next(one for one in report.rejected if one[0] == report.settings.unlike)
     assert chosen[1] == pytest.approx(99 / 999)
@@ -119,22 +119,22 @@ def test_the_limit_of_likeness_rejects_the_share_of_known_tracks_and_more_of_the
     assert all(math.isnan(row[2]) for row in plain.rejected)
 
 
-def test_old_observations_of_a_track_fade_from_its_likeness_too() -> None:
+def test_old_observations_of_a_track_fade_from_its_typicality_too() -> None:
     columns = {
         "values": [[0.6, 0.4]] * 3,
         "tracks": [1, 1, 2],
         "times": [0.0, 2.0, 0.0],
-        "likeness": [0.0, 1.0, np.nan],
+        "typicality": [0.0, 1.0, np.nan],
     }
     made = make_table({key: np.array(value) for key, value in columns.items()})
-    assert made.likeness_of_tracks(1.0) == pytest.approx([1 / (1 + math.exp(-2))])
+    assert made.typicality_of_tracks(1.0) == pytest.approx([1 / (1 + math.exp(-2))])
 
 
-def test_likeness_is_checked() -> None:
-    with pytest.raises(InputError, match="column likeness"):
+def test_typicality_is_checked() -> None:
+    with pytest.raises(InputError, match="column typicality"):
         tune(table(200), unlike=0.1)
     with pytest.raises(InputError, match="p-values from 0 to 1"):
-        make_table(drawn(5) | {"likeness": np.full(5, 2.0)})
+        make_table(drawn(5) | {"typicality": np.full(5, 2.0)})
 
 
 def test_reasons_of_unlike_tracks() -> None:
@@ -145,13 +145,13 @@ def test_reasons_of_unlike_tracks() -> None:
     )
     values = [[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]]
     found = policy.update(
-        Scores.of(ids=[1, 2, 3], values=values, times=zero, likeness=[[0.05], [0.5], [0.3]]), tracks, 0
+        Scores.of(ids=[1, 2, 3], values=values, times=zero, typicality=[[0.05], [0.5], [0.3]]), tracks, 0
     )
     assert found.labels.tolist() == [-1, 0, 2]
     assert found.reason.tolist() == [Reason.UNLIKE_TRAINING, Reason.OK, Reason.OK]
-    assert policy.likeness(found.ids) == pytest.approx([0.05, 0.5, 0.3])
-    blank = Scores.of(ids=[3], values=[[0.9, 0.1]], times=[0.0], likeness=[[np.nan]])
+    assert policy.typicality(found.ids) == pytest.approx([0.05, 0.5, 0.3])
+    blank = Scores.of(ids=[3], values=[[0.9, 0.1]], times=[0.0], typicality=[[np.nan]])
     early = Policy(["walk", "run"], threshold=0.8).update(blank, tracks, 0)
     assert early.reason.tolist() == [Reason.NOT_MEASURED, Reason.NOT_MEASURED, Reason.TOO_SHORT]  # too early to tell
-    later = Scores.of(ids=[1], values=[[0.9, 0.1]], times=[0.2], likeness=[[0.45]])
+    later = Scores.of(ids=[1], values=[[0.9, 0.1]], times=[0.2], typicality=[[0.45]])
     assert policy.update(later, tracks, 0.2).labels.tolist() == [0, 0, 2]  # the mean of its observations counts

@@ -41,16 +41,16 @@ def test_from_training_to_the_deployed_recognizer(tmp_path: Path, kind: str) -> 
         evaluation = evaluate_rows(outcome.recipe, splits["1"].test)
         assert evaluation.report.accuracy == pytest.approx(outcome.trials[0].accuracy)
         assert evaluation.coverage == 1.0
-        for name in ("recipe", "window"):  # the same window, streamed or at once: the same likeness
+        for name in ("recipe", "window"):  # the same window, streamed or at once: the same typicality
             recognizer = load_for_rows(tmp_path / f"{name}.toml", splits["1"].test)
             rows = splits["1"].test.examples[0].raw
             found = [recognizer.recognize_rows(np.array([1]), np.array([n / 8]), r[None]) for n, r in enumerate(rows)]
-            assert np.isnan(found[2].likeness).all()  # 3 of 12 steps
-            assert 0 < found[-1].likeness[0, 0] <= 1
-            known.append(found[-1].likeness[0, 0])
+            assert np.isnan(found[2].typicality).all()  # 3 of 12 steps
+            assert 0 < found[-1].typicality[0, 0] <= 1
+            known.append(found[-1].typicality[0, 0])
         assert known[0] == pytest.approx(known[1])
     else:
-        assert not (tmp_path / "likeness.npz").exists()
+        assert not (tmp_path / "typicality.npz").exists()
 
 
 def _spec() -> ClipSpec:

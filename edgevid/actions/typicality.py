@@ -1,12 +1,11 @@
-"""Likeness: is a clip like those that a temporal head was trained on? A conformal p-value next to its probabilities.
+"""Typicality: is a clip like those that a temporal head was trained on? A conformal p-value next to its probabilities.
 
 A softmax must choose among the classes it knows, also where none of them is there. A second opinion helps: a kernel
 ridge regression of the head's features, averaged over the window and with their spread in it, each standardized, by
-their direction. It knows nothing far from its training clips. Three measures, each over its spread on held-out clips,
-are summed, none as more than usual: the head's logit of its class, the opinion on that class, the highest opinion. The
-p-value is the share of held-out clips that are at least as unlike the training (Vovk et al. 2005).
-`benchmarks/unlike.py` compares it with Mahalanobis distance, k-NN, energy, max-logit and max-softmax.
-"""
+their direction. It knows nothing far from its training clips. Three measures, each over its spread on held-out
+clips, are summed, none as more than usual: the head's logit of its class, the opinion on that class, the highest
+opinion. The p-value is the share of held-out clips that are at least as unlike the training (Vovk et al. 2005).
+`benchmarks/unlike.py` compares it with Mahalanobis distance, k-NN, energy, max-logit and max-softmax."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ FLOOR = -1.0  # No measure says "like the training" more strongly: a logit may b
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class Typicality:
     """What is known of the training clips of one head: N prototypes of F pooled features, C classes."""
 
     center: F32
@@ -47,7 +46,7 @@ class Likeness:
     """(H,) sums of held-out clips, rising: larger is less like the training."""
 
     @classmethod
-    def fit(cls, features: Array, valid: Array, labels: Array, classes: int) -> Likeness:
+    def fit(cls, features: Array, valid: Array, labels: Array, classes: int) -> Typicality:
         """From windows (N, T, D) of the training clips, their valid steps (N, T) and classes; to be `calibrated`."""
         pooled = pool(features, valid)
         center, scale = pooled.mean(0), pooled.std(0) + 1e-6
@@ -60,7 +59,7 @@ class Likeness:
         columns = (center, scale, reach, places, weights, np.zeros(3), np.ones(3), np.zeros(1))
         return cls(*(np.asarray(one, np.float32) for one in columns))
 
-    def calibrated(self, logits: Array, features: Array, valid: Array) -> Likeness:
+    def calibrated(self, logits: Array, features: Array, valid: Array) -> Typicality:
         """The same with the logits (H, C) and windows of held-out clips, of scenes that training had none of."""
         found = self._measures(logits, features, valid)
         low, middle, high = np.percentile(found, (25, 50, 75), axis=0).astype(np.float32)
@@ -85,7 +84,7 @@ class Likeness:
         return -np.stack((logits[rows, best], opinion[rows, best], opinion.max(1)), axis=1)
 
     @classmethod
-    def read(cls, path: Path, *, features: int, classes: int) -> Likeness:
+    def read(cls, path: Path, *, features: int, classes: int) -> Typicality:
         """The file at `path`; FileFormatError where it is damaged or of another head."""
         names = cls.__slots__
         try:

@@ -1,11 +1,11 @@
-"""Likeness: conformal p-values that a clip is like those of the training."""
+"""Typicality: conformal p-values that a clip is like those of the training."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgevid.actions.likeness import Likeness, pool
+from edgevid.actions.typicality import Typicality, pool
 from edgevid.errors import FileFormatError
 
 RNG = np.random.default_rng(0)
@@ -18,31 +18,31 @@ def clips(labels: np.ndarray, centers: np.ndarray = CENTERS) -> tuple[np.ndarray
     return 3 * features.mean(1)[:, :3], features, np.ones((len(labels), 8), bool)
 
 
-def known() -> Likeness:
+def known() -> Typicality:
     labels, held = np.arange(90) % 3, np.arange(99) % 3
     _, features, valid = clips(labels)
-    return Likeness.fit(features, valid, labels, 3).calibrated(*clips(held))
+    return Typicality.fit(features, valid, labels, 3).calibrated(*clips(held))
 
 
 def test_p_values_of_known_clips_are_uniform_and_those_of_others_are_low() -> None:
-    likeness = known()
-    own = likeness(*clips(np.arange(600) % 3))[:, 0]
+    typicality = known()
+    own = typicality(*clips(np.arange(600) % 3))[:, 0]
     assert abs(own.mean() - 0.5) < 0.06
     assert abs((own < 0.1).mean() - 0.1) < 0.05
-    other = likeness(*clips(np.zeros(200, int), np.array([[2.0, 0, 0, 3, -3]])))[:, 0]
+    other = typicality(*clips(np.zeros(200, int), np.array([[2.0, 0, 0, 3, -3]])))[:, 0]
     # Sure of class 0 by the features that the head knows, unlike by the others.
     assert np.median(other) == pytest.approx(0.01)
 
 
 def test_the_p_value_is_the_share_of_held_out_clips_that_are_as_unlike() -> None:
-    likeness = known()
-    sums = likeness.held_out
+    typicality = known()
+    sums = typicality.held_out
     assert len(sums) == 99
     assert (np.diff(sums) >= 0).all()
-    far = likeness(*clips(np.zeros(5, int), 50 * np.ones((1, 5))))
+    far = typicality(*clips(np.zeros(5, int), 50 * np.ones((1, 5))))
     assert far.shape == (5, 1)
     assert far[:, 0].tolist() == pytest.approx([1 / 100] * 5)  # none is: the clip itself counts
-    assert likeness(*clips(np.arange(30) % 3)).min() >= np.float32(1 / 100)
+    assert typicality(*clips(np.arange(30) % 3)).min() >= np.float32(1 / 100)
 
 
 def test_half_a_window_is_too_little_to_tell() -> None:
@@ -65,23 +65,23 @@ def test_padding_does_not_count() -> None:
 
 
 def test_a_file_gives_the_same_and_another_head_s_is_rejected(tmp_path: Path) -> None:
-    likeness, path = known(), tmp_path / "likeness.npz"
-    likeness.write(path)
+    typicality, path = known(), tmp_path / "typicality.npz"
+    typicality.write(path)
     some = clips(np.arange(60) % 3)
-    again = Likeness.read(path, features=5, classes=3)
-    np.testing.assert_allclose(again(*some), likeness(*some), atol=0.011)  # prototypes in half precision
+    again = Typicality.read(path, features=5, classes=3)
+    np.testing.assert_allclose(again(*some), typicality(*some), atol=0.011)  # prototypes in half precision
     with pytest.raises(FileFormatError, match="train it again"):
-        Likeness.read(path, features=5, classes=4)
+        Typicality.read(path, features=5, classes=4)
     path.write_bytes(b"PK")
     with pytest.raises(FileFormatError, match="arrays center"):
-        Likeness.read(path, features=5, classes=3)
+        Typicality.read(path, features=5, classes=3)
 
 
 def test_many_training_clips_are_thinned_by_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgevid.actions.likeness.LARGEST", 200)
+    monkeypatch.setattr("edgevid.actions.typicality.LARGEST", 200)
     labels = np.repeat([0, 1, 2], (60, 20, 10))
     _, features, valid = clips(labels)
-    made = Likeness.fit(features, valid, labels, 3)
+    made = Typicality.fit(features, valid, labels, 3)
     assert made.prototypes.shape == (20, 10)
-    likeness = made.calibrated(*clips(np.arange(60) % 3))
-    assert likeness(*clips(np.full(50, 2))).mean() > 0.3  # the rarest class has its prototypes
+    typicality = made.calibrated(*clips(np.arange(60) % 3))
+    assert typicality(*clips(np.full(50, 2))).mean() > 0.3  # the rarest class has its prototypes
