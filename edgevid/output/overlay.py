@@ -23,8 +23,6 @@ from edgevid.types import KMH, Array, DisplaySpeed, Frame, Reason, Result, as_fr
 
 UNITS = {"km/h": KMH, "mph": 2.2369363, "m/s": 1.0}
 MAX_PX = 30_000  # Coordinates are clipped here: OpenCV's own end soon after
-
-
 # From OKLab to linear RGB (Ottosson 2020): equal steps in OKLab look equal.
 LMS = np.array([[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728],
                 [1, -0.0894841775, -1.2914855480]])  # fmt: skip

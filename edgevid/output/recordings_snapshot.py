@@ -90,15 +90,10 @@ class BestMoments:
             return
         images = {name: frame.image}
         if self._overlay is not None:
-            images[drawn_name(name)] = self._overlay.draw(frame, result)
+            images[f"{name.removesuffix('.jpg')}-drawn.jpg"] = self._overlay.draw(frame, result)
         for path, image in images.items():
             with closing(self._folder.create(path)) as file:
                 file.write(to_jpeg(image))
-
-
-def drawn_name(name: str) -> str:
-    """The name of a snapshot's drawn twin."""
-    return name.removesuffix(".jpg") + "-drawn.jpg"
 
 
 def _sharpness(frame: Frame, box: Array) -> float:

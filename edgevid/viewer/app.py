@@ -141,12 +141,10 @@ async def _annotations(state: ViewerState, request: Request) -> Response:
         if not isinstance(sent, dict):
             raise ValueError("expected an object")
         answer = await asyncio.to_thread(state.set_annotations, sent.get("annotations"), sent.get("version"))
-    except EditConflict as error:
-        return JSONResponse({"error": str(error), **state.annotations()}, 409)
-    except InputError as error:
-        return JSONResponse({"error": str(error)}, 422)
-    except SourceError as error:
-        return JSONResponse({"error": str(error)}, 507)
+    except (InputError, SourceError) as error:
+        status = 409 if isinstance(error, EditConflict) else 507 if isinstance(error, SourceError) else 422
+        theirs = state.annotations() if status == 409 else {}
+        return JSONResponse({"error": str(error), **theirs}, status)
     except (ValueError, RecursionError) as error:
         return JSONResponse({"error": f"annotations: expected JSON: {error}"}, 400)
     return JSONResponse(answer)
