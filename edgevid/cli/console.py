@@ -161,19 +161,11 @@ def print_table(console: Console, table: Table) -> None:
 
 
 KINDS = {
-    "MP4": (".mp4", ".m4v", ".mov"),
-    "JSON lines": (".jsonl", ".ndjson", ".json"),
-    "JSON": (".json",),
-    "CSV": (".csv",),
-    "MOT": (".txt",),
-    "events": (".jsonl", ".csv", ".ndjson"),
-    "HTML": (".html", ".htm"),
-    "PNG": (".png",),
-    "image": (".png", ".jpg", ".jpeg"),
-    "TOML": (".toml",),
-    "ONNX": (".onnx",),
+    "MP4": (".mp4", ".m4v", ".mov"), "JSON lines": (".jsonl", ".ndjson", ".json"), "JSON": (".json",),
+    "CSV": (".csv",), "MOT": (".txt",), "events": (".jsonl", ".csv", ".ndjson"), "HTML": (".html", ".htm"),
+    "PNG": (".png",), "image": (".png", ".jpg", ".jpeg"), "TOML": (".toml",), "ONNX": (".onnx",),
     "engine": (".engine", ".plan"),
-}
+}  # fmt: skip
 """What outputs hold, and the suffixes that their names may have."""
 TEXTS = ("JSON lines", "JSON", "CSV", "MOT", "events")  # What may go to standard output, as "-"
 

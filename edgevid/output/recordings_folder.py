@@ -77,13 +77,9 @@ class RecordingsFolder:
     """A folder of recordings that stays within its limits while files are written into it."""
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        keep_days: float | None = None,
-        max_bytes: int | None = None,
+        self, path: Path, *, keep_days: float | None = None, max_bytes: int | None = None,
         now: Callable[[], float] = clock.time,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Makes the folder; files of earlier runs count. SourceError where it cannot be made."""
         if not all(limit is None or limit > 0 for limit in (keep_days, max_bytes)):
             raise InputError(f"recordings: expected limits above 0, got {keep_days} days, {max_bytes} bytes")

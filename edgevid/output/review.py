@@ -43,18 +43,10 @@ class ReviewSink(Closing):
     are deleted. Use it as a context manager, or call `close`."""
 
     def __init__(
-        self,
-        folder: str | Path,
-        max_disk_bytes: int = 200_000_000,
-        *,
-        min_confidence: float = 0.0,
-        audit: float = 0.0,
-        seed: int = 0,
-        tasks: Iterable[str] | None = None,
-        model_sha256: Mapping[str, str] | None = None,
-        source: str = "",
-        max_side_px: int = 512,
-    ) -> None:
+        self, folder: str | Path, max_disk_bytes: int = 200_000_000, *, min_confidence: float = 0.0,
+        audit: float = 0.0, seed: int = 0, tasks: Iterable[str] | None = None,
+        model_sha256: Mapping[str, str] | None = None, source: str = "", max_side_px: int = 512,
+    ) -> None:  # fmt: skip
         """Emitted verdicts with a confidence below `min_confidence` are saved too; `tasks` None: all. So is a random
         sample of all emitted ones: each track with probability `audit`, whatever its verdict. `model_sha256` by task
         and `source` go into the descriptions; crops are downscaled to `max_side_px`."""

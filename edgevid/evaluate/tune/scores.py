@@ -229,13 +229,9 @@ def read_scores(path: str | Path, *, values: ValueKind = "auto", labels: LabelKi
 
 
 def make_table(
-    columns: Mapping[str, Array],
-    *,
-    path: Path = Path(),
-    sha256: str = "",
-    values: ValueKind = "auto",
+    columns: Mapping[str, Array], *, path: Path = Path(), sha256: str = "", values: ValueKind = "auto",
     labels: LabelKind = "auto",
-) -> ScoreTable:
+) -> ScoreTable:  # fmt: skip
     """The checked table of `values` and optional `labels`, `tracks`, `times`, `names`.
 
     The policy will see probabilities of a softmax: "auto" takes those, and is an InputError for others (percentages,

@@ -82,17 +82,9 @@ class Split(NamedTuple):
 
 
 def run(
-    splits: Mapping[str, Split],
-    kind: HeadKind,
-    out: Path,
-    options: TrainOptions,
-    deployment: Deployment,
-    *,
-    seeds: int = 3,
-    causal: bool = True,
-    clips_per_sequence: int = 0,
-    report: Report = lambda line: None,
-) -> Outcome:
+    splits: Mapping[str, Split], kind: HeadKind, out: Path, options: TrainOptions, deployment: Deployment, *,
+    seeds: int = 3, causal: bool = True, clips_per_sequence: int = 0, report: Report = lambda line: None,
+) -> Outcome:  # fmt: skip
     """Trains `kind` on every split with every seed; exports the first one and writes report and plots.
     `clips_per_sequence` clips one after another make the sequences of a segmentation head where no video is labeled by
     steps."""
