@@ -20,7 +20,7 @@ from edgevid.types import Array, Detections, Frame
 PRECISION = 0.9
 """Of the detections from a class's threshold on."""
 FEWEST = 10
-"""Fewest detections of a class to choose a threshold on; other classes get the highest of the others."""
+"""Fewest detections of a class to choose a threshold on; other classes get that of all together."""
 LOWEST, HIGHEST = 0.25, 0.8
 """Limits of a threshold."""
 PRIOR = 5.0
@@ -82,14 +82,16 @@ def calibrated(scores: Array, labels: Array, temperature: float, bias: Sequence[
 
 
 def thresholds(judged: Judged, classes: int) -> list[float]:
-    """(C,) the lowest score of each class from which PRECISION of the detections are right."""
-    chosen = []
-    for label in range(classes):
-        mine = judged.labels == label
-        order = np.argsort(-judged.scores[mine], kind="stable")
-        right, scores = judged.right[mine][order], judged.scores[mine][order]
-        precision = np.cumsum(right) / np.arange(1, len(right) + 1)
-        good = np.flatnonzero((precision >= PRECISION) & (np.arange(len(right)) >= FEWEST - 1))
-        chosen.append(float(np.clip(scores[good[-1]], LOWEST, HIGHEST)) if len(good) else np.nan)
-    most = np.nanmax(chosen) if np.isfinite(chosen).any() else 0.5
-    return [round(float(most if np.isnan(t) else t), 2) for t in chosen]
+    """(C,) the lowest score of each class from which PRECISION of the detections are right; of all classes together
+    for one with too few detections, or none so precise."""
+    every = _lowest(judged.scores, judged.right) or HIGHEST
+    own = (_lowest(judged.scores[mine], judged.right[mine]) for mine in (judged.labels == n for n in range(classes)))
+    return [round(float(np.clip(one or every, LOWEST, HIGHEST)), 2) for one in own]
+
+
+def _lowest(scores: Array, right: Array) -> float:
+    """0 where there is none."""
+    order = np.argsort(-scores, kind="stable")
+    precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero((precision >= PRECISION) & (np.arange(len(order)) >= FEWEST - 1))
+    return float(scores[order[good[-1]]]) if len(good) else 0.0

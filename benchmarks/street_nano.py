@@ -192,7 +192,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", choices=SHAPES, default="street-nano")
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--start", type=Path, help="checkpoint of this size to go on from, at a quarter of the rate")
+    parser.add_argument("--start", type=Path, help="checkpoint of this size to go on from")
+    parser.add_argument("--rate", type=float, default=5e-4, help="learning rate with --start")
     parser.add_argument("--processes", type=int, default=2, help="processes of the distributed training")
     given = parser.parse_args()
     prepare(given.data, given.out)
@@ -201,7 +202,7 @@ def main() -> None:
     steps = given.steps or STEPS[name]
     schedule = Schedule(steps=steps, batch=BATCH, warmup_steps=300, weight_decay=0.04, seed=2, sizes=SIZES[name])
     if given.start:
-        schedule = replace(schedule, learning_rate=5e-4, warmup_steps=100, ema_decay=0.997, seed=3, sizes=())
+        schedule = replace(schedule, learning_rate=given.rate, warmup_steps=100, ema_decay=0.997, seed=3, sizes=())
     checkpoint = folder / "checkpoint.pt"
     task = Task(given.out / "train", checkpoint, schedule, shape, augmentations=AUGMENTATIONS, start=given.start,
                 save_every=250)  # fmt: skip

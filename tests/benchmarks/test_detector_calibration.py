@@ -49,7 +49,7 @@ def test_a_fitted_score_is_the_share_that_is_right() -> None:
     assert right[(scores > 0.65) & (scores < 0.75)].mean() == pytest.approx(0.7, abs=0.04)
 
 
-def test_a_threshold_is_the_lowest_score_with_the_precision_and_rare_classes_take_the_highest() -> None:
+def test_a_threshold_is_the_lowest_score_with_the_precision_and_rare_classes_take_that_of_all() -> None:
     from detector_calibration import Judged, thresholds
 
     scores = np.concatenate([np.linspace(0.9, 0.5, 20), [0.99, 0.98]])

@@ -277,15 +277,10 @@ class Composer:
         return self._noisy(cv2.add(cv2.add(cv2.add(dark, glow), glow), lights), self.random.uniform(2, 12))
 
     def _rain(self, image: Array) -> Array:
-        """Haze, streaks of one slant, and a wet lens."""
-        high, wide = image.shape[:2]
-        drops = np.zeros((high, wide), np.uint8)
+        """Haze, streaks, and a wet lens."""
+        drops, haze = np.zeros(image.shape[:2], np.uint8), self.random.uniform(0.1, 0.5)
         drops.flat[self.random.integers(drops.size, size=drops.size // 200)] = 255
-        length = int(self.random.integers(7, 22))
-        kernel = np.zeros((length, length), np.float32)
-        cv2.line(kernel, (int(self.random.integers(length)), 0), (length // 2, length - 1), 1.0)
-        streaks = cv2.filter2D(drops, -1, kernel * self.random.uniform(0.1, 0.35))
-        haze = self.random.uniform(0.1, 0.5)
+        streaks = cv2.blur(drops, (1, int(self.random.integers(5, 16)))) * np.uint8(2)
         hazy = cv2.convertScaleAbs(image, alpha=1 - haze, beta=haze * self.random.uniform(90, 190))
         wet = cv2.add(hazy, cv2.merge([streaks] * 3))
         return np.asarray(cv2.GaussianBlur(wet, (0, 0), self.random.uniform(0.4, 1.4)))

@@ -43,8 +43,6 @@ class Task:
     held_out: tuple[str, ...] = ()
     """Clips that are not learned from."""
     save_every: int = 500
-    threads: int = 1
-    """Of each process."""
 
 
 def train_detector(
@@ -74,7 +72,7 @@ def train_detector(
 
 
 def _trainer(task: Task, rank: int, processes: int, device: str) -> Trainer:
-    torch.set_num_threads(task.threads)
+    torch.set_num_threads(1)
     cv2.setNumThreads(1)
     seed = task.schedule.seed + SEED_STEP * rank
     shape, samples = task.shape, [one for one in load(task.data, CLASSES) if one.clip not in task.held_out]

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -53,8 +53,9 @@ def read_onnx(path: Path) -> StreetDetector:
     model = onnx.load(path)
     if not (kept := {p.key: p.value for p in model.metadata_props}.get(SHAPE_KEY)):
         raise InputError(f"{path}: expected a detector of `edgevid train detector` or street-nano, got another model")
-    shape = Shape(**{k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(kept).items()})
-    network, order = StreetDetector(shape).eval(), list[torch.nn.Conv2d]()
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(kept).items()}
+    network, order = StreetDetector(Shape(**values)), list[torch.nn.Conv2d]()
+    network.eval()
     modules = list(network.modules())
     for module in modules:
         if isinstance(module, torch.nn.Conv2d):

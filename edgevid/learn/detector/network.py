@@ -82,7 +82,7 @@ class StreetDetector(nn.Module):
             for inside, outside, blocks in zip((b, *deep[:2]), deep, shape.blocks, strict=True)
         )
         if shape.context:
-            self.stages[-1].append(_Context(deep[2]))  # type: ignore[operator]
+            self.stages[-1].append(_Context(deep[2]))
         neck = shape.neck
         self.lateral = nn.ModuleList(_convolution(c, neck, 1) for c in deep)
         self.see = nn.ModuleList(_convolution(neck, neck) for _ in STRIDES)
