@@ -45,7 +45,7 @@ class Settings:
     """Smallest share of a track's observations whose own best class is the verdict's."""
     stale_s: Positive = math.inf
     """A verdict whose last observation is older than this is no longer emitted, seconds."""
-    unlike: Share = 0.05
+    unlike: Share = 0.1
     """UNLIKE_TRAINING below this mean typicality (conformal p-value) of a track's observations; 0: never."""
     tree: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Parents by name, each with the classes below it: emitted where no class is sure, but they together."""

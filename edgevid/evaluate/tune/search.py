@@ -168,10 +168,8 @@ def tune(
     With `settings.tree` max-risk certifies the emitted classes, and all that is emitted, parents too."""
     target, settings, warnings = target or Target(), settings or Settings(), list[str]()
     if table.labels is None and target.kind != "abstain-rate":
-        raise InputError(
-            f"{named(table.path)}: expected a label column for {target.kind}, got none. "
-            "Without labels choose --abstain-rate"
-        )
+        got = f"expected a label column for {target.kind}, got none. Without labels choose --abstain-rate"
+        raise InputError(f"{named(table.path)}: {got}")
     _check_rounding(table, target, warnings)
     if settings.tree and (target.kind != "max-risk" or target.method != "fixed-sequence" or per_class):
         raise InputError("tune: a policy with a [tree] takes --max-risk with fixed-sequence, without --per-class")
