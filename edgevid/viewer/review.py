@@ -9,8 +9,7 @@ from edgevid.viewer.serve import STATIC, static_files
 
 TABLES = {"items": "SELECT * FROM items ORDER BY utc, id", "decisions": "SELECT * FROM decisions WHERE id > ?",
           "agreement": "SELECT * FROM agreement", "second": "SELECT id FROM second_pass"}  # fmt: skip
-HIDDEN = dict.fromkeys(("label", "scores", "confidence"))
-"""What a blind reviewer does not get, of items and of decisions."""
+HIDDEN = dict.fromkeys(("label", "scores", "confidence"))  # What a blind reviewer does not get
 
 
 def review_app(review: Review) -> Any:
