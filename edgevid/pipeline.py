@@ -195,9 +195,9 @@ class Pipeline(Hinted):
             tracks = self.tracker.update(detections, frame.time)
             _check_returned("tracker.update", self.tracker, tracks, Tracks)
             tracks = in_frame(tracks, frame.size)
-        image = self.quality.update(frame) if self.quality is not None else Reason.OK
+        quality = self.quality.update(frame) if self.quality is not None else Reason.OK
         with _timed(timings, "recognize"):
-            scores = self._recognize(frame, tracks) if image is Reason.OK else self._no_scores()
+            scores = self._recognize(frame, tracks) if quality is Reason.OK else self._no_scores()
         with _timed(timings, "speed"):
             estimator = self.speed_estimator
             speeds = estimator.update(tracks, frame.time) if estimator else SpeedReport()
@@ -207,11 +207,11 @@ class Pipeline(Hinted):
             _check_returned("health.update", self.health, speeds, SpeedReport)
         with _timed(timings, "policy"):
             verdicts = self._decide(scores, tracks, frame.time)
-            if image is not Reason.OK:
-                verdicts = {task: found.withheld(image) for task, found in verdicts.items()}
+            if quality is not Reason.OK:
+                verdicts = {task: found.withheld(quality) for task, found in verdicts.items()}
         return Result(
             frame_index=frame.index, time=frame.time, size=frame.size, detections=detections, tracks=tracks,
-            speeds=speeds, scores=scores, verdicts=verdicts, names=self.names, timings=timings, image=image,
+            speeds=speeds, scores=scores, verdicts=verdicts, names=self.names, timings=timings, image=quality,
         )  # fmt: skip
 
     def run(self, frames: Iterable[Frame] | str | Path | int) -> Iterator[tuple[Frame, Result]]:
