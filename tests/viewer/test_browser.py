@@ -509,6 +509,18 @@ def test_a_card_is_used_by_the_keyboard_alone(browser, recorded) -> None:
     page.context.close()
 
 
+def test_an_object_of_an_earlier_round_is_not_taken_for_the_one_with_its_number_now(browser) -> None:
+    state = scene.make_state()
+    with scene.Player(state), Server(application(state), port=0) as server:
+        page = opened(browser, server.url)
+        expect(page, "#events time >> nth=0", "0:00.0")
+        state.broadcast.send(type="rounds", rounds=[(0.0, 0.0), (1000.0, 0.0)])
+        expect(page, "#events time >> nth=0", "1 · 0:00.0")
+        page.locator("#events li button").first.click()
+        expect(page, "#toast", "is no longer tracked")
+        page.context.close()
+
+
 def test_a_camera_that_is_away_is_not_called_live(browser) -> None:
     state = scene.make_state(live=True)
     with scene.Player(state), Server(application(state), port=0) as server:

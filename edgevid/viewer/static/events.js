@@ -188,7 +188,7 @@ function speed(event) {
 
 function objectButton(event) {
   const label = `${event.class_name || "object"} ${event.track}`;
-  const here = () => event.run === state.run && state.record?.objects.some((one) => one.id === event.track);
+  const here = () => event.run === state.run && state.rounds.at(-1)[0] <= event.time_s + 1e-6 && state.record?.objects.some((one) => one.id === event.track);
   const gone = () => (event.snapshot ? showMoment(event) : toast(`${label} is no longer tracked.`));
   return el("button", { type: "button", onclick: () => (here() ? select(event.track) : gone()) }, label);
 }

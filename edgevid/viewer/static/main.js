@@ -89,6 +89,7 @@ function rounds(list) {
   state.selected = null;
   state.trails.clear();
   clearSpeeds();
+  showEvents(); // with the number of their round
 }
 
 let lost = true;
