@@ -13,6 +13,7 @@ import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -27,22 +28,13 @@ CSP = (
     "frame-ancestors 'none'"
 )
 HEADERS = (
-    (b"content-security-policy", CSP.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"cache-control", b"no-cache"),
-)
+    (b"content-security-policy", CSP.encode()), (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"), (b"cache-control", b"no-cache"),
+    (b"cross-origin-opener-policy", b"same-origin"), (b"cross-origin-resource-policy", b"same-origin"),
+)  # fmt: skip
 SAFE = frozenset(("GET", "HEAD"))
 OPERATOR = "edgevid.operator"  # Key of a scope: whether its client may change something
-SIGN_IN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>edgevid: token needed</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="/static/base.css"><main class="signin panel"><h1>Token needed</h1>
-<p>{why} It is at the end of the address that the program printed.</p>
-<form method="get"><label for="token">Token</label>
-<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
-<button class="primary">Open</button></form></main></html>"""
+SIGN_IN = Path(__file__).with_name("sign_in.html").read_text(encoding="utf-8")
 
 
 class SecurityMiddleware:
