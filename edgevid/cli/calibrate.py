@@ -29,8 +29,6 @@ Region = Annotated[str, Option(help='Where it is valid: "x,y x,y x,y ..." (defau
 Point = Annotated[list[str], Option(help='A pixel and its meters, "u,v=X,Y"; repeat for each point.')]
 Drop = Annotated[bool, Option("--drop-outliers", help="Leave out points that the others contradict.")]
 Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0 serves other machines too.")]
-
-
 LAST_FRAME_S = 1.0  # A time up to this much behind the last frame takes the last frame
 
 
@@ -60,9 +58,11 @@ def command(
 
     Opens a page, unless --rectangle, --point, --pairs, or --calibration with --out or --image is given.
     """
+    from edgevid._opencv import require_opencv
     from edgevid.site import camera_calibration as calibrate
     from edgevid.speed import examine, make_calibration, read_calibration
     from edgevid.speed.calibration_file import provenance_text, write_calibration
+    from edgevid.speed.calibration_report import without
     from edgevid.video.open import FrameSeeker
 
     source = shared.one_source(source, source_option, example="edgevid calibrate gate.mp4")
@@ -84,8 +84,11 @@ def command(
         area = area if area is not None or len(parts) > 1 else existing.region
     name, joined = out.stem if out else "", calibrate.joined(parts)
     made = make_calibration(*joined, frame.size, region=area, k1=k1, focal=focal_px, name=name)
-    made = _without_outliers(made) if drop_outliers else made
     report = examine(made)
+    if drop_outliers and report.outliers:
+        typer.echo(f"dropped: point {', '.join(str(row + 1) for row in sorted(report.outliers))}")
+        made = without(made, report.outliers)
+        report = examine(made)
     print_report(made, report)
     if out:
         text = provenance or provenance_text(source, frame.time, made)
@@ -93,16 +96,9 @@ def command(
     else:
         typer.echo("not written: give --out calibration/camera/<name>.toml to keep it")
     if image:
-        _write_image(made, report, frame, image)
-
-
-def _without_outliers(made: CameraCalibration) -> CameraCalibration:
-    from edgevid.speed.calibration_report import examine, without
-
-    outliers = examine(made).outliers
-    if outliers:
-        typer.echo(f"dropped: point {', '.join(str(row + 1) for row in sorted(outliers))}")
-    return without(made, outliers) if outliers else made
+        require_opencv("--image")
+        write_image("--image", image, calibrate.draw_calibration(frame.image, made, report))
+        typer.echo(f"written: {image}")
 
 
 def _frame_at(frames: FrameSeeker, time: float) -> Frame:
@@ -111,15 +107,6 @@ def _frame_at(frames: FrameSeeker, time: float) -> Frame:
     if not frames.live and time > frame.time + LAST_FRAME_S:
         raise InputError(f"--time: expected at most {frame.time:.2f} s, the last frame, got {time:g} s")
     return frame
-
-
-def _write_image(made: CameraCalibration, report: CalibrationReport, frame: Frame, path: Path) -> None:
-    from edgevid._opencv import require_opencv
-    from edgevid.site.camera_calibration import draw_calibration
-
-    require_opencv("--image")
-    write_image("--image", path, draw_calibration(frame.image, made, report))
-    typer.echo(f"written: {path}")
 
 
 def _serve_page(
@@ -136,10 +123,8 @@ def _serve_page(
         existing = read_calibration(path)
     session = CalibrationSession(frames, folder=path.parent, name=path.stem, existing=existing, time=time)
 
-    def announce(url: str) -> None:
-        typer.echo(f"calibration page: {url}   (Ctrl-C ends it)")
-
-    serve(calibration_app(session), purpose="The calibration page", announce=announce, **served)
+    serve(calibration_app(session), purpose="The calibration page", **served,
+          announce=lambda url: typer.echo(f"calibration page: {url}   (Ctrl-C ends it)"))  # fmt: skip
     typer.echo(f"written: {session.saved}" if session.saved else "nothing was written")
 
 
