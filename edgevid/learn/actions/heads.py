@@ -32,16 +32,17 @@ class Head(nn.Module):
     def states(self, batch: int) -> States:
         """The states of `batch` tracks that start now: zeros, batch first."""
         if not self.causal:
-            raise InputError(self.not_causal())
+            raise self.not_causal()
         return self._states(batch)  # type: ignore[no-any-return]
 
     def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         """Logits (B, C) after one more moment x (B, D), and the next states; InputError as `states`."""
-        raise InputError(self.not_causal())
+        raise self.not_causal()
 
-    def not_causal(self) -> str:
+    def not_causal(self) -> InputError:
         """Why this head cannot be streamed."""
-        return f"{type(self).__name__} uses later steps and cannot be streamed; train it with causal=True"
+        how = "bidirectional=False" if isinstance(self, RecurrentHead) else "causal=True"
+        return InputError(f"{type(self).__name__} uses later steps and cannot be streamed; train it with {how}")
 
 
 class RecurrentHead(Head):
@@ -64,12 +65,6 @@ class RecurrentHead(Head):
         self.cells = nn.ModuleList([Cell(cell, size, hidden) for size in sizes for _ in range(self.ways)])
         self.dropout = nn.Dropout(0.5)
         self.outward = nn.Linear(2 * hidden * self.ways, classes)
-
-    def not_causal(self) -> str:
-        return (
-            "a bidirectional recurrent head reads each clip from its end as well and cannot be streamed; "
-            "train it with bidirectional=False"
-        )
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         x = self.inward(x)
