@@ -185,12 +185,16 @@ def _schema(kind: Any) -> dict[str, Any]:
 
 
 def _field_docs(kind: type) -> dict[str, str]:
-    """The docstrings under the fields of a dataclass and of those it inherits from."""
+    """What stands under the fields of a dataclass, or on their lines, and under those it inherits."""
     found: dict[str, str] = {}
     for base in reversed([base for base in kind.__mro__ if dataclasses.is_dataclass(base)]):
-        one = vars(base).get("picked_from", base)
-        body = ast.parse(textwrap.dedent(inspect.getsource(one))).body[0].body  # type: ignore[attr-defined]
-        for field, doc in pairwise(body):
-            if isinstance(field, ast.AnnAssign) and isinstance(doc, ast.Expr):
-                found[field.target.id] = inspect.cleandoc(doc.value.value)  # type: ignore[union-attr, attr-defined]
+        source = textwrap.dedent(inspect.getsource(vars(base).get("picked_from", base)))
+        body, lines = ast.parse(source).body[0].body, source.encode().splitlines()  # type: ignore[attr-defined]
+        for field, doc in pairwise([*body, None]):
+            if isinstance(field, ast.AnnAssign):
+                end = lines[field.end_lineno - 1][field.end_col_offset :].decode()  # type: ignore[operator]
+                under = inspect.cleandoc(doc.value.value) if isinstance(doc, ast.Expr) else ""  # type: ignore[attr-defined]
+                comment = end.partition("#")[2].strip()
+                if under or comment:
+                    found[field.target.id] = under or f"{comment.removesuffix('.')}."  # type: ignore[union-attr]
     return found

@@ -53,14 +53,11 @@ class Entry:
     """A model or a sample video, and where its file is."""
 
     name: str
-    kind: str
-    """The model's task, or "sample"."""
+    kind: str  # The model's task, or "sample"
     summary: str
     source: Source
-    local: Path | None
-    """The file on this machine; None: it has to be downloaded."""
-    cached: Path
-    """Where a downloaded file is kept."""
+    local: Path | None  # The file on this machine; None: it has to be downloaded
+    cached: Path  # Where a downloaded file is kept
 
     @property
     def shipped(self) -> bool:

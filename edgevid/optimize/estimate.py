@@ -189,10 +189,8 @@ class Device:
     what: str
     gflops: Mapping[str, Positive]
     """1e9 dense operations per second, by precision; a missing precision is not supported."""
-    gb_per_s: Positive
-    """Memory bandwidth."""
-    memory_gb: Positive
-    """0 where unknown."""
+    gb_per_s: Positive  # Memory bandwidth
+    memory_gb: Positive  # 0 where unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,12 +41,9 @@ class Exported:
     recipe_file: Path
     recipe: DetectorRecipe
     frames: int
-    worst: float
-    """Largest difference of a score, or of a box relative to the image's longer side."""
-    cosine: float
-    """Minimum cosine between the two outputs of a frame."""
-    image_levels: float
-    """Largest mean difference between edgevid's and Ultralytics' preprocessed images, of 255 levels."""
+    worst: float  # Largest difference of a score, or of a box relative to the image's longer side
+    cosine: float  # Minimum cosine between the two outputs of a frame
+    image_levels: float  # Largest mean difference between edgevid's and Ultralytics' preprocessed images, of 255 levels
 
 
 def export(

@@ -189,11 +189,9 @@ class Choice:
     """The faster of two runtimes for one model file, processor and pair of versions; their boxes agree."""
 
     runtime: Runtime
-    onnxruntime_ms: float
-    """Median of a run in ONNX Runtime."""
+    onnxruntime_ms: float  # Median of a run in ONNX Runtime
     openvino_ms: float
-    agreement: float
-    """Of OpenVINO with ONNX Runtime on the frames of the measurement, 0 to 1."""
+    agreement: float  # Of OpenVINO with ONNX Runtime on the frames of the measurement, 0 to 1
 
     @property
     def reason(self) -> str:

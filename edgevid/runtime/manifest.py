@@ -37,42 +37,28 @@ TITLES: Mapping[Backend, str] = MappingProxyType({"tensorrt": "TensorRT", "tenso
 class Manifest:
     """How an engine was made. `check` decides whether it may be loaded here."""
 
-    model: str
-    """Name of the recipe, or the ONNX file's stem."""
-    onnx: str
-    """File name of the model that all precisions were made of."""
+    model: str  # Name of the recipe, or the ONNX file's stem
+    onnx: str  # File name of the model that all precisions were made of
     onnx_sha256: str
-    graph: str
-    """File name of the graph that was built: the model itself, or its FP16 or INT8 form."""
+    graph: str  # File name of the graph that was built: the model itself, or its FP16 or INT8 form
     graph_sha256: str
-    precision: Precision
-    """"fp32", "fp16" or "int8": that of the graph, which the network is bound to."""
-    backend: Backend
-    """"tensorrt" or "tensorrt-rtx"."""
-    version: str
-    """The builder's full version: "10.3.0", "1.7.1.116"."""
+    precision: Precision  # "fp32", "fp16" or "int8": that of the graph, which the network is bound to
+    backend: Backend  # "tensorrt" or "tensorrt-rtx"
+    version: str  # The builder's full version: "10.3.0", "1.7.1.116"
     engine_sha256: str
     engine_bytes: Annotated[int, Ge(0)]
-    gpu: str = ""
-    """Name of the device it was built on; empty where it was built without one (TensorRT-RTX)."""
-    capability: str = ""
-    """Its compute capability; empty where it was built without one."""
-    compute_capabilities: tuple[str, ...] = ()
-    """Requested compute capabilities (TensorRT-RTX); empty: from 8.0 up."""
-    cuda: str = ""
-    """Newest CUDA version that the driver of that device serves."""
-    recipe_sha256: str = ""
-    """`recipe_hash` of the recipe; empty for a bare ONNX file."""
-    calibration_sha256: str = ""
-    """Hash of the activation ranges of an INT8 graph."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """The build options, by name."""
+    gpu: str = ""  # Name of the device it was built on; empty where it was built without one (TensorRT-RTX)
+    capability: str = ""  # Its compute capability; empty where it was built without one
+    compute_capabilities: tuple[str, ...] = ()  # Requested compute capabilities (TensorRT-RTX); empty: from 8.0 up
+    cuda: str = ""  # Newest CUDA version that the driver of that device serves
+    recipe_sha256: str = ""  # `recipe_hash` of the recipe; empty for a bare ONNX file
+    calibration_sha256: str = ""  # Hash of the activation ranges of an INT8 graph
+    options: Mapping[str, Any] = field(default_factory=dict)  # The build options, by name
     layers: Mapping[str, Any] = field(default_factory=dict)
     """The precisions that the builder's own log reports; empty where it reports none."""
     parity: Mapping[str, Any] = field(default_factory=dict)
     """Agreement with the ONNX model in FP32: of the graph, and of the engine where it could be run."""
-    made: Mapping[str, str] = field(default_factory=dict)
-    """When, by which edgevid, Python and machine."""
+    made: Mapping[str, str] = field(default_factory=dict)  # When, by which edgevid, Python and machine
 
     @property
     def version_compatible(self) -> bool:

@@ -40,10 +40,8 @@ class LoadedSite:
     other file than the models."""
 
     site: Site
-    calibration: CameraCalibration | None = None
-    """As in its file; `build_calibration` scales it to a stream."""
-    policy: PolicyFile | None = None
-    """Of the detector's classes and of speeds."""
+    calibration: CameraCalibration | None = None  # As in its file; `build_calibration` scales it to a stream
+    policy: PolicyFile | None = None  # Of the detector's classes and of speeds
     recognizer_policies: Mapping[str, PolicyFile] = field(default_factory=dict)
     """By task, of the recognizers that have one."""
 

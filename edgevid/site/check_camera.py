@@ -27,8 +27,7 @@ class Finding(NamedTuple):
 
     subject: str
     state: str
-    ok: bool | None
-    """None: neither good nor bad, something to know or to decide."""
+    ok: bool | None  # None: neither good nor bad, something to know or to decide
     remedy: str = ""
 
 
@@ -56,10 +55,8 @@ class CameraCheck(NamedTuple):
     """The findings about a source, and what was measured."""
 
     findings: list[Finding]
-    frame: Frame | None = None
-    """The last frame, None where none came."""
-    fps: float | None = None
-    """The measured frame rate of a camera."""
+    frame: Frame | None = None  # The last frame, None where none came
+    fps: float | None = None  # The measured frame rate of a camera
 
 
 def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> CameraCheck:

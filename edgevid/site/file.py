@@ -37,72 +37,49 @@ Source = Annotated[str, Checked("a stream, camera number, or path relative to th
 class RecognizerChoice:
     """One recognition task of each object."""
 
-    task: str
-    """Name of the task, the key of its verdicts: "action", "emotion", ..."""
-    model: Model
-    """Name or path of the recognizer's recipe."""
-    policy: File | None = None
-    """Abstain policy of `edgevid tune`; None: the default one."""
+    task: str  # Name of the task, the key of its verdicts: "action", "emotion" and others
+    model: Model  # Name or path of the recognizer's recipe
+    policy: File | None = None  # Abstain policy of `edgevid tune`; None: the default one
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
     """The configuration of one camera; files are paths here, `load_site` reads them."""
 
-    source: Source = ""
-    """What `open_video` opens: a stream, a camera, a file or a folder."""
-    model: Model | None = None
-    """Name or path of the detector; None takes the default."""
-    score: Share = 0.4
-    """track_high_thresh of the tracker; a new track needs 0.1 more."""
-    track: TrackTable = TrackTable()
-    """The tracker and its settings."""
+    source: Source = ""  # What `open_video` opens: a stream, a camera, a file or a folder
+    model: Model | None = None  # Name or path of the detector; None takes the default
+    score: Share = 0.4  # track_high_thresh of the tracker; a new track needs 0.1 more
+    track: TrackTable = TrackTable()  # The tracker and its settings
     classes: tuple[str, ...] = ()
     """Only these classes; empty: people and vehicles where the model has others too; ["all"]: all."""
-    device: str = "auto"
-    """auto, cpu or cuda:0."""
-    precision: Precision = "fp32"
-    """fp32, fp16 or int8: of the engine that is loaded."""
-    calibration: File | None = None
-    """Camera calibration of calibration/camera; None: no speeds."""
-    speed_method: Method = "filter"
-    """How speeds are measured: "filter", "displacement" or "window" (docs/speed.md)."""
-    speed_interval: Count | None = None
-    """Frames of a displacement: method "displacement"; None: a third of a second."""
-    speed_smoothing: Count = 3
-    """Displacements of which the moving average is taken: method "displacement"."""
-    speed_window_s: Annotated[float, Ge(0.3)] = 1.0
-    """Seconds of the window: method "window"."""
-    grid_m: Positive | None = None
-    """Side of the drawn grid's cells in meters; None: round meters that fit the region."""
-    contact: Contact = "bottom"
-    """Where an object touches the ground: "bottom" of its box, or "footprint", its center."""
-    road_deg: float = 90.0
-    """Direction of the road on the calibrated plane, for contact "footprint"; 90 is along +y."""
+    device: str = "auto"  # auto, cpu or cuda:0
+    precision: Precision = "fp32"  # fp32, fp16 or int8: of the engine that is loaded
+    calibration: File | None = None  # Camera calibration of calibration/camera; None: no speeds
+    speed_method: Method = "filter"  # How speeds are measured: "filter", "displacement" or "window" (docs/speed.md)
+    speed_interval: Count | None = None  # Frames of a displacement: method "displacement"; None: a third of a second
+    speed_smoothing: Count = 3  # Displacements of which the moving average is taken: method "displacement"
+    speed_window_s: Annotated[float, Ge(0.3)] = 1.0  # Seconds of the window: method "window"
+    grid_m: Positive | None = None  # Side of the drawn grid's cells in meters; None: round meters that fit the region
+    contact: Contact = "bottom"  # Where an object touches the ground: "bottom" of its box, or "footprint", its center
+    road_deg: float = 90.0  # Direction of the road on the calibrated plane, for contact "footprint"; 90 is along +y
     size: Annotated[tuple[Count, Count], Checked("[width, height] in pixels")] | None = None
     """(width, height) of the frames that zones and lines were drawn on; None: the stream's."""
     clusters: File | None = None
     """Clusters of tracks that were named: each track that ends is labeled by them (docs/cluster.md)."""
-    health: Folder | None = None
-    """Folder of camera health; None: it is not used."""
-    quality: bool = True
-    """Whether verdicts abstain in images that are dark, blurred, overexposed or damaged."""
+    health: Folder | None = None  # Folder of camera health; None: it is not used
+    quality: bool = True  # Whether verdicts abstain in images that are dark, blurred, overexposed or damaged
     blur: tuple[str, ...] = ()
     """What is pixelated in all images that leave: classes, "face", "plate" (docs/recordings.md)."""
-    face_model: File | None = None
-    """A YuNet that finds the faces to blur; None: the upper part of each person is."""
-    policy: File | None = None
-    """Abstain policy of the detector's classes; its [speed] table limits speeds."""
+    face_model: File | None = None  # A YuNet that finds the faces to blur; None: the upper part of each person is
+    policy: File | None = None  # Abstain policy of the detector's classes; its [speed] table limits speeds
     recognizers: tuple[RecognizerChoice, ...] = ()
     zones: tuple[Zone, ...] = ()
     lines: tuple[Line, ...] = ()
-    name: str = ""
-    """Name of the camera in events and records; empty: that of the site file."""
+    name: str = ""  # Name of the camera in events and records; empty: that of the site file
     speed_limit_kmh: Positive | None = None
     """A "speed-limit" event for objects that are faster by more than the standard error allows."""
     sinks: tuple[SinkTable, ...] = ()
-    record: RecordTable | None = None
-    """What is recorded; None: nothing."""
+    record: RecordTable | None = None  # What is recorded; None: nothing
 
     def __post_init__(self) -> None:
         _check_ground([*self.zones, *self.lines], self.calibration)
@@ -127,22 +104,14 @@ Top: Any = pick(Site, "Top", ("source", "policy"))
 class SiteFile(Top):  # type: ignore[misc]
     """One camera: its source, model, calibration, recognizers, zones and lines."""
 
-    detect: Detect = Detect()
-    """Which model detects which objects."""
-    camera: Camera = Camera()
-    """Where the camera stands, and how speeds are measured."""
-    track: TrackTable = TrackTable()
-    """The tracker and its settings."""
-    recognize: tuple[Recognize, ...] = ()
-    """One recognition task of each object."""
-    zone: tuple[Zone, ...] = ()
-    """Polygons, and the events that they emit."""
-    line: tuple[Line, ...] = ()
-    """Lines whose crossings are counted."""
-    sink: tuple[SinkTable, ...] = ()
-    """Where events and records go."""
-    record: RecordTable | None = None
-    """What is recorded of the camera's own stream."""
+    detect: Detect = Detect()  # Which model detects which objects
+    camera: Camera = Camera()  # Where the camera stands, and how speeds are measured
+    track: TrackTable = TrackTable()  # The tracker and its settings
+    recognize: tuple[Recognize, ...] = ()  # One recognition task of each object
+    zone: tuple[Zone, ...] = ()  # Polygons, and the events that they emit
+    line: tuple[Line, ...] = ()  # Lines whose crossings are counted
+    sink: tuple[SinkTable, ...] = ()  # Where events and records go
+    record: RecordTable | None = None  # What is recorded of the camera's own stream
 
     def __post_init__(self) -> None:
         _check_ground([*self.zone, *self.line], self.camera.calibration)

@@ -60,14 +60,10 @@ SERVERS: dict[str, Any] = {
 class TextTable:
     """Objects of each frame as text; an existing file is continued."""
 
-    type: Literal["jsonl", "csv", "mot"]
-    """Records as JSON lines, rows as CSV, or MOTChallenge text (docs/records.md)."""
-    path: Output
-    """The file to write."""
-    segment_s: Positive | None = None
-    """Start new files after this many seconds."""
-    max_disk_gb: Positive | None = None
-    """With segment_s: disk for all of them; the oldest are deleted."""
+    type: Literal["jsonl", "csv", "mot"]  # Records as JSON lines, rows as CSV, or MOTChallenge text (docs/records.md)
+    path: Output  # The file to write
+    segment_s: Positive | None = None  # Start new files after this many seconds
+    max_disk_gb: Positive | None = None  # With segment_s: disk for all of them; the oldest are deleted
 
     def __post_init__(self) -> None:
         if self.max_disk_gb is not None and self.segment_s is None:
@@ -86,10 +82,8 @@ class TextTable:
 class EventsTable:
     """Events as text; an existing file is continued."""
 
-    type: Literal["events"]
-    """Events (docs/events.md)."""
-    path: Output
-    """The file to write: .jsonl, or .csv."""
+    type: Literal["events"]  # Events (docs/events.md)
+    path: Output  # The file to write: .jsonl, or .csv
 
     def sink(self, sync_s: float) -> Any:
         return event_file(self.path, append=True)
@@ -99,12 +93,9 @@ class EventsTable:
 class StoreTable:
     """Events, tracks and objects as tables."""
 
-    type: Literal["sqlite", "parquet"]
-    """A SQLite database, which many cameras may share, or a folder of Parquet files."""
-    path: Output
-    """The database, or the folder."""
-    records: bool = False
-    """Whether the objects of each frame are stored, too."""
+    type: Literal["sqlite", "parquet"]  # A SQLite database, which many cameras may share, or a folder of Parquet files
+    path: Output  # The database, or the folder
+    records: bool = False  # Whether the objects of each frame are stored, too
 
     def sink(self, sync_s: float) -> Any:
         return (SqliteSink if self.type == "sqlite" else ParquetSink)(self.path, records=self.records)
@@ -114,12 +105,9 @@ class StoreTable:
 class DatasetTable:
     """Frames as images with boxes."""
 
-    type: Literal["coco", "yolo"]
-    """As COCO's or as YOLO's tools read them (docs/events.md)."""
-    path: Output
-    """The folder."""
-    every_s: Positive = 1.0
-    """Seconds between images; 0: only frames with events."""
+    type: Literal["coco", "yolo"]  # As COCO's or as YOLO's tools read them (docs/events.md)
+    path: Output  # The folder
+    every_s: Positive = 1.0  # Seconds between images; 0: only frames with events
 
     def sink(self, sync_s: float) -> Any:
         return DatasetSink(self.path, self.type, every_s=self.every_s)
@@ -127,8 +115,7 @@ class DatasetTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ServerTable:
-    ca: File | None = None
-    """PEM file with the issuer's certificate, where this machine does not trust it already."""
+    ca: File | None = None  # PEM file with the issuer's certificate, where this machine does not trust it already
 
     def sink(self, sync_s: float) -> Any:
         options = vars_of(self)
@@ -139,68 +126,49 @@ class _ServerTable:
 class MqttTable(_ServerTable):
     """Events and states at a broker."""
 
-    type: Literal["mqtt"]
-    """An MQTT broker, and Home Assistant (docs/events.md)."""
-    url: Annotated[str, _address("mqtt")]
-    """The broker and the topic."""
-    discovery: str = "homeassistant"
-    """Home Assistant's discovery prefix; empty: there is none."""
+    type: Literal["mqtt"]  # An MQTT broker, and Home Assistant (docs/events.md)
+    url: Annotated[str, _address("mqtt")]  # The broker and the topic
+    discovery: str = "homeassistant"  # Home Assistant's discovery prefix; empty: there is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookTable(_ServerTable):
     """Events as HTTP requests."""
 
-    type: Literal["webhook"]
-    """A web server that takes a POST per event (docs/events.md)."""
-    url: Annotated[str, _address("webhook")]
-    """Where to send them."""
-    secret: str = ""
-    """Signs each request; empty: they are not signed."""
+    type: Literal["webhook"]  # A web server that takes a POST per event (docs/events.md)
+    url: Annotated[str, _address("webhook")]  # Where to send them
+    secret: str = ""  # Signs each request; empty: they are not signed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisTable(_ServerTable):
     """Events as a Redis stream."""
 
-    type: Literal["redis"]
-    """A Redis stream (docs/events.md)."""
-    url: Annotated[str, _address("redis")]
-    """The server; the path is the number of a database."""
-    stream: str = "edgevid"
-    """The stream's key."""
-    max_entries: Count = 1_000_000
-    """The oldest beyond about this many are deleted."""
+    type: Literal["redis"]  # A Redis stream (docs/events.md)
+    url: Annotated[str, _address("redis")]  # The server; the path is the number of a database
+    stream: str = "edgevid"  # The stream's key
+    max_entries: Count = 1_000_000  # The oldest beyond about this many are deleted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaTable(_ServerTable):
     """Events as messages of a Kafka topic."""
 
-    type: Literal["kafka"]
-    """A Kafka topic (docs/events.md)."""
-    url: Annotated[str, _address("kafka")]
-    """A broker and the topic."""
-    mechanism: Mechanism = "PLAIN"
-    """SASL mechanism of the login in the address."""
+    type: Literal["kafka"]  # A Kafka topic (docs/events.md)
+    url: Annotated[str, _address("kafka")]  # A broker and the topic
+    mechanism: Mechanism = "PLAIN"  # SASL mechanism of the login in the address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrigateTable(_ServerTable):
     """Events in Frigate."""
 
-    type: Literal["frigate"]
-    """Frigate's event API (docs/events.md)."""
-    url: Annotated[str, _address("frigate")]
-    """Frigate's server: port 8971 with a login, or port 5000 without."""
-    camera: str = ""
-    """The camera's name in Frigate; empty: the same."""
-    kinds: tuple[EventKind, ...] = KINDS
-    """Kinds of events that become Frigate's."""
-    duration_s: Positive = 20.0
-    """How long Frigate's event goes on; 0: until the object is gone."""
-    include_recording: bool = True
-    """Whether Frigate keeps a clip of it."""
+    type: Literal["frigate"]  # Frigate's event API (docs/events.md)
+    url: Annotated[str, _address("frigate")]  # Frigate's server: port 8971 with a login, or port 5000 without
+    camera: str = ""  # The camera's name in Frigate; empty: the same
+    kinds: tuple[EventKind, ...] = KINDS  # Kinds of events that become Frigate's
+    duration_s: Positive = 20.0  # How long Frigate's event goes on; 0: until the object is gone
+    include_recording: bool = True  # Whether Frigate keeps a clip of it
 
 
 SinkTable = Annotated[
@@ -224,22 +192,14 @@ def event_file(path: Path, *, append: bool = False) -> EventLines:
 class RecordTable:
     """Recordings of the camera's own stream (docs/recordings.md)."""
 
-    folder: Folder
-    """The folder of all cameras; each has one of its own in it."""
-    continuous: bool = True
-    """Whether all of the stream is recorded; else clips of events alone."""
-    events: tuple[EventKind, ...] = CLIPPED
-    """Kinds of events that get a clip."""
-    pre_s: Positive = 5.0
-    """Seconds of a clip before its event."""
-    post_s: Positive = 5.0
-    """Seconds of a clip after its event."""
-    segment_s: Positive = 60.0
-    """Length of the files of the continuous recording."""
-    keep_days: Positive | None = None
-    """Older files of this camera are deleted."""
-    max_gb: Positive | None = None
-    """Disk for this camera; the oldest files are deleted."""
+    folder: Folder  # The folder of all cameras; each has one of its own in it
+    continuous: bool = True  # Whether all of the stream is recorded; else clips of events alone
+    events: tuple[EventKind, ...] = CLIPPED  # Kinds of events that get a clip
+    pre_s: Positive = 5.0  # Seconds of a clip before its event
+    post_s: Positive = 5.0  # Seconds of a clip after its event
+    segment_s: Positive = 60.0  # Length of the files of the continuous recording
+    keep_days: Positive | None = None  # Older files of this camera are deleted
+    max_gb: Positive | None = None  # Disk for this camera; the oldest files are deleted
 
     def recorder(self, camera: str, *, live: bool, unit: str = "km/h") -> Recorder:
         """The recorder of the table; SourceError where the folder cannot be made."""
@@ -253,44 +213,25 @@ class RecordTable:
 class TrackTable:
     """The tracker and its settings (docs/tracking.md); None leaves a setting as the tracker has it."""
 
-    tracker: Kind = "default"
-    """Which tracker: the default one, ByteTrack or OC-SORT."""
-    track_high_thresh: Share | None = None
-    """Scores from here on are matched first; None: the site's score."""
-    track_low_thresh: Share | None = None
-    """Scores from here on continue an object."""
-    new_track_thresh: Share | None = None
-    """Scores from here on start an object; None: 0.1 above the site's score."""
-    lost_after_s: Number | None = None
-    """Seconds without a detection until an object is removed."""
-    coast_s: Number | None = None
-    """Seconds without a detection for which an object is still reported."""
-    confirm_after_s: Number | None = None
-    """Seconds that a new object must last until it is reported."""
-    class_aware: bool | None = None
-    """Whether an object only matches detections of its class."""
-    match_thresh: Share | None = None
-    """Largest cost of a match in the first stage."""
-    second_match_thresh: Share | None = None
-    """Largest cost of a match of a low score."""
-    new_match_thresh: Share | None = None
-    """Largest cost of the second match of a new object."""
-    position_noise: Number | None = None
-    """How irregularly objects move; more follows the detections closer."""
-    reach: Number | None = None
-    """By how many sizes per second between two frames boxes are grown."""
-    score_weight: Number | None = None
-    """What a difference of scores costs."""
-    momentum: Number | None = None
-    """Weight of the direction of travel (OC-SORT)."""
-    observation_centric: bool | None = None
-    """OC-SORT's re-update and recovery."""
-    common_shift: bool | None = None
-    """Whether what most objects do at once is the camera's motion."""
-    height_overlap: bool | None = None
-    """Whether the overlap of heights weighs that of boxes."""
-    observed_boxes: bool | None = None
-    """Whether boxes are reported as detected, or filtered."""
+    tracker: Kind = "default"  # Which tracker: the default one, ByteTrack or OC-SORT
+    track_high_thresh: Share | None = None  # Scores from here on are matched first; None: the site's score
+    track_low_thresh: Share | None = None  # Scores from here on continue an object
+    new_track_thresh: Share | None = None  # Scores from here on start an object; None: 0.1 above the site's score
+    lost_after_s: Number | None = None  # Seconds without a detection until an object is removed
+    coast_s: Number | None = None  # Seconds without a detection for which an object is still reported
+    confirm_after_s: Number | None = None  # Seconds that a new object must last until it is reported
+    class_aware: bool | None = None  # Whether an object only matches detections of its class
+    match_thresh: Share | None = None  # Largest cost of a match in the first stage
+    second_match_thresh: Share | None = None  # Largest cost of a match of a low score
+    new_match_thresh: Share | None = None  # Largest cost of the second match of a new object
+    position_noise: Number | None = None  # How irregularly objects move; more follows the detections closer
+    reach: Number | None = None  # By how many sizes per second between two frames boxes are grown
+    score_weight: Number | None = None  # What a difference of scores costs
+    momentum: Number | None = None  # Weight of the direction of travel (OC-SORT)
+    observation_centric: bool | None = None  # OC-SORT's re-update and recovery
+    common_shift: bool | None = None  # Whether what most objects do at once is the camera's motion
+    height_overlap: bool | None = None  # Whether the overlap of heights weighs that of boxes
+    observed_boxes: bool | None = None  # Whether boxes are reported as detected, or filtered
 
     def build(self, score: float) -> ByteTracker:
         """The tracker, for a site whose detections count from `score` on."""

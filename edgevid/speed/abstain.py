@@ -122,10 +122,8 @@ def is_truncated(boxes: F64, size: tuple[int, int], noise: F64) -> Array:
 class SpeedPolicy:
     """Limits of the standard error above which a speed is UNCERTAIN."""
 
-    max_sigma_mps: float = 2 / KMH
-    """A standard error up to this is accepted at any speed, m/s."""
-    max_share: float = 0.05
-    """And up to this share of the speed."""
+    max_sigma_mps: float = 2 / KMH  # A standard error up to this is accepted at any speed, m/s
+    max_share: float = 0.05  # And up to this share of the speed
 
     def limit(self, mps: float) -> float:
         """The largest standard error with which a speed is emitted, both in m/s."""
@@ -145,12 +143,9 @@ class SpeedRules:
     """The rules by which live and smoothed speeds are emitted."""
 
     policy: SpeedPolicy
-    first_after_s: float
-    """A track younger than this is TOO_SHORT."""
-    stale_s: float
-    """A track without a measurement for longer is STALE."""
-    lookahead_s: float
-    """Sightings that a smoothed value needs after its moment."""
+    first_after_s: float  # A track younger than this is TOO_SHORT
+    stale_s: float  # A track without a measurement for longer is STALE
+    lookahead_s: float  # Sightings that a smoothed value needs after its moment
 
     def reasons(self, rows: F64, speed: F64, sigma: F64, moving: Array, unusable: U8) -> U8:
         """(N,) Reason of each row; the first len(`unusable`) are live, of boxes with these reasons."""

@@ -27,18 +27,15 @@ Pixel = tuple[float, float]
 class Lens:
     """Radial distortion."""
 
-    k1: Annotated[float, Ge(-1), Le(1)] = 0.0
-    """r -> r (1 + k1 r^2), r in focal lengths from the middle of the image."""
-    focal_px: Positive = 0.0
-    """Focal length in pixels that k1 refers to; 0: the longer side of the image."""
+    k1: Annotated[float, Ge(-1), Le(1)] = 0.0  # r -> r (1 + k1 r^2), r in focal lengths from the middle of the image
+    focal_px: Positive = 0.0  # Focal length in pixels that k1 refers to; 0: the longer side of the image
 
 
 @dataclass(frozen=True)
 class Region:
     """Where on the image the calibration is valid; without it, around the points."""
 
-    pixels: Annotated[tuple[Pixel, ...], Len(3), Checked("at least 3 points [u, v]")]
-    """Corners in pixels."""
+    pixels: Annotated[tuple[Pixel, ...], Len(3), Checked("at least 3 points [u, v]")]  # Corners in pixels
 
     def __post_init__(self) -> None:
         if not self.polygon.is_valid or self.polygon.area == 0:
@@ -55,12 +52,9 @@ class Region:
 class Rectangle:
     """A rectangle on the road: near left, near right, far right, far left."""
 
-    pixels: Annotated[tuple[Pixel, Pixel, Pixel, Pixel], Checked("4 points [u, v]")]
-    """Its corners in pixels."""
-    width_m: float
-    """Across the road."""
-    length_m: float
-    """Along the road."""
+    pixels: Annotated[tuple[Pixel, Pixel, Pixel, Pixel], Checked("4 points [u, v]")]  # Its corners in pixels
+    width_m: float  # Across the road
+    length_m: float  # Along the road
 
     def __post_init__(self) -> None:
         if not (self.width_m > 0 and self.length_m > 0):
@@ -72,10 +66,8 @@ class Rectangle:
 class PointPair:
     """A point of the image and of the ground."""
 
-    pixel: Pixel
-    """(u, v) in the image."""
-    meter: Pixel
-    """(x, y) on the ground."""
+    pixel: Pixel  # (u, v) in the image
+    meter: Pixel  # (x, y) on the ground
 
 
 Side = Annotated[float, Ge(1), Le(MAX_COORDINATE)]
@@ -87,15 +79,13 @@ class CalibrationTable:
 
     image_size: Annotated[tuple[Side, Side], Checked("the image's [width, height] in pixels")]
     """(width, height) of the image that was calibrated."""
-    provenance: str = ""
-    """For people: how it was made."""
+    provenance: str = ""  # For people: how it was made
     meters_error: Annotated[float, Ge(0), Le(0.5)] = 0.0
     """Relative standard error that all meters have in common: 0.01 for a tape or a map of 1 %."""
     lens: Lens = Lens()
     region: Region | None = None
     rectangle: Rectangle | None = None
-    points: tuple[PointPair, ...] = ()
-    """At least 4."""
+    points: tuple[PointPair, ...] = ()  # At least 4
 
     def __post_init__(self) -> None:
         if not self.points and self.rectangle is None:

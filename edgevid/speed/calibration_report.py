@@ -24,28 +24,20 @@ class Scale:
     place: str
     pixel: tuple[float, float]
     meter: tuple[float, float]
-    along: float
-    """Meters per pixel in the direction of strongest foreshortening."""
-    across: float
-    """Meters per pixel in the other direction."""
-    error: float
-    """Relative standard error of lengths, and so of speeds, from clicking alone."""
+    along: float  # Meters per pixel in the direction of strongest foreshortening
+    across: float  # Meters per pixel in the other direction
+    error: float  # Relative standard error of lengths, and so of speeds, from clicking alone
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationReport:
     """What `examine` found."""
 
-    error_px: F64
-    """(N,) reprojection error of each point in pixels."""
-    error_m: F64
-    """(N,) the same error on the ground in meters."""
-    outliers: tuple[int, ...]
-    """Rows that the other points contradict."""
-    scales: tuple[Scale, ...]
-    """Near, middle, far."""
-    camera: GroundCamera | None
-    """None where the view has no perspective to measure it from."""
+    error_px: F64  # (N,) reprojection error of each point in pixels
+    error_m: F64  # (N,) the same error on the ground in meters
+    outliers: tuple[int, ...]  # Rows that the other points contradict
+    scales: tuple[Scale, ...]  # Near, middle, far
+    camera: GroundCamera | None  # None where the view has no perspective to measure it from
     warnings: tuple[str, ...]
 
 

@@ -16,16 +16,12 @@ class Displacement:
     """The displacement between frame i and i + n, counted from each track's own first frame, then the mean of
     the last k of them."""
 
-    frames: int | None = None
-    """n in frames; None takes `seconds`."""
-    seconds: float = 1 / 3
-    """n in seconds."""
-    average: int = 3
-    """k: displacements that are averaged."""
+    frames: int | None = None  # n in frames; None takes `seconds`
+    seconds: float = 1 / 3  # n in seconds
+    average: int = 3  # k: displacements that are averaged
     average_s: float | None = None
     """k in seconds: those that ended within this time before the newest one; overrides `average`."""
-    vector: bool = False
-    """Mean of the displacement vectors instead of their lengths: no bias at rest."""
+    vector: bool = False  # Mean of the displacement vectors instead of their lengths: no bias at rest
 
     def __post_init__(self) -> None:
         if (self.frames is not None and self.frames < 1) or not self.seconds > 0 or self.average < 1:

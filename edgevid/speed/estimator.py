@@ -33,8 +33,7 @@ class SpeedEstimator(Hinted):
     its box was detected, is not truncated by the image border, is not occluded by a nearer box, and lies in the
     calibration's region. The method bridges the rest."""
 
-    camera_moved: bool
-    """While set, every speed is CAMERA_MOVED."""
+    camera_moved: bool  # While set, every speed is CAMERA_MOVED
 
     def __init__(
         self, calibration: CameraCalibration, size: tuple[int, int] | None = None, *, method: Method = "filter",

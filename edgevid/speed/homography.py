@@ -129,15 +129,11 @@ def distort(points: F64, k1: float, focal: float, center: tuple[float, float]) -
 class GroundCamera:
     """A pinhole camera with square pixels and its principal point in the middle of the image."""
 
-    matrix: F64
-    """(3, 4) points in space (x, y, z up, in meters) to undistorted pixels."""
+    matrix: F64  # (3, 4) points in space (x, y, z up, in meters) to undistorted pixels
     focal_px: float
-    height_m: float
-    """Above the plane."""
-    pitch_deg: float
-    """Degrees below the horizon."""
-    width_deg: float
-    """Horizontal angle of view."""
+    height_m: float  # Above the plane
+    pitch_deg: float  # Degrees below the horizon
+    width_deg: float  # Horizontal angle of view
 
 
 def camera_from_homography(to_image: F64, size: tuple[int, int], visible: F64) -> GroundCamera | None:

@@ -37,12 +37,9 @@ PRIOR_SIGHTINGS = 20
 class Motion(NamedTuple):
     """A fitted motion: position is `basis` @ `state`."""
 
-    state: F64
-    """(m, 2): position and velocity at 0, then an acceleration for each span between knots."""
-    information: F64
-    """(2m, 2m) of independent errors of the given size, without the prior."""
-    error: F64
-    """(n, 2) weighted residuals over their standard errors."""
+    state: F64  # (m, 2): position and velocity at 0, then an acceleration for each span between knots
+    information: F64  # (2m, 2m) of independent errors of the given size, without the prior
+    error: F64  # (n, 2) weighted residuals over their standard errors
 
 
 def knots(times: F64) -> F64:
@@ -170,24 +167,15 @@ def same_object(times: F64, pixels: F64, noise: F64, places: F64, to_image: F64)
 class TrackSpeed(NamedTuple):
     """The speed of a track over all its sightings."""
 
-    mps: float
-    """Mean over the path in m/s: the length of the path over its time, stops included."""
-    sigma: float
-    """Standard error in m/s, without the calibration's."""
-    heading: float
-    """Degrees on the plane from the first place to the last; NaN at rest."""
-    time: float
-    """The middle of the sightings in seconds."""
-    pixel: F64
-    """(2,) undistorted contact pixel in the middle."""
-    peak: float
-    """Highest speed on the path in m/s."""
-    stopped_s: float
-    """Seconds without motion."""
-    turned_deg: float
-    """Degrees turned, left and right together."""
-    noise: float
-    """Variance of the errors of boxes relative to the given one."""
+    mps: float  # Mean over the path in m/s: the length of the path over its time, stops included
+    sigma: float  # Standard error in m/s, without the calibration's
+    heading: float  # Degrees on the plane from the first place to the last; NaN at rest
+    time: float  # The middle of the sightings in seconds
+    pixel: F64  # (2,) undistorted contact pixel in the middle
+    peak: float  # Highest speed on the path in m/s
+    stopped_s: float  # Seconds without motion
+    turned_deg: float  # Degrees turned, left and right together
+    noise: float  # Variance of the errors of boxes relative to the given one
 
 
 class _Speeds(NamedTuple):

@@ -56,18 +56,12 @@ class SpeedCore(Protocol):
 class Lines:
     """Straight lines through the windows of N tracks."""
 
-    count: F64
-    """(N,) sightings."""
-    middle: F64
-    """(N,) middle time of the sightings in seconds."""
-    length: F64
-    """(N,) seconds from the first sighting to the last."""
-    place: F64
-    """(N, 2) meters at the middle."""
-    velocity: F64
-    """(N, 2) m/s."""
-    variance: F64
-    """(N,) variance of the velocity along itself; NaN where there are too few sightings."""
+    count: F64  # (N,) sightings
+    middle: F64  # (N,) middle time of the sightings in seconds
+    length: F64  # (N,) seconds from the first sighting to the last
+    place: F64  # (N, 2) meters at the middle
+    velocity: F64  # (N, 2) m/s
+    variance: F64  # (N,) variance of the velocity along itself; NaN where there are too few sightings
 
 
 class WindowCore:

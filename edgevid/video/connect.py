@@ -49,8 +49,7 @@ def remedy_for(detail: str) -> str:
 class StreamEvent(NamedTuple):
     """Something that happened to the stream."""
 
-    time: float
-    """Seconds on the source's clock."""
+    time: float  # Seconds on the source's clock
     kind: Kind
     """Lost: the stream ended or could not be opened; stalled: no frame came for too long; jumped: its time
     stamps did; retimed: frames are timed by their arrival, or by their stamps again; skipped: segments were
@@ -90,10 +89,8 @@ class Connection:
     """Live: only the newest frame counts; paced: in order, at the stream's own pace; file: in order, to its
     end; images: the address is polled."""
     container: Any = None
-    stream: Any = None
-    """The bytes behind the container, where Python reads them."""
-    nominal: bool = False
-    """Whether time stamps are counted frames."""
+    stream: Any = None  # The bytes behind the container, where Python reads them
+    nominal: bool = False  # Whether time stamps are counted frames
 
     def close(self) -> None:
         """Closes both."""

@@ -40,8 +40,7 @@ class SourceBase(Closing, Hinted):
     """The counters of a source; subclasses fill them and yield frames."""
 
     live = False
-    independent = False
-    """Whether the frames are unrelated photos: objects are not tracked from one to the next."""
+    independent = False  # Whether the frames are unrelated photos: objects are not tracked from one to the next
 
     def __init__(self) -> None:
         self.size: tuple[int, int] = (0, 0)  # (width, height) in pixels of the frames as they are handed on

@@ -22,15 +22,11 @@ Span = tuple[int, int]
 class Hooks:
     """What a connection calls while it reads: each may raise to end it."""
 
-    check: Callable[[], None]
-    """Before each read: raises when the source is closed."""
-    check_alive: Callable[[], None]
-    """The same for a live stream, and raises without frames for too long."""
-    wait: Callable[[float], None]
-    """Sleeps, and raises when the source is closed meanwhile."""
+    check: Callable[[], None]  # Before each read: raises when the source is closed
+    check_alive: Callable[[], None]  # The same for a live stream, and raises without frames for too long
+    wait: Callable[[float], None]  # Sleeps, and raises when the source is closed meanwhile
     report: Callable[[Any, str], Any]
-    retry: Callable[[Exception], None]
-    """A file's connection broke: waits before the next attempt."""
+    retry: Callable[[Exception], None]  # A file's connection broke: waits before the next attempt
 
 
 class Segment(NamedTuple):
@@ -38,23 +34,18 @@ class Segment(NamedTuple):
 
     sequence: int
     url: str
-    span: Span | None
-    """First byte and length, where it is a part of its file."""
-    init: tuple[str, Span | None] | None
-    """The initialization section that must stand before it."""
+    span: Span | None  # First byte and length, where it is a part of its file
+    init: tuple[str, Span | None] | None  # The initialization section that must stand before it
 
 
 class Playlist(NamedTuple):
     """What a playlist says."""
 
     segments: list[Segment]
-    target_s: float
-    """No segment is longer."""
-    ended: bool
-    """Whether no more segments follow."""
+    target_s: float  # No segment is longer
+    ended: bool  # Whether no more segments follow
     encrypted: bool
-    variants: list[tuple[int, str]]
-    """Bits per second and address of each version of the stream, in a master playlist."""
+    variants: list[tuple[int, str]]  # Bits per second and address of each version of the stream, in a master playlist
 
 
 def parse_playlist(text: str, url: str) -> Playlist:

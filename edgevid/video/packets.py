@@ -37,12 +37,9 @@ class Coded:
     duration: int
     key: bool
     time_base: Fraction
-    layout: Any
-    """The stream that an output's stream is made from; another one after each reconnection."""
-    number: int
-    """From 0, over reconnections."""
-    time: float = math.nan
-    """Seconds on the source's clock: of its frame once that is decoded, estimated before."""
+    layout: Any  # The stream that an output's stream is made from; another one after each reconnection
+    number: int  # From 0, over reconnections
+    time: float = math.nan  # Seconds on the source's clock: of its frame once that is decoded, estimated before
 
 
 class PacketTap:

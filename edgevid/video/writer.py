@@ -25,14 +25,11 @@ BT709, LIMITED = 1, 1  # FFmpeg's numbers of the color matrix and of the range 1
 class Encoder(NamedTuple):
     """An encoder of FFmpeg and its settings."""
 
-    codec: str
-    """What it writes: "h264", "vp9", "av1", "mpeg4"."""
-    kind: str
-    """Where it runs, or its license, for messages."""
+    codec: str  # What it writes: "h264", "vp9", "av1", "mpeg4"
+    kind: str  # Where it runs, or its license, for messages
     options: Callable[[int], Mapping[str, str]] | None
     """FFmpeg's options for a quality of 0 (best) to 51; None for an encoder that takes a bit rate only."""
-    automatic: bool = True
-    """Whether "auto" takes it."""
+    automatic: bool = True  # Whether "auto" takes it
 
 
 def _crf(q: int) -> dict[str, str]:

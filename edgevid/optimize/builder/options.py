@@ -44,22 +44,17 @@ class BuildOptions:
     """Minimum, optimal and maximum images of one run, for models with a dynamic batch."""
     shapes: Mapping[str, tuple[Shape, Shape, Shape]] = field(default_factory=dict)
     """Minimum, optimal and maximum shape of inputs whose dynamic axes neither batch nor recipe fixes."""
-    workspace_mb: int | None = None
-    """Device memory limit of the builder's tactics; None: all of the device's."""
+    workspace_mb: int | None = None  # Device memory limit of the builder's tactics; None: all of the device's
     optimization_level: int | None = None
     """Builder optimization level, 0 (fast build) to 5 (long search); None: TensorRT's default, 3."""
-    version_compatible: bool = False
-    """Whether newer TensorRT versions may load the engine; it can be slower."""
+    version_compatible: bool = False  # Whether newer TensorRT versions may load the engine; it can be slower
     hardware_compatibility: HardwareCompatibility = "none"
     """"none": this device only; "same-capability"; "ampere+": compute capability 8.0 and higher."""
     compute_capabilities: tuple[str, ...] = ()
     """Compute capabilities to build for, TensorRT-RTX only; empty: 8.0 and higher."""
-    fallback_precision: FallbackPrecision = "fp16"
-    """Precision of the layers of an INT8 engine that are not INT8."""
-    tf32: bool = False
-    """Whether FP32 may be rounded to TF32 in tensor cores; off, so that fp32 means it."""
-    timing_cache: Path | None = None
-    """File of the tactics that earlier builds measured; None: next to the engine."""
+    fallback_precision: FallbackPrecision = "fp16"  # Precision of the layers of an INT8 engine that are not INT8
+    tf32: bool = False  # Whether FP32 may be rounded to TF32 in tensor cores; off, so that fp32 means it
+    timing_cache: Path | None = None  # File of the tactics that earlier builds measured; None: next to the engine
 
     def __post_init__(self) -> None:
         _one_of("--precision", self.precision, Precision)
@@ -149,12 +144,10 @@ class Verification:
 
     data: str | Path | None = None
     """Video, folder or list of images; None skips verification, and the manifest records that."""
-    max_frames: int = 100
-    """Frames compared, spread evenly over `data`."""
+    max_frames: int = 100  # Frames compared, spread evenly over `data`
     min_agreement: float | None = None
     """Minimum agreement, 0 to 1; None: the recipe's floor, else the default of the precision."""
-    try_next: bool = False
-    """Whether the next precision is tried where one does not reach the floor."""
+    try_next: bool = False  # Whether the next precision is tried where one does not reach the floor
 
 
 @dataclass(frozen=True, slots=True)

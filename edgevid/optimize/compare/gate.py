@@ -25,30 +25,18 @@ FEW_FRAMES, FEW_THINGS = 20, 100
 class ParityReport:
     """How well a candidate engine agrees with its reference, on which frames, and whether that is enough."""
 
-    model: str
-    """The recipe's name."""
-    names: tuple[str, str]
-    """Names of the reference and of the candidate."""
-    classes: tuple[str, ...]
-    """Class names by label."""
-    precision: Precision
-    """The candidate's precision, which selects the floor."""
-    frames: int
-    """Frames that both engines ran on."""
-    identical_frames: int
-    """Frames on which they agree in everything."""
-    task: TaskMetrics
-    """Agreement of what a user gets: boxes, classes or joints."""
-    outputs: tuple[OutputParity, ...]
-    """Raw outputs, one row each; empty for models with different outputs."""
-    floor: Floor
-    """The minimum `agreement` that passes, and who set it."""
-    worst: tuple[FramePair, ...]
-    """The frames with the most differences, worst first, with their images."""
-    notes: tuple[str, ...]
-    """What limits the evidence."""
-    remedy: str = "use the next precision"
-    """What to do where it did not pass."""
+    model: str  # The recipe's name
+    names: tuple[str, str]  # Names of the reference and of the candidate
+    classes: tuple[str, ...]  # Class names by label
+    precision: Precision  # The candidate's precision, which selects the floor
+    frames: int  # Frames that both engines ran on
+    identical_frames: int  # Frames on which they agree in everything
+    task: TaskMetrics  # Agreement of what a user gets: boxes, classes or joints
+    outputs: tuple[OutputParity, ...]  # Raw outputs, one row each; empty for models with different outputs
+    floor: Floor  # The minimum `agreement` that passes, and who set it
+    worst: tuple[FramePair, ...]  # The frames with the most differences, worst first, with their images
+    notes: tuple[str, ...]  # What limits the evidence
+    remedy: str = "use the next precision"  # What to do where it did not pass
 
     @property
     def agreement(self) -> float:

@@ -155,20 +155,16 @@ class Calibration:
 
     model: str
     file: str
-    sha256: str
-    """Of the model's ONNX file."""
+    sha256: str  # Of the model's ONNX file
     calibrator: str
     frames: Count
-    frames_sha256: str
-    """Of the images after preprocessing."""
+    frames_sha256: str  # Of the images after preprocessing
     sources: tuple[str, ...]
     versions: Mapping[str, str]
-    activation_ranges: Mapping[str, Range]
-    """Lowest and highest value of each float activation."""
+    activation_ranges: Mapping[str, Range]  # Lowest and highest value of each float activation
     means: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     """"float", "int8-cpu", "int8-trt" -> input of a layer -> (C,) mean of each channel, rounded that way."""
-    reduce_range: bool = False
-    """Whether the CPU file has 7-bit weights, for x86 processors without VNNI."""
+    reduce_range: bool = False  # Whether the CPU file has 7-bit weights, for x86 processors without VNNI
     excluded_nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Variant -> names of activations and layers that are not quantized, the most sensitive first."""
 
