@@ -237,8 +237,8 @@ def _parents(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]
 
 def _with_parents(settings: Settings, target: Target, tuning: TrackVerdicts, names: tuple[str, ...]) -> Settings:
     parents = tuning.parents(members(names, settings), np.ones(len(tuning.confidence), bool))
-    levels = ((one.confidence, one.wrong) for one in (tuning, parents))
-    found = risk.two_levels(*levels, target.value, target.delta)  # type: ignore[call-arg]
+    leaf, parent = (tuning.confidence, tuning.wrong), (parents.confidence, parents.wrong)
+    found = risk.two_levels(leaf, parent, target.value, target.delta)
     if found is None:
         raise InputError(f"{_reachable(risk.curve(tuning.confidence, tuning.wrong), target)} (classes alone)")
     return dataclasses.replace(settings, threshold=found, parent_threshold=found, per_class={})
