@@ -226,8 +226,8 @@ def _unlike(
 
     settings = settings if share is None else dataclasses.replace(settings, unlike=limit(share))
     limits = sorted({settings.unlike, *map(limit, (0.02, 0.05, 0.1, 0.2))} - {0.0})
-    shares = [[float((v < one).mean()) if len(v) else math.nan for v in (known, others)] for one in limits]
-    return settings, tuple((one, *both) for one, both in zip(limits, shares, strict=True))
+    away = [float((others < one).mean()) if len(others) else math.nan for one in limits]
+    return settings, tuple((one, float((known < one).mean()), share) for one, share in zip(limits, away, strict=True))
 
 
 def _parents(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]) -> tuple[TrackVerdicts, Array]:
