@@ -164,4 +164,6 @@ def test_a_policy_of_speeds_alone_is_no_policy_of_classes(site: Path) -> None:
     assert loaded.policy.speed is not None
     pipeline = build_pipeline(loaded, (640, 360))
     pipeline.close()
-    assert pipeline.class_policy is None
+    assert pipeline.class_policy.sha256 == ""  # the detector's own, of no file
+    own = pipeline.detector.recipe.decode.class_thresholds
+    assert list(pipeline.class_policy.settings.per_class.values()) == list(own)
