@@ -4,7 +4,6 @@ as they came from the camera, without decoding or encoding, by a thread of its o
 from __future__ import annotations
 
 import io
-import logging
 import re
 import threading
 import time as clock
@@ -19,7 +18,7 @@ from typing import Any, get_args
 
 import av
 
-from edgevid.errors import InputError, did_you_mean
+from edgevid.errors import InputError, did_you_mean, log
 from edgevid.output.recordings_folder import RecordingsFolder
 from edgevid.output.recordings_snapshot import BestMoments
 from edgevid.types import Event, Frame, Header, Result
@@ -27,8 +26,6 @@ from edgevid.types.closing import Closing
 from edgevid.types.event import EventKind
 from edgevid.video.packets import Coded, PacketTap
 from edgevid.video.writer import FrameEncoder
-
-log = logging.getLogger("edgevid")
 
 CLIPPED: tuple[EventKind, ...] = (
     "cross", "enter", "dwell", "stopped", "wrong-way", "occupancy-above", "speed-limit", "camera-moved",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import errno
 import io
-import logging
 import os
 import re
 import shutil
@@ -21,8 +20,6 @@ from typing import Any, NamedTuple
 from edgevid.errors import InputError
 from edgevid.files.atomic import make_folder
 from edgevid.types.event import utc_text
-
-log = logging.getLogger("edgevid")
 
 NAME = re.compile(r"(\d{8})-(\d{8}T\d{6}Z)(-[\w-]+)?\.(mp4|mkv|jpg)")
 KNOWN_S = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc).timestamp()
