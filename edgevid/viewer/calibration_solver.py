@@ -67,18 +67,11 @@ def _report_json(calibration: CameraCalibration, report: CalibrationReport) -> d
                    for px, m in zip(report.error_px, report.error_m, strict=True)],
         "exact": len(calibration.image) == 4,
         "outliers": list(report.outliers),
-        "scales": [
-            {
-                "place": s.place, "pixel": [_finite(v) for v in s.pixel],
-                "meter": [_finite(v) for v in s.meter], "along": _finite(s.along),
-                "across": _finite(s.across), "error": _finite(s.error),
-            }
-            for s in report.scales
-        ],
-        "camera": {
-            "height": _finite(camera.height_m), "pitch": _finite(camera.pitch_deg),
-            "width": _finite(camera.width_deg), "focal": _finite(camera.focal_px),
-        } if camera else None,
+        "scales": [{"place": s.place, "pixel": [*map(_finite, s.pixel)], "meter": [*map(_finite, s.meter)],
+                    "along": _finite(s.along), "across": _finite(s.across), "error": _finite(s.error)}
+                   for s in report.scales],
+        "camera": {"height": _finite(camera.height_m), "pitch": _finite(camera.pitch_deg),
+                   "width": _finite(camera.width_deg), "focal": _finite(camera.focal_px)} if camera else None,
         "warnings": list(report.warnings),
     }  # fmt: skip
 
