@@ -1,4 +1,4 @@
-"""The packets of a source: passed on for recordings without re-encoding, and decoded, damaged frames told apart. A
+"""The packets of a source: passed on for recordings without re-encoding, and decoded, with the damaged frames marked. A
 decoder conceals what it cannot decode: blocks from older frames, gray, smears. FFmpeg marks the frame that the error is
 in; the frames after it copy the smear unmarked, until a key frame or recovery point ends it."""
 
