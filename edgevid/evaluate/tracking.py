@@ -68,7 +68,7 @@ class TrackCounts:
     @property
     def mota(self) -> float:
         """At most 1: 1 less misses, false boxes and identity switches per true box."""
-        return (2 * self.matched - self.found - self.switches) / max(self.truth, 1)
+        return (self.matched - (self.found - self.matched) - self.switches) / max(self.truth, 1)
 
     def metrics(self) -> dict[str, float]:
         """All of them by name."""

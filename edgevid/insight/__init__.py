@@ -2,6 +2,10 @@
 
 from edgevid.insight.cluster import Clustering, Clusters, cluster, read_clusters
 from edgevid.insight.cluster_labels import ClusterLabels
+from edgevid.insight.review import Review, audit_text, export_labels
 from edgevid.insight.sources import SeriesChunk, read_series
 
-__all__ = ["ClusterLabels", "Clustering", "Clusters", "SeriesChunk", "cluster", "read_clusters", "read_series"]
+__all__ = [
+    "ClusterLabels", "Clustering", "Clusters", "Review", "SeriesChunk", "audit_text", "cluster", "export_labels",
+    "read_clusters", "read_series",
+]  # fmt: skip

@@ -4,6 +4,7 @@ a file in the folder `out`: reviewed/, relabeled.csv, data.csv, model/, before.c
 import csv
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.errors import EdgevidError, InputError
 from edgevid.evaluate.actions.data import Corpus, LabeledVideo, list_videos, resample
 from edgevid.evaluate.actions.score import load_for_rows, replay_rows
@@ -19,11 +21,21 @@ from edgevid.evaluate.tune.score_files import LONGEST
 from edgevid.files.atomic import atomic_path, make_folder, write_atomic
 from edgevid.insight.review import Review, images_of
 from edgevid.learn.actions.train import TRAINING, TrainConfig, clip_spec, read_videos, split_by_name, train_actions
-from edgevid.optimize.fp16 import make_fp16
+from edgevid.models.hub import resolve_model
+from edgevid.optimize.agreement import floor_of
+from edgevid.optimize.fp16 import make_fp16, make_int8_fp16
+from edgevid.optimize.quantize.quantizer import quantize
+from edgevid.runtime.device import gpus
+from edgevid.runtime.load import ENGINE_SUFFIXES, load_engine
+from edgevid.runtime.manifest import manifest_path, read_manifest
+from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.variants import FOR_TENSORRT, record_path, variant_of
+from edgevid.types import Array
 from edgevid.video.writer import VideoWriter
 
 Videos = dict[str, LabeledVideo]  # By absolute path
 Report = Callable[[str], None]
+NONE = "(none of these)"
 
 
 def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, report: Report = print) -> dict[str, Any]:
@@ -33,20 +45,22 @@ def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, repor
     config = _training(home)
     make_folder(out)
     videos = {os.path.abspath(one.path): one._replace(path=one.path.absolute()) for one in list_videos(config.data)[1]}
-    reviewed = _reviewed(source, videos, out / "reviewed")
+    reviewed, other = _reviewed(source, videos, out / "reviewed")
     old = {path: videos[path].label for path, new in reviewed.items()
            if path in videos and videos[path].label != new.label}  # fmt: skip
     known = len(reviewed.keys() & videos.keys())
-    _write_csv(out / "relabeled.csv", ("path", "old", "new"), [(path, old[path], reviewed[path].label) for path in old])
+    changed = [(path, videos[path].label, reviewed[path].label) for path in old]
+    changed += [(path, videos.pop(path).label, NONE) for path in sorted(other)]
+    _write_csv(out / "relabeled.csv", ("path", "old", "new"), changed)
     _write_csv(out / "data.csv", ("path", "label", "group"), (videos | reviewed).values())
     held = len(old.keys() & set(config.held))
     log: dict[str, Any] = {"recipe": str(recipe), "reviewed": len(reviewed), "new": len(reviewed) - known,
-                           "relabeled": len(old), "relabeled in test": held}  # fmt: skip
+                           "relabeled": len(old), "relabeled in test": held, "left out": len(other)}  # fmt: skip
     if known:
         log["agreement of old and new labels"] = 1 - len(old) / known
     trained = replace(config, data=out / "data.csv", out=out / "model")
     train_actions(trained, report=report)
-    _, corpus = split_by_name(read_videos(trained, clip_spec(trained)), config.held)
+    rest, corpus = split_by_name(read_videos(trained, clip_spec(trained)), config.held)
     groups = [e.group for e in sorted(corpus.examples, key=lambda e: e.name[-LONGEST:])]
     for end, labels in (("", {}), *([(" by old labels", old)] if held else [])):
         files = [out / f"{name}{end.replace(' ', '-')}.csv" for name in ("before", "after")]
@@ -57,8 +71,8 @@ def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, repor
         log[f"accuracy{end}"] = shares | compare(a, b, groups).figures()["accuracy"]._asdict()
     log["better"] = log["accuracy"]["low"] > 0
     log["deployed"] = log["better"] and deploy
-    if log["better"] and (built := home / "build").is_dir():
-        log["built"] = {one.name: _built(one, out / "model") for one in sorted(built.iterdir())}
+    if log["better"] and (home / "build").is_dir():
+        log["built"] = _build_anew(home, out / "model", [example.name for example in rest.examples], corpus)
     write_atomic(out / "improve.json", json.dumps(log, indent=1) + "\n")
     if log["deployed"]:
         _deploy(out / "model", home, config.extractor)
@@ -77,10 +91,13 @@ def _training(home: Path) -> TrainConfig:
     return TrainConfig(**found | {"data": Path(found["data"]), "out": home, "held": tuple(found["held"])})
 
 
-def _reviewed(source: Path, videos: Videos, out: Path) -> Videos:
-    """The decided items: training data that `data errors` listed, and new objects, as films or crops."""
+def _reviewed(source: Path, videos: Videos, out: Path) -> tuple[Videos, set[str]]:
+    """The decided items: training data that `data errors` listed, and new objects, as films or crops; and the training
+    data that is of no class."""
     found: Videos = {}
     with Review(source) as review:
+        none = review.rows("SELECT source FROM items JOIN answers a ON a.item = id WHERE a.label = ?", NONE)
+        other = {os.path.abspath(row["source"]) for row in none} & videos.keys()
         for number, row in enumerate(review.rows("SELECT * FROM labeled WHERE path IS NOT NULL ORDER BY utc, path")):
             path, origin = (review.folder / row["path"]).absolute(), os.path.abspath(row["source"])
             if origin in videos:
@@ -92,21 +109,29 @@ def _reviewed(source: Path, videos: Videos, out: Path) -> Videos:
                     for time, image in images_of(row, review.folder):
                         video.write(image, time)
             found[str(path)] = LabeledVideo(path, row["label"], row["group"])
-    if not found:
+    if not (found or other):
         raise InputError(f"{source}: expected labels with images, got none: label some with edgevid review {source}")
-    return found
+    return found, other
 
 
 def _write_scores(path: Path, model: Path, corpus: Corpus, labels: dict[str, str]) -> None:
     """The probabilities that a deployed head ends each example with; `labels` in the place of the corpus's."""
+    rows = [(e.name[-LONGEST:], labels.get(e.name, corpus.names[e.label]), *(f"{share:.7f}" for share in shares))
+            for e, shares in zip(corpus.examples, _shares(model, corpus), strict=True)]  # fmt: skip
+    _write_csv(path, ("track", "label", *resolve_model(model).names), rows)
+
+
+def _shares(model: Path, corpus: Corpus, graph: Path | None = None) -> Array:
+    """(K, C) probabilities that a head, or another graph of it, ends each example with."""
     recognizer, rows = load_for_rows(model, corpus, threads=1), []
+    if graph is not None:
+        engine = OrtEngine(graph, device="cpu", threads=1, disable_optimizations=variant_of(graph) in FOR_TENSORRT)
+        recognizer = SequenceRecognizer(recognizer.extractor, engine, recognizer.recipe)
     for number, example in enumerate(corpus.examples):
         moments = resample(example.raw, corpus.rate_hz / recognizer.spec.rate_hz)
         last = replay_rows(recognizer, number + 1, moments)[-1]
-        shares = np.full(len(recognizer.names), 1 / len(recognizer.names)) if last is None else last
-        label = labels.get(example.name, corpus.names[example.label])
-        rows.append((example.name[-LONGEST:], label, *(f"{share:.7f}" for share in shares)))
-    _write_csv(path, ("track", "label", *recognizer.names), rows)
+        rows.append(np.full(len(recognizer.names), 1 / len(recognizer.names)) if last is None else last)
+    return np.array(rows)
 
 
 def _write_csv(path: Path, head: tuple[str, ...], rows: Iterable[Any]) -> None:
@@ -114,22 +139,64 @@ def _write_csv(path: Path, head: tuple[str, ...], rows: Iterable[Any]) -> None:
         csv.writer(file, lineterminator="\n").writerows([head, *rows])
 
 
-def _built(old: Path, model: Path) -> str:
-    """Makes the FP16 graph of the new head where the old one had it; else why the file is not made."""
+def _build_anew(home: Path, model: Path, clips: list[str], corpus: Corpus) -> dict[str, str]:
+    """What became of each FP16, INT8 and engine file that the deployed head has: made of the new head, its ranges
+    measured on `clips`, or not, and why. One that agrees too little with FP32 on the corpus is removed."""
+    shutil.rmtree(model / "build", ignore_errors=True)  # of an earlier run
+    files = [one for one in (home / "build").iterdir() if one.suffix in (".onnx", *ENGINE_SUFFIXES)]
+    files.sort(key=lambda one: (one.suffix != ".onnx", one.stem))  # engines are made of graphs
+    return {one.name: _made(one, model / "recipe.toml", clips, corpus) for one in files}
+
+
+def _made(old: Path, recipe: Path, clips: list[str], corpus: Corpus) -> str:
     try:
-        made = old.suffix == ".onnx" and "fp16" in old.name and make_fp16(str(model / "recipe.toml"), None).path
-        return str(made or "not made: edgevid quantize and edgevid build make it from frames")
-    except EdgevidError as error:
+        return _graph(old, recipe, clips, corpus) if old.suffix == ".onnx" else _engine(old, recipe)
+    except (EdgevidError, OSError) as error:
         return f"not made: {error}"
+
+
+def _graph(old: Path, recipe: Path, clips: list[str], corpus: Corpus) -> str:
+    kind: Any = variant_of(old)
+    if kind == "fp16":
+        path = make_fp16(recipe, clips).path
+    elif kind == "int8-trt-fp16":
+        path = make_int8_fp16(recipe).path
+    elif kind:
+        path = (
+            quantize(recipe, clips, variants=[kind], save_ranges=recipe.with_name(f"{kind}.ranges.toml")).files[0].path
+        )
+    if not kind or path.name != old.name:
+        return f"not made: expected a graph of {resolve_model(recipe).local.name}"
+    floor = floor_of(resolve_model(recipe), "fp16" if kind == "fp16" else "int8").value
+    agreed = float((_shares(recipe, corpus).argmax(1) == _shares(recipe, corpus, path).argmax(1)).mean())
+    told = f"agrees with FP32 on {agreed:.1%} of {len(corpus)} held-out items (minimum {floor:.1%})"
+    if agreed >= floor:
+        return f"made: {told}"
+    path.unlink()
+    record_path(path).unlink()
+    return f"refused: {told}; the head runs in FP32"
+
+
+def _engine(old: Path, recipe: Path) -> str:
+    manifest = read_manifest(manifest_path(old))
+    if not gpus():
+        return f"not made: no NVIDIA device here; build it there: {manifest.rebuild_command(old.parents[1])}"
+    load_engine(resolve_model(recipe), precision=manifest.precision, rebuild=True).close()
+    return "made, not compared with FP32"
 
 
 def _deploy(model: Path, home: Path, extractor: str) -> None:
     """Puts the new files in the place of the old ones, which move to previous/; the recipe comes last."""
     there, here = (f'"{os.path.relpath(extractor, folder.resolve())}"' for folder in (model, home))
     make_folder(home / "previous")
+    shutil.rmtree(home / "previous/build", ignore_errors=True)
+    if (home / "build").is_dir():  # of the old head
+        os.replace(home / "build", home / "previous/build")
     for one in [*home.iterdir(), *sorted(model.iterdir(), key=lambda one: one.name == "recipe.toml")]:
         if one.is_file():
             text = one.read_bytes()
             if one.parent == model and one.suffix == ".toml":
                 text = text.replace(there.encode(), here.encode())
             write_atomic((home / "previous" if one.parent == home else home) / one.name, text)
+    if (model / "build").is_dir():
+        shutil.copytree(model / "build", home / "build")

@@ -29,7 +29,7 @@ class LabelErrors(NamedTuple):
 
 
 def find_label_errors(probabilities: Array, labels: Array, features: Array | None = None) -> LabelErrors:
-    """From out-of-fold probabilities (N, C), given labels (N,) and, for the other kinds, features (N, F). "label": the
+    """From out-of-fold probabilities (N, C), labels (N,) and, for the other kinds, features (N, F). "label": the
     class whose probability reaches its mean over the items of that label (the most probable one of several) is another;
     "duplicate": a near-duplicate has another label; "outlier": far from its class. Mere outliers come last."""
     rows, classes = np.arange(len(labels)), probabilities.shape[1]

@@ -11,6 +11,8 @@ import threading
 import time as clock
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -37,34 +39,51 @@ class Review(Closing):
     """A folder of `--save-abstained`, or a database of events, and the decisions on its verdicts. Several reviewers and
     programs may decide at once; a decision is on the disk when `decide` returns."""
 
-    def __init__(self, source: str | Path, *, rate: float = 0.05, camera: str = "", after: str = "") -> None:
+    def __init__(
+        self, source: str | Path, *, rate: float = 0.05, camera: str = "", after: str = "", later: bool = False
+    ) -> None:
         """Of a `camera`, and from a time (ISO 8601) on, where given; of a database's emitted verdicts, those drawn
-        with the probability `rate` are the audit sample. SourceError where a file cannot be used, InputError
-        where there is nothing to review."""
-        self.source, self._lock = Path(source), threading.RLock()
+        with the probability `rate` are the audit sample. `later`: a folder, which may be empty still, is read by
+        `scan`. SourceError where a file cannot be used, InputError where there is nothing to review."""
+        self.source, self._lock, self._known = Path(source), threading.RLock(), set[str]()
+        found = list[tuple[str, str]]()
         if self.source.is_dir():
             self.folder, self.path = self.source, self.source / "review.db"
-            files = sorted(self.source.glob("????????T?????????-*.json"))
-            found = [(file.stem, file.read_text(encoding="utf-8", errors="replace")) for file in files]
         else:
             self.folder, self.path = self.source.parent, self.source.with_name(f"{self.source.stem}-review.db")
             found = [(row["id"], json.dumps(row)) for row in read_database(source, EVENTS)]
-        chosen = {"camera": camera, "after": after, "rate": 0.0 if self.source.is_dir() else rate}
+        self._chosen = {"camera": camera, "after": after, "rate": 0.0 if self.source.is_dir() else rate}
         with database_errors(self.path):
             self._base = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
             self._base.row_factory = sqlite3.Row
             self._base.create_function("draw", 1, draw)
             begin = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;"
             self._base.executescript(f"{begin} {SCHEMA} COMMIT;")
-            self._base.executemany("INSERT INTO found VALUES (?, ?)", found)
-            count = self._base.execute(ITEMS, chosen).rowcount
-            self._base.commit()
-        if not count:
+        if not (self._take(found) or later or self.scan()):
             raise InputError(f"{source}: expected verdicts as edgevid run --save-abstained keeps them, found none")
 
     def close(self) -> None:
         """Closes the database."""
         self._base.close()
+
+    def scan(self) -> int:
+        """Takes what was saved in the folder since the last call, and drops what was deleted; how many are new."""
+        with self._lock:
+            files, found = {file.stem: file for file in self.source.glob("????????T?????????-*.json")}, []
+            for stem in sorted(files.keys() - self._known):
+                with suppress(FileNotFoundError):  # deleted for a newer one meanwhile
+                    found.append((stem, files[stem].read_text(encoding="utf-8", errors="replace")))
+            self._write("DELETE FROM items WHERE id = ?", [(stem,) for stem in self._known - files.keys()])
+            count = self._take(found)
+            whole = {row["id"] for row in self.rows("SELECT id FROM found WHERE json_valid(about)")}
+            self._known = self._known & files.keys() | whole  # others are written still
+            return count
+
+    def _take(self, found: list[tuple[str, str]]) -> int:
+        with self._lock, database_errors(self.path), self._base:
+            self._base.execute("DELETE FROM found")
+            self._base.executemany("INSERT INTO found VALUES (?, ?)", found)
+            return self._base.execute(ITEMS, self._chosen).rowcount
 
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """The rows of a query: of items, votes, answers, agreement, audit, labeled."""
@@ -90,7 +109,7 @@ class Review(Closing):
         """Finds look-alikes of each task: items whose crops correlate with that of the first one of their group. An
         item of the audit sample is rated by itself, and has no group."""
         items = self.rows("SELECT * FROM items WHERE NOT (reason = 'OK' AND draw < rate) ORDER BY task, utc, id")
-        sizes, rows = Counter[str](), list[tuple[str, str]]()
+        sizes, rows = Counter[str](), list[tuple[str | None, str]]()
         for _, some in groupby(items, lambda item: item["task"]):
             first, known = list[str](), np.zeros((len(items), SIDE * SIDE * 3), np.float32)
             for item in some:
@@ -99,6 +118,7 @@ class Review(Closing):
                 if not first or near.max() < ALIKE:
                     known[len(first)] = vector
                     first.append(item["id"])
+                    rows.append((None, item["id"]))  # it may have had one before others came
                     continue
                 rows.append((group := first[int(near.argmax())], item["id"]))
                 sizes[group] += 1
@@ -132,7 +152,7 @@ def audit_text(review: Review, confidence: float = 0.95) -> str:
     return told + f" Undecided ones count as wrong; if all were right: {most(wrong)}." * bool(undecided)
 
 
-def export(review: Review, path: Path) -> int:
+def export_labels(review: Review, path: Path) -> int:
     """Writes .csv (path,label,group, ...), .json (COCO) or else a folder; how many labels. InputError without any."""
     rows = review.rows("SELECT * FROM labeled WHERE path IS NOT NULL ORDER BY utc, path")
     if not rows:
@@ -173,6 +193,7 @@ def images_of(row: dict[str, Any], folder: Path) -> list[tuple[float, Array]]:
     return list(zip(times, np.split(image, len(times), 1), strict=True))
 
 
+@lru_cache(10_000)  # of 6 kB
 def _normalized(path: Path) -> Array:
     """The pixels of an image at SIDE x SIDE without their mean, of length 1; zeros where it cannot be read."""
     image = read_image(path)

@@ -80,6 +80,13 @@ CREATE TEMP VIEW audit AS
             replace(substr(min(utc), 1, 16), 'T', ' ') AS first, replace(substr(max(utc), 1, 16), 'T', ' ') AS last
         FROM sample s);
 
+-- Ratings of events, each an item "event~task~track~label": chosen by hand, so they are no sample, and no labels.
+CREATE TEMP VIEW ratings AS SELECT item, label, reviewer FROM votes WHERE label IN ('(right)', '(wrong)') ORDER BY id;
+CREATE TEMP VIEW agreements AS
+    SELECT text FROM agreement UNION ALL
+    SELECT printf('Ratings of events: %d right, %d wrong.', sum(label = '(right)'), sum(label = '(wrong)')) AS text
+    FROM ratings HAVING count(*) > 0;
+
 -- What can be trained on: agreed labels that are classes. One hour of one camera is one scene.
 CREATE TEMP VIEW labeled AS
     SELECT i.crop AS path, a.label, i.camera || ' ' || substr(coalesce(nullif(i.utc, ''), i.run), 1, 13) AS "group",

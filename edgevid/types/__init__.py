@@ -2,7 +2,7 @@
 always exists; row i means the same thing in each; `ids` joins tables; `table[mask]` gives the same type; iterating
 yields small named rows of Python scalars. Ranks, dtypes and equal lengths are checked once, at construction."""
 
-from edgevid.types.event import Event, Header
+from edgevid.types.event import Event, Header, utc_text
 from edgevid.types.frame import Frame, as_frame, scale_between
 from edgevid.types.mask import Mask
 from edgevid.types.result import DisplaySpeed, Result, SpeedReport, with_speeds
@@ -12,5 +12,5 @@ from edgevid.types.tables import KMH, Clips, Detections, Reason, Scores, Speeds,
 __all__ = [
     "F32", "F64", "I32", "I64", "KMH", "U8", "Array", "Clips", "Detections", "DisplaySpeed", "Event", "Frame",
     "Header", "Mask", "Reason", "Result", "Scores", "SpeedReport", "Speeds", "Table", "Tracks", "Verdicts",
-    "as_detections", "as_frame", "scale_between", "with_speeds",
+    "as_detections", "as_frame", "scale_between", "utc_text", "with_speeds",
 ]  # fmt: skip

@@ -5,15 +5,17 @@ from typing import Any
 from edgevid.errors import EdgevidError, require
 from edgevid.insight.review import Review, audit_text
 from edgevid.viewer.calibration import json_of
+from edgevid.viewer.security import is_operator
 from edgevid.viewer.serve import STATIC, static_files
 
 TABLES = {"items": "SELECT * FROM items ORDER BY utc, id", "decisions": "SELECT * FROM decisions WHERE id > ?",
-          "agreement": "SELECT * FROM agreement", "second": "SELECT id FROM second_pass"}  # fmt: skip
+          "agreement": "SELECT text FROM agreements", "second": "SELECT id FROM second_pass",
+          "count": "SELECT count(*) AS items FROM items", "ratings": "SELECT * FROM ratings"}  # fmt: skip
 HIDDEN = dict.fromkeys(("label", "scores", "confidence"))  # What a blind reviewer does not get
 
 
 def review_app(review: Review) -> Any:
-    """The ASGI application of the page; MissingExtraError without the extra `viewer`."""
+    """The ASGI application of the page, to be served alone or mounted; MissingExtraError without the extra `viewer`."""
     require("starlette", extra="viewer", purpose="The review page")
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
@@ -34,6 +36,10 @@ def review_app(review: Review) -> Any:
         name, query = request.path_params["name"], request.query_params
         if name == "audit":
             return answer(audit_text, review)
+        if name == "role":
+            return JSONResponse({"operator": is_operator(request.scope)})
+        if name in ("items", "count") and review.scan():
+            review.group()
         found = review.rows(TABLES.get(name, "SELECT 1 WHERE 0"), *[query.get("after", "0")] * (name == "decisions"))
         return JSONResponse([row | HIDDEN for row in found] if "blind" in query else found)
 

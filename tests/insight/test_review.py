@@ -22,7 +22,7 @@ from edgevid.cli.command_line import run_program
 from edgevid.errors import InputError, SourceError
 from edgevid.evaluate.actions.data import list_videos
 from edgevid.evaluate.tune.risk import upper_bound
-from edgevid.insight.review import Review, audit_text, export
+from edgevid.insight.review import Review, audit_text, export_labels
 from edgevid.output.recordings import DATABASE
 from edgevid.output.review import draw
 from edgevid.output.tables import SqliteSink
@@ -202,11 +202,11 @@ def test_look_alikes_are_grouped_and_the_audit_sample_is_not(folder: Path) -> No
 def test_exports_are_what_training_reads(folder: Path, tmp_path: Path) -> None:
     with Review(folder) as review:
         with pytest.raises(InputError, match="no label to export"):
-            export(review, tmp_path / "none.csv")
+            export_labels(review, tmp_path / "none.csv")
         for n, row in enumerate(review.rows("SELECT * FROM items ORDER BY track")):
             label = "(cannot tell)" if n == 0 else samples.NAMES[samples.truth(row["track"])]
             review.decide(row["id"], "ann", {row["id"]: label})
-        counts = [export(review, tmp_path / name) for name in ("labels.csv", "labels.json", "videos")]
+        counts = [export_labels(review, tmp_path / name) for name in ("labels.csv", "labels.json", "videos")]
         expected = len(ids(review)) - 1
     assert counts == [expected] * 3
     names, videos = list_videos(tmp_path / "labels.csv")
@@ -389,3 +389,22 @@ def test_a_killed_server_loses_no_decision_that_it_answered(folder: Path, tmp_pa
     assert set(answered) <= stored
     with Review(folder) as review:
         assert review.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+
+
+def test_a_scan_takes_new_verdicts_and_drops_deleted_ones(tmp_path: Path) -> None:
+    written, kept = samples.write_folder(tmp_path / "written", 6), tmp_path / "kept"
+    kept.mkdir()
+    with Review(kept, later=True) as review:
+        assert review.scan() == 0
+        for file in written.iterdir():
+            shutil.copy(file, kept)
+        whole = sorted(kept.glob("*.json"))[-1]
+        text = whole.read_text()
+        whole.write_text(text[:40])  # it is being written
+        count = review.scan()
+        assert count == len(list(kept.glob("*.json"))) - 1 > 0
+        whole.write_text(text)
+        assert (review.scan(), review.scan()) == (1, 0)
+        whole.unlink()
+        assert review.scan() == 0
+        assert len(review.rows("SELECT * FROM items")) == count

@@ -199,8 +199,7 @@ def tune(
         warnings.append("the abstention rate is fixed, the risk is not certified: audit some of the emitted verdicts")
     if drift is not None and drift.alarm:
         words = f"production scores differ from the tuning set (KS {drift.ks:.2f}, PSI {drift.psi:.2f})"
-        if target.kind != "abstain-rate":
-            words += ": the chosen threshold does not hold there"
+        words += ": the chosen threshold does not hold there" * (target.kind != "abstain-rate")
         if deployed is not None and chosen_on.labels is not None:
             # Average thresholded confidence (Garg et al., arXiv 2201.04234).
             limit = np.quantile(chosen_on.confidence, chosen_on.wrong.mean())

@@ -56,7 +56,7 @@ def export_head(
 ) -> Path:  # fmt: skip
     """Writes the graphs and recipes of `head` and returns the recipe to deploy. A causal head gets
     `recipe.toml` with the step graph and `window.toml` with the whole-window one; another head only the latter,
-    as `recipe.toml`. `typicality` is written beside them."""
+    as `recipe.toml`. `typicality` is written with them."""
     make_folder(folder)
     head = head.eval().cpu()
     x, valid = torch.zeros(2, options.window, head.features), torch.ones(2, options.window, dtype=torch.bool)
