@@ -128,8 +128,8 @@ def test_rewriting_the_zones_keeps_what_a_person_wrote_before_them(tmp_path: Pat
 
 def test_the_site_sets_how_speeds_are_measured(tmp_path: Path) -> None:
     from edgevid.site.build import build_speed_estimator
-    from edgevid.speed.estimator import CONTACTS
     from edgevid.speed.calibration import make_calibration
+    from edgevid.speed.estimator import CONTACTS
 
     path = tmp_path / "gate.toml"
     path.write_text('[camera]\nspeed_method = "displacement"\ncontact = "footprint"\nroad_deg = 45\n')

@@ -14,10 +14,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 
 from edgevid.learn.actions.export import Deployment, check_parity, export_head  # noqa: E402
 from edgevid.learn.actions.fit import TrainOptions  # noqa: E402
-from edgevid.learn.actions.heads import (
-    Head,  # noqa: E402
-    TransformerHead,  # noqa: E402
-)
+from edgevid.learn.actions.heads import Head, TransformerHead  # noqa: E402
 
 torch.set_num_threads(1)
 

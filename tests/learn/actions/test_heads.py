@@ -10,11 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 
 from edgevid.learn.actions.asformer import ASFormerHead  # noqa: E402
 from edgevid.learn.actions.experiment import make_head  # noqa: E402
-from edgevid.learn.actions.heads import (  # noqa: E402
-    Head,
-    RecurrentHead,
-    TransformerHead,  # noqa: E402
-)
+from edgevid.learn.actions.heads import Head, RecurrentHead, TransformerHead  # noqa: E402
 
 torch.set_num_threads(1)
 
