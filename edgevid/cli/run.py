@@ -243,6 +243,7 @@ def _run(outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view
     from edgevid.site.header import build_header
     from edgevid.video.open import open_video, source_options
     from edgevid.viewer.config import build_config, build_street
+    from edgevid.viewer.serve import wait_for_stop
 
     loaded, summary, started, ended = load_site(outputs.site), Summary(), clock.perf_counter(), 0.0
     site, source, state, recorder = loaded.site, loaded.site.source, None, outputs.recorder()
@@ -281,18 +282,15 @@ def _run(outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view
         )  # fmt: skip
         ended = clock.perf_counter()
         if view and given.max_frames is None and not summary.interrupted:
-            _stay()
+            wait_for_stop()  # the page stays, with the last frame, until Ctrl-C
     seconds = (ended or clock.perf_counter()) - started
     notes = _notes(video, summary, config.pipeline.health) + (recorder.notes() if recorder else [])
     notes += [f"{task}: {monitor.report().description}" for task, monitor in monitors.items()]
-    _summarize(summary, config, outputs, seconds, notes)
-
-
-def _stay() -> None:
-    """The page stays, with the last frame, until Ctrl-C."""
-    from edgevid.viewer.serve import wait_for_stop
-
-    wait_for_stop()
+    print_summary(
+        summary, config.pipeline.names["class"], seconds=seconds, written=outputs.written(),
+        notes=[*config.notes, *notes, *summary.notes], off=() if config.calibration else ("speed",),
+        stderr=outputs.files.to_stdout(),
+    )  # fmt: skip
 
 
 def _shown(config: Any, view: View, given: Any, recorder: Any, outputs: Outputs, console: Any) -> Any:
@@ -303,15 +301,8 @@ def _shown(config: Any, view: View, given: Any, recorder: Any, outputs: Outputs,
         where = f"[bold]{escape(config.title)}[/] at [cyan]{url}[/]   (Ctrl-C stops it)"
         (console if outputs.files.to_stdout() else results()).print(where)
 
-    return viewing(config, view, announce=announce, site_file=given.site, recorder=recorder, unit=given.unit)
-
-
-def _summarize(summary: Any, config: Any, outputs: Outputs, seconds: float, notes: list[str]) -> None:
-    print_summary(
-        summary, config.pipeline.names["class"], seconds=seconds, written=outputs.written(),
-        notes=[*config.notes, *notes, *summary.notes], off=() if config.calibration else ("speed",),
-        stderr=outputs.files.to_stdout(),
-    )  # fmt: skip
+    return viewing(config, view, announce=announce, site_file=given.site, recorder=recorder, unit=given.unit,
+                   review=given.save_abstained)  # fmt: skip
 
 
 @contextmanager

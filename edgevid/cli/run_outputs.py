@@ -80,15 +80,11 @@ class Outputs:
 
             self.more.append(ClusterLabels(self.site.clusters))
         self.made += build_sinks(self.site.sinks, sync_s=self.sync_s)
-        if sqlite:
-            self.made += build_sinks([StoreTable("sqlite", sqlite)])
-        if parquet:
-            self.made += build_sinks([StoreTable("parquet", parquet, records=True)])
+        self.made += build_sinks([StoreTable("sqlite", sqlite)] if sqlite else [])
+        self.made += build_sinks([StoreTable("parquet", parquet, records=True)] if parquet else [])
         if self.files.events:
             self.made.append(event_file(self.files.events))
         if show:
-            from edgevid.cli.run_outputs import Window
-
             self.more.append(Window(self.unit, scores=self.scores))
         if review["folder"]:
             from edgevid.output.review import ReviewSink
