@@ -8,8 +8,8 @@ which license each has), the clips of CLIPS (MIT, Apache-2.0) and rendered stree
 vehicles in roads/train; what they left out, and the clips, are labeled by larger detectors beforehand, so that none
 runs during training. OUT gets train/ (images and labels), teachers/ (their detections), NOTICE.txt (whose pictures
 they are), and for each size a folder with the checkpoint, those at a quarter, half and three quarters of the
-schedule, the ONNX, its recipe and its options. `roads/val` chooses the temperature, the biases of the classes and
-their thresholds, nothing else.
+schedule, the ONNX, its recipe and its options. `roads/val` chooses the temperature, the bias and the thresholds of
+the classes, nothing else.
 """
 
 from __future__ import annotations
@@ -176,8 +176,8 @@ def export(network: StreetDetector, val: Path, folder: Path, name: str) -> None:
     recipe = write_recipe(folder, export_onnx(network, path).name, network, **settings)
     detector = Detector.load(recipe, score_threshold=0.05, threads=1)
     judged = judge_all(detector, load(val, CLASSES))
-    temperature, bias = fit(judged, len(CLASSES))
-    scores = calibrated(judged.scores, judged.labels, temperature, bias)
+    temperature, bias = fit(judged)
+    scores = calibrated(judged.scores, temperature, bias)
     chosen = thresholds(judged._replace(scores=scores), len(CLASSES))
     export_onnx(network, path, temperature=temperature, logit_bias=bias)
     write_recipe(folder, path.name, network, **settings, score=min(chosen), class_thresholds=tuple(chosen))

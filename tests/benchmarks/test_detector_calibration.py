@@ -35,17 +35,17 @@ def test_a_detection_is_right_once_and_counts_outside_of_ignored_places() -> Non
 
 
 def test_a_fitted_score_is_the_share_that_is_right() -> None:
-    """Logits of two classes, true with the probability of their doubles plus a bias of the class."""
+    """Logits that are true with the probability of their doubles plus a bias."""
     from detector_calibration import Judged, calibrated, fit
 
     random = np.random.default_rng(0)
-    logits, labels = random.normal(-1, 1.5, 20_000), random.integers(0, 2, 20_000)
-    right = random.random(20_000) < 1 / (1 + np.exp(-(2 * logits + np.array([0.5, -0.5])[labels])))
-    judged = Judged(1 / (1 + np.exp(-logits)), right, labels)
-    temperature, bias = fit(judged, 2)
+    logits = random.normal(-1, 1.5, 20_000)
+    right = random.random(20_000) < 1 / (1 + np.exp(-(2 * logits + 0.5)))
+    judged = Judged(1 / (1 + np.exp(-logits)), right, np.zeros(20_000, int))
+    temperature, bias = fit(judged)
     assert temperature == pytest.approx(0.5, abs=0.03)
-    assert bias == pytest.approx([0.5, -0.5], abs=0.1)
-    scores = calibrated(judged.scores, labels, temperature, bias)
+    assert bias == pytest.approx(0.5, abs=0.1)
+    scores = calibrated(judged.scores, temperature, bias)
     assert right[(scores > 0.65) & (scores < 0.75)].mean() == pytest.approx(0.7, abs=0.04)
 
 

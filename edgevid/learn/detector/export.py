@@ -2,7 +2,6 @@
 
 import copy
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -21,20 +20,18 @@ from edgevid.runtime.recipe import Decode, Recipe, Source
 SHAPE_KEY = "edgevid.shape"  # Of the ONNX's metadata: the network's Shape as JSON
 
 
-def export_onnx(
-    network: StreetDetector, path: Path, *, temperature: float = 1.0, logit_bias: Sequence[float] = ()
-) -> Path:
+def export_onnx(network: StreetDetector, path: Path, *, temperature: float = 1.0, logit_bias: float = 0.0) -> Path:
     """Writes the ONNX: input "images" (B, 3, H, W), output "output" (B, 4 + C, N), weights as float16.
 
     The arithmetic stays float32: each stored weight goes through a Cast, which runtimes fold at loading. Class logits
-    are divided by `temperature`, then `logit_bias` (C,) is added: a class keeps the ranking of its detections.
+    are divided by `temperature`, then `logit_bias` is added: the ranking of the detections stays.
     """
     network = copy.deepcopy(network)
     with torch.no_grad():
         for layer in network.to_class:
             weight, bias = cast(torch.nn.Conv2d, layer).weight, cast(torch.nn.Conv2d, layer).bias
             weight /= temperature
-            bias.div_(temperature).add_(torch.tensor(logit_bias or [0.0] * len(CLASSES)))
+            bias.div_(temperature).add_(logit_bias)
     deployed = Deployed(network).eval()
     blank = torch.zeros(1, 3, network.shape.height, network.shape.width)
     torch.onnx.export(

@@ -30,7 +30,7 @@ class Shape:
     """Residual blocks at strides 8, 16, 32."""
     neck: int = 48
     context: bool = False
-    """Poolings of 5, 9 and 13 cells beside the deepest features (He 2015, SPP)."""
+    """Poolings of 5, 9 and 13 cells next to the deepest features (He 2015, SPP)."""
 
 
 def _convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

@@ -38,7 +38,7 @@ class Schedule:
     seed: int = 1
     sizes: tuple[tuple[int, int], ...] = ()
     """Widths and heights of the input in equal parts of the schedule, the network's own in the last (which is
-    not listed): small images first are seen sooner (Tan 2021, progressive learning)."""
+    not listed): small images first take less time (Tan 2021, progressive learning)."""
 
     frozen: bool = False
     """Whether batch normalization keeps its statistics, as in fine-tuning on few images."""
