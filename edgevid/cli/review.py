@@ -34,10 +34,10 @@ def command(
     since = moment("--after", after)
     with work.Review(source, rate=rate, camera=camera, after=utc_text(since) if since else "") as review:
         if audit:
-            texts = (row["text"] for row in review.rows("SELECT text FROM agreement"))
+            texts = (row["text"] for row in review.rows("SELECT text FROM agreements"))
             results().print(work.audit_text(review, confidence), *texts, sep="\n", markup=False, highlight=False)
         if export:
-            results().print(f"{work.export(review, export)} labels", highlight=False)
+            results().print(f"{work.export_labels(review, export)} labels", highlight=False)
             show_written(export)
         if not (audit or export):
             from edgevid.viewer.review import review_app

@@ -17,7 +17,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edgevid.errors import InputError, SourceError
@@ -39,7 +39,7 @@ TRY_AGAIN_LATER = 1013  # The close code of RFC 6455
 
 def viewer_app(state: ViewerState) -> Starlette:
     """The application that serves `state`."""
-    routes = [
+    routes: list[Any] = [
         Route("/", partial(_file, "viewer.html")),
         Route("/api/openapi.json", partial(_file, "openapi.json")),
         Route("/api/annotations", partial(_annotations, state), methods=["GET", "PUT"]),
@@ -52,6 +52,10 @@ def viewer_app(state: ViewerState) -> Starlette:
         WebSocketRoute("/ws", partial(_serve_client, state)),
         static_files(),
     ]
+    if state.review is not None:
+        from edgevid.viewer.review import review_app
+
+        routes.append(Mount("/review", review_app(state.review)))
     return Starlette(routes=routes)
 
 

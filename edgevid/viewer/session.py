@@ -10,6 +10,7 @@ from typing import Any
 
 from edgevid.errors import InputError
 from edgevid.files.toml import toml_table
+from edgevid.insight.review import Review
 from edgevid.viewer.app import viewer_app
 from edgevid.viewer.config import ViewerConfig
 from edgevid.viewer.serve import Server
@@ -33,14 +34,16 @@ class View:
 @contextmanager
 def viewing(
     config: ViewerConfig, view: View, *, announce: Callable[[str], None], site_file: Path | None = None,
-    recorder: Any = None, unit: str = "km/h",
+    recorder: Any = None, unit: str = "km/h", review: Path | None = None,
 ) -> Iterator[ViewerState]:  # fmt: skip
-    """The state of a viewer that is served until the block ends; `announce` gets its address."""
+    """The state of a viewer that is served until the block ends; `announce` gets its address. `review` is a
+    folder of --save-abstained."""
     state = ViewerState(
         config.source, config.pipeline, title=config.title, model=config.model, notes=config.notes,
         calibration=config.calibration, monitor=config.monitor, site_file=site_file,
         site_header=site_header(config, site_file), unit=unit, recordings=recorder and recorder.path,
-        reopen=None if view.once else config.reopen, tap=recorder and recorder.tap, **view.display,
+        reopen=None if view.once else config.reopen, tap=recorder and recorder.tap,
+        review=Review(review, later=True) if review else None, **view.display,
     )  # fmt: skip
     try:
         with Server(viewer_app(state), **view.server) as served:

@@ -40,14 +40,14 @@ class ViewerState:
         calibration: CameraCalibration | None = None, monitor: ZoneMonitor | None = None,
         site_file: Path | None = None, site_header: str = "", unit: str = "km/h", quality: int = 80,
         max_side: int = 1280, recordings: Path | None = None, reopen: Callable[[], Any] | None = None,
-        tap: Any = None,
+        tap: Any = None, review: Any = None,
     ) -> None:  # fmt: skip
         """`title` and `model` name the source and the detector; `notes` are shown above the image.
 
         Zones and lines are saved to `site_file`; without one they last as long as the program. `site_header` is the
         beginning of that file where it does not exist yet. `recordings` is the folder of the run's recorder.
-        `reopen` opens a file again at its end; `tap` gets its packets."""
-        self.pipeline, self.recordings = pipeline, recordings
+        `reopen` opens a file again at its end; `tap` gets its packets; `review` is a Review, shown as a tab."""
+        self.pipeline, self.recordings, self.review = pipeline, recordings, review
         self.calibration, self.site_file = calibration, site_file
         self.size: tuple[int, int] = tuple(source.size)
         self._original_calibration, self._site_header = calibration, site_header
@@ -118,6 +118,8 @@ class ViewerState:
         """Ends the playback and the encoding."""
         self.playback.close()
         self.broadcast.close()
+        if self.review is not None:
+            self.review.close()
 
     # What the server calls.
 
@@ -128,7 +130,7 @@ class ViewerState:
             "fps": self.source.fps, "reasons": {reason.name: reason.description for reason in Reason},
             "grid": grid_json(self.calibration), "calibrated": self.calibration is not None,
             "saves": self.site_file is not None, "events": self.events.find({}, limit=LISTED)[::-1],
-            "paused": self.playback.paused, "records": self.recordings is not None,
+            "paused": self.playback.paused, "records": self.recordings is not None, "review": self.review is not None,
             "run": self.run, "rounds": self.source.list, "duration": getattr(self.source, "duration", None),
             **self.annotations(),
         }  # fmt: skip

@@ -12,9 +12,12 @@ import pytest
 pytest.importorskip("starlette", reason="the extra viewer is not installed")
 pytest.importorskip("httpx", reason="httpx is not installed")
 
+import httpx
+import review_samples
 import viewer_scene as scene
 from starlette.testclient import TestClient
 
+from edgevid.insight.review import Review
 from edgevid.site.file import read_site
 from edgevid.types import Frame
 from edgevid.video.live import StreamEvent
@@ -268,3 +271,36 @@ def test_a_stream_that_changes_its_size_brings_grid_and_zones_along(state) -> No
             answer = client.put("/api/annotations", json={"annotations": [], "version": 0})
             assert answer.status_code == 422
             assert "another view" in answer.json()["error"]
+
+
+def test_review_is_a_tab_where_the_operator_alone_decides(state, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    state.review = Review(kept, later=True)
+    with Server(viewer_app(state), port=0, token="operator-token", viewer_token="visitor-token") as server:
+
+        def client(token: str | None) -> httpx.Client:
+            headers = {"authorization": f"Bearer {token}"} if token else {}
+            return httpx.Client(base_url=server.address, headers=headers, follow_redirects=True)
+
+        with client(None) as stranger, client("visitor-token") as visitor, client("operator-token") as operator:
+            assert stranger.get("/review/api/review/items").status_code == 401
+            assert "/static/review.js" in visitor.get("/review").text
+            assert visitor.get("/review/api/review/items").json() == []
+            review_samples.write_folder(kept, 6)
+            items = visitor.get("/review/api/review/items").json()
+            assert visitor.get("/review/api/review/count").json() == [{"items": len(items)}]
+            assert visitor.get(f"/review/media/crop/{items[0]['id']}").content[:2] == b"\xff\xd8"
+            decision = {"batch": "1", "reviewer": "ann", "labels": {items[0]["id"]: "circle"}}
+            assert visitor.post("/review/api/review", json=decision).status_code == 403
+            assert state.review.rows("SELECT * FROM votes") == []
+            assert operator.post("/review/api/review", json=decision).status_code == 200
+            roles = [one.get("/review/api/review/role").json()["operator"] for one in (visitor, operator)]
+            assert roles == [False, True]
+        assert [vote["label"] for vote in state.review.rows("SELECT * FROM votes")] == ["circle"]
+
+
+def test_without_a_folder_there_is_no_review(state) -> None:
+    with watching(state) as (_, hello):
+        assert hello["review"] is False
+    assert TestClient(viewer_app(state)).get("/review/").status_code == 404

@@ -21,6 +21,7 @@ import pytest
 import viewer_scene as scene
 from event_samples import an_event
 
+from edgevid.insight.review import Review
 from edgevid.site.file import read_site
 from edgevid.viewer.serve import Server
 
@@ -539,3 +540,29 @@ def test_those_who_may_only_look_are_not_offered_more(browser, state) -> None:
         api.expect(page.locator("#edit")).to_be_hidden()
         api.expect(page.locator("#pause")).to_be_disabled()
         page.context.close()
+
+
+def test_a_verdict_is_rated_by_keyboard_and_the_rating_is_shown(browser, state, tmp_path: Path) -> None:
+    state.review = Review(tmp_path, later=True)
+    with Server(application(state), port=0, token="operator-token", viewer_token="visitor-token") as server:
+        page = opened(browser, f"{server.address}?token=operator-token")
+        card = page.locator("#events li:has(.rating)")
+        api.expect(card).to_have_count(1)  # the other event names no verdict
+        card.get_by_role("button", name="person 1", exact=True).focus()
+        for key, rating in (("r", "Right"), ("w", "Wrong")):
+            page.keyboard.press(key)
+            api.expect(card.locator("[aria-pressed=true]")).to_have_text(rating)
+        (vote,) = state.review.rows("SELECT * FROM votes")
+        assert (vote["item"].split("~", 1)[1], vote["label"]) == ("action~1~walk", "(wrong)")
+        assert [fault["id"] for fault in axe.Axe().run(page).response["violations"]] == []
+        visitor = opened(browser, f"{server.address}?token=visitor-token")
+        expect(visitor, "#events .rating", "Rated: Wrong")
+        assert visitor.locator("#events .rating button").count() == 0
+        visitor.click("#tabs >> text=Review")
+        expect(visitor, "#agreement", "Ratings of events: 0 right, 1 wrong.")
+        expect(visitor, "#none", "No verdict to review yet.")
+        assert visitor.locator("#confirm").is_hidden()
+        visitor.click("#tabs >> text=Live")
+        visitor.wait_for_selector(PAINTED, state="attached")
+        visitor.complaints = [words for words in visitor.complaints if "422" not in words]  # no audit sample
+        assert page.complaints == visitor.complaints == []

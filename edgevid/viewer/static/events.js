@@ -3,6 +3,7 @@
 import { el, toast } from "./dom.js";
 import { clock, duration, formatSpeed, percent } from "./format.js";
 import { playClip, showMoment } from "./player.js";
+import { ratingOf } from "./ratings.js";
 import { state, unit } from "./state.js";
 
 const MAX_EVENTS = 300;
@@ -140,6 +141,8 @@ function line(event) {
     save.setAttribute("aria-label", "Save the clip");
     words.append(el("span", { className: "actions" }, el("button", { type: "button", className: "clip", onclick: show }, "▸ Clip"), save));
   }
+  const rating = ratingOf(event);
+  if (rating) words.append(rating);
   if (!event.snapshot) return el("li", {}, words);
   const image = el("img", { alt: "", loading: "lazy", width: 84, height: 63 });
   let tries = event.run === state.run ? 3 : 0; // it may not be written yet

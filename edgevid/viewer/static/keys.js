@@ -15,6 +15,7 @@ const SHOWN = [
   [["G"], "Ground grid"],
   [["Z"], "Zones and lines"],
   [["E"], "Edit zones and lines"],
+  [["R"], "On the card of a verdict, with --save-abstained: right; ", ["W"], "wrong"],
   [["U"], "km/h, mph, m/s"],
   [["S"], "Save the image"],
   [["F"], "Full screen"],

@@ -11,6 +11,7 @@ import { handleKeys, listKeys } from "./keys.js";
 import { clearSpeeds, recordSpeeds, showObject } from "./object.js";
 import { neighbor, showObjects } from "./objects.js";
 import { stopPlaying } from "./player.js";
+import { loadRatings } from "./ratings.js";
 import { framePoint, overlay, redraw, screen, shape, snapshot } from "./screen.js";
 import { choose, remember, state, unit } from "./state.js";
 import { openStream } from "./stream.js";
@@ -66,6 +67,8 @@ function hello(message) {
   state.away = message.events.findLast((one) => one.run === message.run && one.kind.startsWith("stream-"))?.kind === "stream-lost";
   state.rounds = message.rounds;
   $("edit").hidden = !message.operator;
+  $("tabs").hidden = !message.review;
+  if (message.review) loadRatings();
   $("pause").disabled = $("step").disabled = !message.operator && !message.live;
   annotationsReset(message);
   setEvents(message.events);

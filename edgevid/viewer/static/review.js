@@ -6,6 +6,8 @@ const $ = (id) => document.getElementById(id);
 const NONE = "(none of these)";
 const UNCLEAR = "(cannot tell)";
 const POLL_MS = 2000;
+const NEW_MS = 10_000; // between two looks for verdicts that a run has saved meanwhile
+const BASE = location.pathname.replace(/\/$/, ""); // "/review" where this page is a tab of the viewer
 const form = $("filters");
 const KEY = "edgevid-reviewer";
 const shown = (label) => ({ [NONE]: "None of these", [UNCLEAR]: "Cannot tell" })[label] ?? label;
@@ -27,6 +29,8 @@ let place = 0; // of the group in its queue
 let unsent = []; // requests that the server has not answered, in their order
 let sending = false;
 let done = 0; // decisions that are on the disk
+let operator = true; // whether this page may decide
+let lookedAt = 0; // for new verdicts
 
 const reviewer = () => $("reviewer").value.trim();
 const chosen = () => Object.fromEntries(new FormData(form));
@@ -39,21 +43,16 @@ const answerOf = (item) => item.label || "";
 
 async function get(name, query = {}) {
   const blind = isBlind() ? { blind: 1 } : {};
-  const reply = await fetch(`/api/review/${name}?${new URLSearchParams({ ...query, ...blind })}`);
+  const reply = await fetch(`${BASE}/api/review/${name}?${new URLSearchParams({ ...query, ...blind })}`);
   if (!reply.ok && name !== "audit") throw new Error(`${reply.status}`);
   return reply.json();
 }
 
 async function load() {
   try {
-    const rows = await get("items");
-    for (const [n, row] of rows.entries()) {
-      row.n = n;
-      row.names = JSON.parse(row.names ?? "[]");
-      row.scores = JSON.parse(row.scores ?? "[]");
-    }
-    items = new Map(rows.map((row) => [row.id, row]));
-    setText($("title"), [...new Set(rows.map((row) => row.camera))].slice(0, 3).join(", "));
+    operator = (await get("role")).operator;
+    document.documentElement.dataset.operator = String(operator);
+    await loadItems();
     decisions = new Map();
     votes = new Map();
     newest = 0;
@@ -66,6 +65,29 @@ async function load() {
     problem("The server does not answer. Is edgevid review still running?");
     setTimeout(load, POLL_MS);
   }
+}
+
+async function loadItems() {
+  const rows = await get("items");
+  for (const [n, row] of rows.entries()) {
+    row.n = n;
+    row.names = JSON.parse(row.names ?? "[]");
+    row.scores = JSON.parse(row.scores ?? "[]");
+  }
+  items = new Map(rows.map((row) => [row.id, row]));
+  lookedAt = performance.now();
+  setText($("title"), [...new Set(rows.map((row) => row.camera))].slice(0, 3).join(", "));
+}
+
+/** Takes what a run has saved since, but not while a group is being labeled. */
+async function takeNew() {
+  if (proposed.size || unsent.length || performance.now() - lookedAt < NEW_MS) return;
+  lookedAt = performance.now();
+  if ((await get("count"))[0].items === items.size) return;
+  await loadItems();
+  fillChoices();
+  stale = true;
+  show();
 }
 
 /** Takes the decisions of all reviewers since the last time. */
@@ -104,6 +126,7 @@ function replay() {
 async function poll() {
   try {
     if (!sending && !unsent.length && (await update())) show();
+    await takeNew();
     if (!unsent.length) problem("");
   } catch {
     problem("The server does not answer. Is edgevid review still running? Labels wait in this page.");
@@ -118,7 +141,7 @@ async function send() {
   while (unsent.length) {
     showSaved();
     try {
-      const reply = await fetch("/api/review", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(unsent[0]) });
+      const reply = await fetch(`${BASE}/api/review`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(unsent[0]) });
       const answer = await reply.json();
       if (!reply.ok) {
         toast(answer.error ?? "not saved", 8);
@@ -227,7 +250,7 @@ function paint(groups = queue()) {
   $("cards").className = `cards${group.length === 1 ? " one" : ""}`;
   keep($("cards"), group.map((one, n) => card(one, n)));
   $("none").hidden = Boolean(item);
-  setText($("none"), items.size ? "This queue is empty with these filters." : "Loading");
+  setText($("none"), items.size ? "This queue is empty with these filters." : lookedAt ? "No verdict to review yet. A track's verdict is saved when the track ends." : "Loading");
   $("answer").hidden = !item;
   showMedia(item);
   if (item) paintAnswer(item);
@@ -246,7 +269,7 @@ function card(item, n) {
   const label = proposed.get(item.id) ?? labelOf(item) ?? "";
   const out = proposed.get(item.id) === "";
   const text = out ? "taken out" : shown(label);
-  const media = `/media/crop/${encodeURIComponent(item.id)}`;
+  const media = `${BASE}/media/crop/${encodeURIComponent(item.id)}`;
   const node = el("figure", { className: `card${out ? " out" : ""}` },
     el("img", { src: media, alt: `Track ${item.track}${item.camera ? ` of ${item.camera}` : ""}`, loading: "lazy" }),
     el("figcaption", {}, el("span", { className: "dim" }, group.length > 1 ? `track ${item.track}` : ""), el("b", {}, text)));
@@ -264,14 +287,14 @@ function showMedia(item) {
   $("film").hidden = !item?.film;
   if (item?.film && $("film-image").dataset.id !== id) {
     $("film-image").dataset.id = id;
-    $("film-image").src = `/media/film/${id}`;
+    $("film-image").src = `${BASE}/media/film/${id}`;
     $("film-image").alt = `Track ${item.track} at ${JSON.parse(item.times ?? "[]").length} moments`;
     $("film").scrollLeft = 0;
   }
   $("clip").hidden = !item?.clip;
   if (item?.clip && $("clip").dataset.id !== item.clip) {
     $("clip").dataset.id = item.clip;
-    $("clip").src = `/media/clip/${id}`;
+    $("clip").src = `${BASE}/media/clip/${id}`;
   }
 }
 
@@ -403,6 +426,10 @@ function takeOut() {
 
 /** Whether the reviewer's name is known; if not, it is requested. */
 function ready() {
+  if (!operator) {
+    toast("You may look; deciding needs the operator's token");
+    return false;
+  }
   if (reviewer()) return true;
   $("reviewer").focus();
   toast("Type your name first");
@@ -507,6 +534,12 @@ try {
   // No storage: the name is typed each time.
 }
 $("more").open = window.innerWidth > 800;
+if (BASE) { // the header of the viewer
+  document.querySelector("h1").firstChild.data = "edgevid";
+  document.querySelector(".top").classList.add("tabbed");
+  $("tabs").hidden = false;
+  $("tabs").after($("title"));
+}
 if (!reviewer()) $("reviewer").focus();
 showSaved();
 load().then(() => setTimeout(poll, POLL_MS));
