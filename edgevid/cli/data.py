@@ -23,20 +23,32 @@ def _group() -> None: ...
 
 @command.command("errors")
 def errors(
-    data: Annotated[Path, Argument(exists=True, help="Scores, features, skeletons, a folder per class, or a CSV.")],
+    data: Annotated[
+        Path | None, Argument(exists=True, help="Scores, features, skeletons, a folder per class, or a CSV.")
+    ] = None,
     extractor: Annotated[str, Option(help="Feature or pose model that describes images and videos.")] = "",
     out: Annotated[Path, shared.out_option("Folder for the ranked CSV and the page.")] = Path("label-errors"),
     to_review: Annotated[Path | None, Option(help="Folder for `edgevid review`: the images of all listed.")] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        Option(exists=True, help="In place of DATA: label_errors.csv, and what its review exported."),
+    ] = None,
     seed: Annotated[int, Option(help="Random seed of the folds.")] = 0,
     force: shared.Force = False,
 ) -> None:
-    """List labels that may be wrong, the surest first; no label is changed."""
-    from edgevid.cli.console import check_outputs, write_text
+    """List labels that may be wrong, the surest first; no label is changed. After a review, compare old and new."""
+    from edgevid.cli.console import check_outputs, print_rows, write_text
     from edgevid.cli.report import csv_text
-    from edgevid.insight.label_errors import find_label_errors, out_of_fold
+    from edgevid.insight.label_errors import compare_labels, find_label_errors, out_of_fold
     from edgevid.insight.labeled import read_labeled
     from edgevid.insight.page import errors_page
 
+    if compare:
+        rows = compare_labels(*compare)
+        print_rows(results(), rows[0], [["" if one is None else str(one) for one in row.values()] for row in rows])
+        return
+    if data is None:
+        raise InputError("data errors: expected DATA, or --compare OLD.csv NEW.csv, got neither")
     files = {f"--out {name}": (out / name, "") for name in ("label_errors.csv", "label_errors.html")}
     check_outputs(files, (data,), force=force)
     read = read_labeled(data, extractor)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.errors import EdgevidError, InputError
 from edgevid.evaluate.actions.data import Corpus, LabeledVideo, list_videos, resample
 from edgevid.evaluate.actions.score import load_for_rows, replay_rows
@@ -22,20 +21,18 @@ from edgevid.files.atomic import atomic_path, make_folder, write_atomic
 from edgevid.insight.review import Review, images_of
 from edgevid.learn.actions.train import TRAINING, TrainConfig, clip_spec, read_videos, split_by_name, train_actions
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.agreement import floor_of
 from edgevid.optimize.fp16 import make_fp16, make_int8_fp16
 from edgevid.optimize.quantize.quantizer import quantize
 from edgevid.runtime.device import gpus
 from edgevid.runtime.load import ENGINE_SUFFIXES, load_engine
 from edgevid.runtime.manifest import manifest_path, read_manifest
-from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.variants import FOR_TENSORRT, record_path, variant_of
-from edgevid.types import Array
+from edgevid.runtime.variants import record_path, variant_of
 from edgevid.video.writer import VideoWriter
 
 Videos = dict[str, LabeledVideo]  # By absolute path
 Report = Callable[[str], None]
 NONE = "(none of these)"
+MOMENTS = 1000  # Of training clips, on which FP16 and INT8 graphs are measured and compared
 
 
 def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, report: Report = print) -> dict[str, Any]:
@@ -72,7 +69,7 @@ def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, repor
     log["better"] = log["accuracy"]["low"] > 0
     log["deployed"] = log["better"] and deploy
     if log["better"] and (home / "build").is_dir():
-        log["built"] = _build_anew(home, out / "model", [example.name for example in rest.examples], corpus)
+        log["built"] = _build_anew(home, out / "model", [e.name for e in rest.examples])
     write_atomic(out / "improve.json", json.dumps(log, indent=1) + "\n")
     if log["deployed"]:
         _deploy(out / "model", home, config.extractor)
@@ -116,22 +113,14 @@ def _reviewed(source: Path, videos: Videos, out: Path) -> tuple[Videos, set[str]
 
 def _write_scores(path: Path, model: Path, corpus: Corpus, labels: dict[str, str]) -> None:
     """The probabilities that a deployed head ends each example with; `labels` in the place of the corpus's."""
-    rows = [(e.name[-LONGEST:], labels.get(e.name, corpus.names[e.label]), *(f"{share:.7f}" for share in shares))
-            for e, shares in zip(corpus.examples, _shares(model, corpus), strict=True)]  # fmt: skip
-    _write_csv(path, ("track", "label", *resolve_model(model).names), rows)
-
-
-def _shares(model: Path, corpus: Corpus, graph: Path | None = None) -> Array:
-    """(K, C) probabilities that a head, or another graph of it, ends each example with."""
     recognizer, rows = load_for_rows(model, corpus, threads=1), []
-    if graph is not None:
-        engine = OrtEngine(graph, device="cpu", threads=1, disable_optimizations=variant_of(graph) in FOR_TENSORRT)
-        recognizer = SequenceRecognizer(recognizer.extractor, engine, recognizer.recipe)
     for number, example in enumerate(corpus.examples):
         moments = resample(example.raw, corpus.rate_hz / recognizer.spec.rate_hz)
         last = replay_rows(recognizer, number + 1, moments)[-1]
-        rows.append(np.full(len(recognizer.names), 1 / len(recognizer.names)) if last is None else last)
-    return np.array(rows)
+        shares = np.full(len(recognizer.names), 1 / len(recognizer.names)) if last is None else last
+        label = labels.get(example.name, corpus.names[example.label])
+        rows.append((example.name[-LONGEST:], label, *(f"{share:.7f}" for share in shares)))
+    _write_csv(path, ("track", "label", *recognizer.names), rows)
 
 
 def _write_csv(path: Path, head: tuple[str, ...], rows: Iterable[Any]) -> None:
@@ -139,50 +128,44 @@ def _write_csv(path: Path, head: tuple[str, ...], rows: Iterable[Any]) -> None:
         csv.writer(file, lineterminator="\n").writerows([head, *rows])
 
 
-def _build_anew(home: Path, model: Path, clips: list[str], corpus: Corpus) -> dict[str, str]:
-    """What became of each FP16, INT8 and engine file that the deployed head has: made of the new head, its ranges
-    measured on `clips`, or not, and why. One that agrees too little with FP32 on the corpus is removed."""
+def _build_anew(home: Path, model: Path, clips: list[str]) -> dict[str, str]:
+    """What became of each FP16, INT8 and engine file that the deployed head has: made of the new head and verified on
+    `clips`, or not, and why."""
     shutil.rmtree(model / "build", ignore_errors=True)  # of an earlier run
-    files = [one for one in (home / "build").iterdir() if one.suffix in (".onnx", *ENGINE_SUFFIXES)]
+    files = [one for one in (home / "build").glob(f"{resolve_model(home / 'recipe.toml').local.stem}.*")
+             if one.suffix in (".onnx", *ENGINE_SUFFIXES)]  # fmt: skip
     files.sort(key=lambda one: (one.suffix != ".onnx", one.stem))  # engines are made of graphs
-    return {one.name: _made(one, model / "recipe.toml", clips, corpus) for one in files}
+    return {one.name: _made(one, model / "recipe.toml", clips) for one in files}
 
 
-def _made(old: Path, recipe: Path, clips: list[str], corpus: Corpus) -> str:
+def _made(old: Path, recipe: Path, clips: list[str]) -> str:
     try:
-        return _graph(old, recipe, clips, corpus) if old.suffix == ".onnx" else _engine(old, recipe)
+        if old.suffix == ".onnx":
+            return _graph(variant_of(old), recipe, clips)
+        manifest = read_manifest(manifest_path(old))
+        if not gpus():
+            return f"not made: no NVIDIA device here; build it there: {manifest.rebuild_command(old.parents[1])}"
+        load_engine(resolve_model(recipe), precision=manifest.precision, rebuild=True).close()
+        return "made, not compared with FP32"
     except (EdgevidError, OSError) as error:
         return f"not made: {error}"
 
 
-def _graph(old: Path, recipe: Path, clips: list[str], corpus: Corpus) -> str:
-    kind: Any = variant_of(old)
+def _graph(kind: Any, recipe: Path, clips: list[str]) -> str:
+    if kind == "int8-trt-fp16":
+        return f"made of {make_int8_fp16(recipe).path.name.replace('-fp16', '')}"
     if kind == "fp16":
-        path = make_fp16(recipe, clips).path
-    elif kind == "int8-trt-fp16":
-        path = make_int8_fp16(recipe).path
-    elif kind:
-        path = (
-            quantize(recipe, clips, variants=[kind], save_ranges=recipe.with_name(f"{kind}.ranges.toml")).files[0].path
-        )
-    if not kind or path.name != old.name:
-        return f"not made: expected a graph of {resolve_model(recipe).local.name}"
-    floor = floor_of(resolve_model(recipe), "fp16" if kind == "fp16" else "int8").value
-    agreed = float((_shares(recipe, corpus).argmax(1) == _shares(recipe, corpus, path).argmax(1)).mean())
-    told = f"agrees with FP32 on {agreed:.1%} of {len(corpus)} held-out items (minimum {floor:.1%})"
-    if agreed >= floor:
+        report: Any = make_fp16(recipe, clips, max_frames=MOMENTS)
+    else:
+        ranges = recipe.with_name(f"{kind}.ranges.toml")
+        report = quantize(recipe, clips, variants=[kind], save_ranges=ranges, max_frames=MOMENTS)
+    file, floor = report if kind == "fp16" else report.files[0], report.floor.value
+    told = f"{file.agreement.agreement:.1%} of {file.agreement.count} moments as in FP32 (minimum {floor:.1%})"
+    if not report.failed:
         return f"made: {told}"
-    path.unlink()
-    record_path(path).unlink()
+    file.path.unlink()
+    record_path(file.path).unlink()
     return f"refused: {told}; the head runs in FP32"
-
-
-def _engine(old: Path, recipe: Path) -> str:
-    manifest = read_manifest(manifest_path(old))
-    if not gpus():
-        return f"not made: no NVIDIA device here; build it there: {manifest.rebuild_command(old.parents[1])}"
-    load_engine(resolve_model(recipe), precision=manifest.precision, rebuild=True).close()
-    return "made, not compared with FP32"
 
 
 def _deploy(model: Path, home: Path, extractor: str) -> None:

@@ -1,12 +1,16 @@
 """Label errors by confident learning, near-duplicates with contradictory labels, and outliers of a class. Confident
 learning: Northcutt, Jiang and Chuang 2021 (arXiv 1911.00068), from the paper."""
 
-from typing import NamedTuple
+import csv
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from edgevid.actions.recognizer import softmax
-from edgevid.errors import InputError, require
+from edgevid.errors import FileFormatError, InputError, require
 from edgevid.types import Array
 
 FOLDS, NEIGHBORS = 5, 10
@@ -50,6 +54,28 @@ def find_label_errors(probabilities: Array, labels: Array, features: Array | Non
     listed = order[np.any(masks, axis=0)[order]]
     kinds = tuple("+".join(kind for kind, mask in found.items() if mask[row]) for row in listed)
     return LabelErrors(listed, kinds, suggested[listed], margin[listed], 1 - float(np.trace(joint) / joint.sum()))
+
+
+def compare_labels(old: Path, new: Path) -> list[dict[str, Any]]:
+    """Agreement of old labels (label_errors.csv or a data set's CSV) with the blind ones of a review's export: a row of
+    compare.sql for each old class and one for all. FileFormatError for other files, InputError without common items."""
+    with sqlite3.connect(":memory:") as base:
+        base.executescript(Path(__file__).with_name("compare.sql").read_text())
+        base.row_factory = sqlite3.Row
+        for table, path in (("old", old), ("new", new)):
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file))
+            if not rows or "label" not in rows[0] or not {"item", "path"} & rows[0].keys():
+                raise FileFormatError(path, "header", expected="label, and item or path", got=[*rows[0]] if rows else 0)
+            items = [row.get("source") or row.get("item") or row["path"] for row in rows]
+            known = [os.path.abspath(one if os.path.exists(one) else path.parent / one) for one in items]
+            more = [row.get("blind", 1) if table == "new" else "kind" in row for row in rows]
+            values = zip(known, (row["label"] for row in rows), more, strict=True)
+            base.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", values)
+        found = [dict(row) for row in base.execute("SELECT * FROM compared")]
+    if not found:
+        raise InputError(f"{new}: expected items of {old} that were labeled blind, got none")
+    return found
 
 
 def out_of_fold(features: Array, labels: Array, groups: Array | None = None, *, seed: int = 0) -> Array:

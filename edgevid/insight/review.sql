@@ -91,7 +91,7 @@ CREATE TEMP VIEW agreements AS
 CREATE TEMP VIEW labeled AS
     SELECT i.crop AS path, a.label, i.camera || ' ' || substr(coalesce(nullif(i.utc, ''), i.run), 1, 13) AS "group",
         i.task, i.source, i.camera, i.run, i.track, i.utc, i.reason, i.label AS model_label, i.confidence, i.film, i.times,
-        (SELECT count(*) FROM votes WHERE item = i.id) AS votes
+        (SELECT count(*) FROM votes WHERE item = i.id) AS votes, (SELECT min(blind) FROM votes WHERE item = i.id) AS blind
     FROM items i JOIN answers a ON a.item = i.id WHERE a.label NOT IN ('(none of these)', '(cannot tell)');
 
 -- The second pass: what was relabeled, and as many that were not, so that being in it tells nothing.

@@ -81,7 +81,7 @@ def make_fp16(
     check_file(target)
     frames: Sequence[Frame] = ()
     if data is not None:
-        frames = select_frames(data, max_frames=max_frames, hold_out=False).calibration
+        frames = select_frames(data, max_frames=max_frames, hold_out=False, head=recipe).calibration
     report = convert_fp16(source, target, frames, recipe=recipe, min_agreement=min_agreement)
     _record(report, source, "fp16")
     return report

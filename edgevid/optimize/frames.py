@@ -1,16 +1,21 @@
 """Real frames for calibration and comparison: some of a video, of a folder of images, or of a list. The same source and
 count always give the same frames, so that what was measured can be measured again."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from edgevid.actions.load import load_recognizer
+from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.detect.detector import Detector
 from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import InputError, SourceError, log, masked
+from edgevid.evaluate.actions.data import LabeledVideo, list_videos
+from edgevid.evaluate.actions.score import crop_video, replay_crops
 from edgevid.files.digest import sha256_of_all
 from edgevid.runtime import Recipe
 from edgevid.runtime.engine import Engine
@@ -146,22 +151,31 @@ MAX_HELD_OUT = 48
 FrameSources = str | Path | Sequence[str | Path]  # One source of frames, or several
 
 
+class HeadFrame(Frame):
+    """The inputs that a temporal head was given at one moment, in the place of an image."""
+
+    def __init__(self, inputs: Mapping[str, Array], index: int) -> None:
+        super().__init__(np.zeros((1, 1, 3), np.uint8), float(index), index)
+        self.inputs = inputs
+
+
 class FrameRunner:
     """Runs frames through one engine with the recipe's own preprocessing."""
 
     def __init__(self, recipe: Recipe, engine: Engine, *, score_threshold: float | None = None) -> None:
-        """InputError for a recipe without an image input."""
-        if recipe.input is None:
-            raise InputError(
-                f"{recipe.name}: has no image input, so frames cannot calibrate it; quantize takes models of "
-                "task 'detect' or 'classify', or others whose recipe has an [input] table"
-            )
         self.recipe, self.engine = recipe, engine
         self.detector = Detector(engine, recipe, score_threshold=score_threshold) if recipe.task == "detect" else None
-        self._preprocess = Preprocessor(recipe.input)
+        self._preprocess = Preprocessor(recipe.input) if recipe.input else None
 
     def inputs(self, frame: Frame) -> dict[str, Array]:
-        """The engine's inputs for one frame, valid until the next call."""
+        """The engine's inputs for one frame, valid until the next call; InputError without an image input."""
+        if isinstance(frame, HeadFrame):
+            return {**frame.inputs}
+        if self._preprocess is None or self.recipe.task == "head":
+            raise InputError(
+                f"{self.recipe.name}: has no image input, so frames cannot calibrate it; expected one that takes "
+                "images (detect, classify, or a recipe with an [input] table), or clips to quantize a temporal head"
+            )
         if self.detector is not None:
             return self.detector.preprocess([frame])[0]
         images, _ = self._preprocess([frame])
@@ -183,10 +197,13 @@ class FrameSelection:
     sources: tuple[str, ...]  # File names, without folders
 
 
-def select_frames(data: FrameSources | None, *, max_frames: int = MAX_FRAMES, hold_out: bool = True) -> FrameSelection:
+def select_frames(
+    data: FrameSources | None, *, max_frames: int = MAX_FRAMES, hold_out: bool = True, head: Recipe | None = None
+) -> FrameSelection:
     """`max_frames` of a video, a folder or glob of images, a text file that lists images, or several of them. They are
     spread evenly over each source; where one is too short, the next ones give more. Every fifth is held out of the
-    calibration. Raises InputError without a source, SourceError where there are no frames."""
+    calibration. For a temporal `head`: its inputs while clips (files, or a folder or CSV of classes) are replayed.
+    Raises InputError without a source, SourceError where there are no frames."""
     sources = [data] if isinstance(data, (str, Path)) else list(data or ())
     if not sources:
         raise InputError(
@@ -195,6 +212,8 @@ def select_frames(data: FrameSources | None, *, max_frames: int = MAX_FRAMES, ho
         )
     if max_frames < 1:
         raise InputError(f"--max-frames: expected at least 1, got {max_frames}")
+    if head is not None and head.task == "head":
+        return _replayed(head, [Path(one) for one in sources], max_frames, hold_out)
     frames: list[Frame] = []
     for number, source in enumerate(sources):
         share = -(-(max_frames - len(frames)) // (len(sources) - number))
@@ -206,6 +225,28 @@ def select_frames(data: FrameSources | None, *, max_frames: int = MAX_FRAMES, ho
     step = -(-len(held_out) // MAX_HELD_OUT) if held_out else 1
     names = tuple(Path(str(s)).name for s in sources)
     return FrameSelection(tuple(calibration), tuple(held_out[::step]), names)
+
+
+def _replayed(head: Recipe, sources: list[Path], count: int, hold_out: bool) -> FrameSelection:
+    """Inputs of a head while clips, drawn until there are `count`, are replayed; every fifth is held out as a whole."""
+    tables = [list_videos(s)[1] if s.is_dir() or s.suffix == ".csv" else [LabeledVideo(s, "", "")] for s in sources]
+    clips, parts = [video.path for videos in tables for video in videos], (list[Frame](), list[Frame]())
+    loaded: Any = load_recognizer(head.path, device="cpu", threads=1)
+    seen: list[HeadFrame] = []
+
+    def run(inputs: dict[str, Array]) -> Any:
+        seen.append(HeadFrame({name: np.array(value) for name, value in inputs.items()}, len(seen)))
+        return loaded.engine.run(inputs)
+
+    engine: Any = SimpleNamespace(inputs=loaded.engine.inputs, outputs=loaded.engine.outputs, run=run)
+    recognizer = SequenceRecognizer(loaded.extractor, engine, head, average=False)
+    for number, row in enumerate(np.random.default_rng(0).permutation(len(clips)).tolist()):
+        replay_crops(recognizer, *crop_video(clips[row], recognizer.spec), number + 1)
+        parts[hold_out and number % HOLD_OUT_EVERY == 1].extend(seen)
+        seen.clear()
+        if sum(map(len, parts)) >= count:
+            break
+    return FrameSelection(tuple(parts[0]), tuple(parts[1]), tuple(clip.name for clip in clips))
 
 
 def frames_sha256(runner: FrameRunner, frames: Sequence[Frame]) -> str:

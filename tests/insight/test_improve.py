@@ -14,12 +14,18 @@ import numpy as np
 import pytest
 from onnx_models import node, save
 
+from edgevid.actions.load import load_recognizer
+from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.cli.command_line import run_program
 from edgevid.detect.detector import Detector
+from edgevid.evaluate.actions.score import crop_video, replay_crops
 from edgevid.insight.review import Review
+from edgevid.models.hub import resolve_model
 from edgevid.output.review import ReviewSink
 from edgevid.pipeline import Pipeline
 from edgevid.run import run
+from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.variants import find_variant
 from edgevid.site.build import build_recognition
 from edgevid.site.file import RecognizerChoice
 from edgevid.types import Detections, Frame
@@ -89,6 +95,15 @@ def test_label_errors_are_reviewed_and_the_model_that_learns_from_it_is_deployed
     old = trained.read_bytes(), (trained.parent / "step.onnx").read_bytes()
     assert run_program("edgevid", ["data", "errors", "data", "--to-review", "wrong"]) == 0
     assert decide(Path("wrong")) > 40
+    with Review("wrong") as review:  # and one image is no digit
+        no_digit = review.rows("SELECT * FROM items ORDER BY id")[0]
+        review.decide("none", "Ann", {no_digit["id"]: "(none of these)"}, blind=True)
+    quantize = ["quantize", str(trained), "--data", "data", "--max-frames", "100"]
+    for precision in ("fp16", "int8"):  # 1: agrees too little, which is said; the files are there
+        assert run_program("edgevid", [*quantize, "--precision", precision, "--save-ranges", "ranges.toml"]) in (0, 1)
+    build = trained.parent / "build"
+    (build / "step.fp16.engine").write_bytes(b"of no device")
+    before = {name: (build / f"step.{name}.onnx").read_bytes() for name in ("fp16", "int8-cpu", "int8-trt")}
     assert run_program("edgevid", ["improve", str(trained), "--from", "wrong", "--out", "better"]) == 0
     log = json.loads(Path("better/improve.json").read_text())
     assert log["better"]
@@ -97,17 +112,57 @@ def test_label_errors_are_reviewed_and_the_model_that_learns_from_it_is_deployed
     assert 0 < log["relabeled in test"] < log["relabeled"]
     assert log["accuracy"]["b"] > log["accuracy by old labels"]["b"]  # the old labels of the test are wrong, too
     changed = list(csv.DictReader(Path("better/relabeled.csv").read_text().splitlines()))
+    assert changed.pop() == {"path": no_digit["source"], "old": no_digit["label"], "new": "(none of these)"}
+    assert log["left out"] == 1
+    assert no_digit["source"] not in Path("better/data.csv").read_text()
     truth = digits()[1]
     assert all(row["new"] == f"digit {truth[int(Path(row['path']).stem.rpartition('_')[2])]}" for row in changed)
     assert (trained.parent / "previous/recipe.toml").read_bytes() == old[0]
     assert (trained.parent / "previous/step.onnx").read_bytes() == old[1]
     assert (trained.parent / "step.onnx").read_bytes() == Path("better/model/step.onnx").read_bytes()
     assert 'extractor = "../pixels"' in trained.read_text()
+    assert log["built"].pop("step.fp16.engine").startswith("not made: ")
+    assert log["built"].keys() == {f"step.{name}.onnx" for name in before}
+    for name, content in before.items():
+        assert (build.parent / f"previous/build/step.{name}.onnx").read_bytes() == content
+        if log["built"][f"step.{name}.onnx"].startswith("made: "):
+            made = find_variant(resolve_model(trained), name)  # of this very head, as its record states
+            engine = OrtEngine(made, device="cpu", threads=1, disable_optimizations=name == "int8-trt")
+            agreed = float((shares(trained, engine) == shares(trained)).mean())
+            assert agreed >= (0.99 if name == "fp16" else 0.97) - 0.02
+        else:
+            assert "the head runs in FP32" in log["built"][f"step.{name}.onnx"]
+            assert not (build / f"step.{name}.onnx").exists()
     capsys.readouterr()
     again = ["improve", str(trained), "--from", "wrong", "--out", "again"]
     assert run_program("edgevid", again) == 1  # nothing new: not better, and refused
     assert "Not shown to be better: nothing was deployed." in " ".join(capsys.readouterr().out.split())
     assert (trained.parent / "previous/recipe.toml").read_bytes() == old[0]
+
+
+def shares(model: Path, engine: OrtEngine | None = None) -> np.ndarray:
+    """The class of each image of the data that was trained on."""
+    loaded: Any = load_recognizer(model, device="cpu", threads=1)
+    recognizer = SequenceRecognizer(loaded.extractor, engine or loaded.engine, loaded.recipe)
+    paths = sorted(Path("data").rglob("*.jpg"))
+    found = [replay_crops(recognizer, *crop_video(path, recognizer.spec), row + 1) for row, path in enumerate(paths)]
+    return np.argmax(found, axis=1)
+
+
+def test_a_graph_that_agrees_too_little_is_refused(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgevid.insight.improve import _build_anew
+    from edgevid.optimize import agreement
+
+    clips = [str(path) for path in Path("data").rglob("*.jpg")]
+    shutil.copytree(trained.parent, "new")
+    (trained.parent / "build").mkdir()
+    for name in ("fp16", "int8-cpu"):
+        (trained.parent / f"build/step.{name}.onnx").write_bytes(b"")
+    monkeypatch.setattr(agreement, "FLOORS", dict.fromkeys(agreement.FLOORS, 1.01))
+    log = _build_anew(trained.parent, Path("new"), clips)
+    assert list(log) == ["step.fp16.onnx", "step.int8-cpu.onnx"]
+    assert all(told.startswith("refused: ") and "minimum 101.0%" in told for told in log.values())
+    assert not [*Path("new/build").glob("*")]  # the head runs in FP32
 
 
 class Pages:

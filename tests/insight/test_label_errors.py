@@ -132,3 +132,31 @@ def test_the_command_ranks_writes_a_page_and_a_folder_for_review(tmp_path, capsy
     command = ["data", "errors", str(tmp_path / "y.npz"), "--out", str(tmp_path / "out2"), "--to-review", str(tmp_path)]
     assert run_program("edgevid", command) == 2
     assert "expected an image to review" in " ".join(capsys.readouterr().err.split())
+
+
+def test_old_and_blind_new_labels_are_compared(tmp_path, capsys):
+    """By hand: 6 of 8 agree; chance (4 x 4 + 4 x 4) / 64 = 0.5, kappa 0.5. One was not blind."""
+    old = [*"aaaabbbb", "a"]
+    new = [*"baaaabbb", "b"]
+    kinds = ["label", "", "outlier", "", "duplicate", "", "", "", "label"]
+    flagged = [f"{n}.jpg,{label}\n" for n, label in enumerate(old) if kinds[n]]
+    (tmp_path / "old.csv").write_text("path,label\n" + "".join(f"{n}.jpg,{label}\n" for n, label in enumerate(old)))
+    (tmp_path / "listed.csv").write_text("item,label,kind\n" + "".join(one.replace("\n", ",x\n") for one in flagged))
+    rows = [f"x,{label},{tmp_path / str(n)}.jpg,{int(n < 8)}\n" for n, label in enumerate(new)]
+    (tmp_path / "new.csv").write_text("path,label,source,blind\n" + "".join(rows))
+    command = ["data", "errors", "--compare"]
+    assert run_program("edgevid", [*command, str(tmp_path / "old.csv"), str(tmp_path / "new.csv")]) == 0
+    lines = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
+    assert ["a", "4", "75.0", "0.5", "0", "0"] in lines
+    assert ["b", "4", "75.0", "0.5", "0", "0"] in lines
+    assert ["all", "8", "75.0", "0.5", "0", "0"] in lines
+    assert run_program("edgevid", [*command, str(tmp_path / "listed.csv"), str(tmp_path / "new.csv")]) == 0
+    lines = [line.replace("│", " ").split() for line in capsys.readouterr().out.splitlines()]
+    assert ["all", "3", "33.3", "-0.5", "3", "2"] in lines  # chance (2 x 1 + 1 x 2) / 9 = 4/9
+    (tmp_path / "other.csv").write_text("path,label\nz.jpg,a\n")
+    assert run_program("edgevid", [*command, str(tmp_path / "other.csv"), str(tmp_path / "new.csv")]) == 2
+    assert "expected items of" in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "other.csv").write_text("track\n1\n")
+    assert run_program("edgevid", [*command, str(tmp_path / "other.csv"), str(tmp_path / "new.csv")]) == 2
+    assert run_program("edgevid", [*command, str(tmp_path / "none.csv"), str(tmp_path / "new.csv")]) == 2
+    assert run_program("edgevid", ["data", "errors"]) == 2

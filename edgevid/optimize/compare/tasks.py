@@ -10,12 +10,13 @@ from edgevid.actions import recognizer as actions
 from edgevid.actions.clip import ClipRecognizer, StreamRecognizer
 from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
+from edgevid.actions.sequence import HeadSection
 from edgevid.detect.detector import Detector
 from edgevid.detect.preprocess import crop
 from edgevid.errors import InputError, ModelError
 from edgevid.optimize import agreement
 from edgevid.optimize.agreement import FramePair, FrameTask, Task, TaskMetrics, TopClass
-from edgevid.optimize.frames import NamedFrame
+from edgevid.optimize.frames import FrameRunner, NamedFrame
 from edgevid.runtime import DetectorRecipe, Engine, Recipe
 from edgevid.types import Array, Clips, Detections
 
@@ -111,7 +112,7 @@ def frame_task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, thresh
     if recipe.task == "detect":
         return BoxTask(a, b, recipe, other, threshold)
     kinds: dict[str, type[ImageTask]]
-    kinds = {"classify": ClassTask, "pose": JointTask, "features": FeatureTask}
+    kinds = {"classify": ClassTask, "head": HeadTask, "pose": JointTask, "features": FeatureTask}
     if recipe.task not in kinds:
         raise InputError(
             f"{recipe.name}: has the task {recipe.task!r}; expected one that takes images: "
@@ -173,6 +174,24 @@ class ClassTask(ImageTask):
         definition = "share of frames on which both models' most probable class is the same (top-1)"
         details = drift_details("probability", self.drifts)
         return self.metrics_of("frames", " by top-1 class", definition, details)
+
+
+class HeadTask(ClassTask):
+    """Temporal heads: the most probable class at each moment of clips, each model with its own states."""
+
+    @staticmethod
+    def side(engine: Engine, recipe: Recipe) -> Any:
+        """What `answer` needs."""
+        return FrameRunner(recipe, engine), dict[str, Array](), actions.first_output(engine, recipe)
+
+    def answer(self, side: int, frame: NamedFrame) -> Array:
+        """(C,) probabilities."""
+        runner, last, output = self.sides[side]
+        states = HeadSection.read(self.recipe).names if frame.frame.index else ()
+        inputs = runner.inputs(frame.frame) | {state: last[after] for state, after, _ in states}
+        last.update({name: np.array(value) for name, value in runner.engine.run(inputs).items()})
+        row = np.asarray(last[output], np.float64).reshape(-1, len(self.recipe.names))[-1]
+        return actions.softmax(row) if np.isfinite(row).all() else row
 
 
 class JointTask(ImageTask):

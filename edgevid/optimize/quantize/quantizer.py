@@ -90,7 +90,7 @@ def quantize(
         return _repeat(recipe, Path(ranges), floor, variants, out)
     target = Path(save_ranges) if save_ranges is not None else FOLDER / f"{recipe.name}.toml"
     check_file(target)
-    selection = select_frames(data, max_frames=max_frames)
+    selection = select_frames(data, max_frames=max_frames, head=recipe)
     graph = Graph(normalize(recipe.local))
     if not graph.layers():
         raise ModelError(f"{recipe.local}: has no layers with constant weights to quantize; run it in FP32")
@@ -207,7 +207,7 @@ def _write(
     model, plan = build(graph, report.calibration, variant, frozenset(excluded))
     path = variant_path(report.recipe, variant, folder=out)
     sha256 = save_model(model, path)
-    ratio = speedup(report.recipe, path) if variant == "int8-cpu" else None
+    ratio = speedup(report.recipe, path) if variant == "int8-cpu" and report.recipe.input else None
     if ratio is not None and ratio < MIN_SPEEDUP:
         how = "slower" if ratio < 1 / MIN_SPEEDUP else "no faster"
         report.warnings.append(
