@@ -14,6 +14,7 @@ from edgevid.errors import InputError
 
 command = typer.Typer(no_args_is_help=True, help="Look into labeled data before it is trained on.")
 SHOWN = 200  # Items on the page
+Pair = tuple[Path, Path]
 SIDE = 512  # Pixels of the longer side of an image for review
 
 
@@ -23,16 +24,11 @@ def _group() -> None: ...
 
 @command.command("errors")
 def errors(
-    data: Annotated[
-        Path | None, Argument(exists=True, help="Scores, features, skeletons, a folder per class, or a CSV.")
-    ] = None,
+    data: Annotated[Path | None, Argument(exists=True, help="Scores, features, skeletons, folder, CSV.")] = None,
     extractor: Annotated[str, Option(help="Feature or pose model that describes images and videos.")] = "",
     out: Annotated[Path, shared.out_option("Folder for the ranked CSV and the page.")] = Path("label-errors"),
     to_review: Annotated[Path | None, Option(help="Folder for `edgevid review`: the images of all listed.")] = None,
-    compare: Annotated[
-        tuple[Path, Path] | None,
-        Option(exists=True, help="In place of DATA: label_errors.csv, and what its review exported."),
-    ] = None,
+    compare: Annotated[Pair | None, Option(exists=True, help="Old labels, and what a review exported.")] = None,
     seed: Annotated[int, Option(help="Random seed of the folds.")] = 0,
     force: shared.Force = False,
 ) -> None:
@@ -44,8 +40,8 @@ def errors(
     from edgevid.insight.page import errors_page
 
     if compare:
-        rows = compare_labels(*compare)
-        print_rows(results(), rows[0], [["" if one is None else str(one) for one in row.values()] for row in rows])
+        table = compare_labels(*compare)
+        print_rows(results(), table[0], [["" if one is None else str(one) for one in row.values()] for row in table])
         return
     if data is None:
         raise InputError("data errors: expected DATA, or --compare OLD.csv NEW.csv, got neither")

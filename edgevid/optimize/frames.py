@@ -172,10 +172,8 @@ class FrameRunner:
         if isinstance(frame, HeadFrame):
             return {**frame.inputs}
         if self._preprocess is None or self.recipe.task == "head":
-            raise InputError(
-                f"{self.recipe.name}: has no image input, so frames cannot calibrate it; expected one that takes "
-                "images (detect, classify, or a recipe with an [input] table), or clips to quantize a temporal head"
-            )
+            wanted = "expected one that takes images, or clips for a temporal head"
+            raise InputError(f"{self.recipe.name}: has no image input, so frames cannot calibrate it; {wanted}")
         if self.detector is not None:
             return self.detector.preprocess([frame])[0]
         images, _ = self._preprocess([frame])

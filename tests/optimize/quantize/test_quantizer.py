@@ -150,7 +150,7 @@ def test_a_processor_without_vnni_is_known(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_model_without_an_image_input_cannot_be_calibrated(net: LocalRecipe, video: Path) -> None:
     with pytest.raises(InputError, match="has no image input"):
-        quantize(dataclasses.replace(net, task="head", input=None), video, max_frames=5)
+        quantize(dataclasses.replace(net, input=None), video, max_frames=5)
 
 
 def test_a_real_detector_agrees_with_itself(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
