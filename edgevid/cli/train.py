@@ -83,7 +83,7 @@ def detector(
     file = export_onnx(network, out / f"{name}.onnx")
     recipe = write_recipe(out, file.name, network, name=name, summary=f"trained on {data.name}")
     if measured:
-        models = {**({before.name: before} if before else {}), name: recipe}
+        models: dict[str, Any] = {**({before.name: before} if before else {}), name: recipe}
         found = [average_precisions(Detector.load(m, score_threshold=0.02), measured) for m in models.values()]
         title = f"AP50 on {len(measured)} images of {len(clips)} held-out clips"
         rows = [(k, *(f"{100 * one[k]:.1f} %" for one in found)) for k in found[-1]]

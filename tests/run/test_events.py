@@ -98,7 +98,7 @@ def test_every_sink_has_the_events_of_a_real_clip(tmp_path: Path, shared_data: P
     sinks: list[Any] = [*stores, SlowToAccept(failures=3), ParquetSink(tmp_path / "pq")]
     zones = ZoneMonitor(lines=[Line("across", (0, 250), (768, 250)), Line("down", (384, 0), (384, 432))])
     with open_video(clip) as video:
-        run(Pipeline(Detector.load("street-nano"), Tracker()), video, sinks, zones=zones, max_frames=150,
+        run(Pipeline(Detector.load("street-nano"), Tracker()), video, sinks, zones=zones, max_frames=300,
             on_event=found.append)  # fmt: skip
     ids = [event.id for event in found]
     assert len(ids) >= 3
