@@ -165,7 +165,7 @@ def _graph(kind: Any, recipe: Path, clips: list[str]) -> str:
         return f"made: {told}"
     file.path.unlink()
     record_path(file.path).unlink()
-    return f"refused: {told}; the head runs in FP32"
+    return f"rejected: {told}; the head runs in FP32"
 
 
 def _deploy(model: Path, home: Path, extractor: str) -> None:
@@ -174,7 +174,7 @@ def _deploy(model: Path, home: Path, extractor: str) -> None:
     make_folder(home / "previous")
     shutil.rmtree(home / "previous/build", ignore_errors=True)
     if (home / "build").is_dir():  # of the old head
-        os.replace(home / "build", home / "previous/build")
+        shutil.move(home / "build", home / "previous")
     for one in [*home.iterdir(), *sorted(model.iterdir(), key=lambda one: one.name == "recipe.toml")]:
         if one.is_file():
             text = one.read_bytes()

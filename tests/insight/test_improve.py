@@ -149,7 +149,7 @@ def shares(model: Path, engine: OrtEngine | None = None) -> np.ndarray:
     return np.argmax(found, axis=1)
 
 
-def test_a_graph_that_agrees_too_little_is_refused(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_graph_that_agrees_too_little_is_rejected(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgevid.insight.improve import _build_anew
     from edgevid.optimize import agreement
 
@@ -161,7 +161,7 @@ def test_a_graph_that_agrees_too_little_is_refused(trained: Path, monkeypatch: p
     monkeypatch.setattr(agreement, "FLOORS", dict.fromkeys(agreement.FLOORS, 1.01))
     log = _build_anew(trained.parent, Path("new"), clips)
     assert list(log) == ["step.fp16.onnx", "step.int8-cpu.onnx"]
-    assert all(told.startswith("refused: ") and "minimum 101.0%" in told for told in log.values())
+    assert all(told.startswith("rejected: ") and "minimum 101.0%" in told for told in log.values())
     assert not [*Path("new/build").glob("*")]  # the head runs in FP32
 
 
