@@ -60,9 +60,8 @@ def command(
     """
     from edgevid._opencv import require_opencv
     from edgevid.site import camera_calibration as calibrate
-    from edgevid.speed import examine, make_calibration, read_calibration
+    from edgevid.speed import make_calibration, read_calibration
     from edgevid.speed.calibration_file import provenance_text, write_calibration
-    from edgevid.speed.calibration_report import without
     from edgevid.video.open import FrameSeeker
 
     source = shared.one_source(source, source_option, example="edgevid calibrate gate.mp4")
@@ -84,21 +83,29 @@ def command(
         area = area if area is not None or len(parts) > 1 else existing.region
     name, joined = out.stem if out else "", calibrate.joined(parts)
     made = make_calibration(*joined, frame.size, region=area, k1=k1, focal=focal_px, name=name)
+    made, report = _examine(made, drop_outliers=drop_outliers)
+    if out:
+        text = provenance or provenance_text(source, frame.time, made)
+        out = write_calibration(out, made, text, replace=force)
+    typer.echo(f"written: {out}" if out else "not written: give --out calibration/camera/<name>.toml to keep it")
+    if image:
+        require_opencv("--image")
+        write_image("--image", image, calibrate.draw_calibration(frame.image, made, report))
+        typer.echo(f"written: {image}")
+
+
+def _examine(made: CameraCalibration, *, drop_outliers: bool) -> tuple[CameraCalibration, CalibrationReport]:
+    """The calibration and what is known of its errors, perhaps without the points that the others contradict."""
+    from edgevid.speed import examine
+    from edgevid.speed.calibration_report import without
+
     report = examine(made)
     if drop_outliers and report.outliers:
         typer.echo(f"dropped: point {', '.join(str(row + 1) for row in sorted(report.outliers))}")
         made = without(made, report.outliers)
         report = examine(made)
     print_report(made, report)
-    if out:
-        text = provenance or provenance_text(source, frame.time, made)
-        typer.echo(f"written: {write_calibration(out, made, text, replace=force)}")
-    else:
-        typer.echo("not written: give --out calibration/camera/<name>.toml to keep it")
-    if image:
-        require_opencv("--image")
-        write_image("--image", image, calibrate.draw_calibration(frame.image, made, report))
-        typer.echo(f"written: {image}")
+    return made, report
 
 
 def _frame_at(frames: FrameSeeker, time: float) -> Frame:

@@ -47,7 +47,7 @@ MOTION_CLIPS = ClipSpec(
 PERSON, STREET_LIMIT_KMH = CLASSES.index("person"), 50.0
 """The class whose actions are recognized, and the speed limit of the rendered street."""
 STREET_ZONES = (
-    Zone("crossing", [(-7.4, 25.0), (7.4, 25.0), (7.4, 30.5), (-7.4, 30.5)], ground=True, max_occupancy=2),
+    Zone("crossing", [(-7.4, 22.0), (7.4, 22.0), (7.4, 34.0), (-7.4, 34.0)], ground=True, max_occupancy=2),
     Zone("west sidewalk", [(-11.5, 13.0), (-7.6, 13.0), (-7.6, 45.0), (-11.5, 45.0)], ground=True, dwell_s=4),
 )
 STREET_LINES = (Line("counting line", (-7.3, 19.0), (7.3, 19.0), ground=True),)

@@ -101,7 +101,12 @@ def test_a_named_class_list(tmp_path: Path) -> None:
         ("[1, 1, 1]", '["1", 1, 1]', "input.std", "3 numbers"),
         ('["out"]', '["a", "b"]', "output.names", "1 name for decoder 'yolox'"),
         ('kind = "yolox"', 'kind = "yolo9000"', "decode.kind", "one of .*'yolo'"),
-        ('kind = "yolox"', 'kind = "end-to-end"', "decode.strides", "only box, class_thresholds, keypoint_values, keypoints, kind"),
+        (
+            'kind = "yolox"',
+            'kind = "end-to-end"',
+            "decode.strides",
+            "only box, class_thresholds, keypoint_values, keypoints, kind",
+        ),
         ("[8, 16, 32]", "[]", "decode.strides", "at least 1"),
         ("strides = [8, 16, 32]", "", "decode.strides", "it is missing"),
         ("nms_iou = 0.5", "nms_iou = 1.5", "decode.nms_iou", "from 0 to 1"),
