@@ -533,6 +533,14 @@ def test_a_camera_that_is_away_is_not_called_live(browser) -> None:
         page.context.close()
 
 
+def test_an_operator_may_edit_after_the_size_of_the_stream_changed(page, state) -> None:
+    width, height = state.size
+    state.resize((width * 2, height * 2))
+    sized = "async (width) => (await import('/static/state.js')).state.hello.size[0] === width"
+    page.wait_for_function(sized, arg=width * 2)
+    api.expect(page.locator("#edit")).to_be_visible()
+
+
 def test_those_who_may_only_look_are_not_offered_more(browser, state) -> None:
     tokens = {"token": "of-operators", "viewer_token": "of-viewers"}
     with Server(application(state), port=0, **tokens) as server:

@@ -55,6 +55,7 @@ function message(received) {
 }
 
 function hello(message) {
+  message = { operator: state.hello?.operator, ...message }; // another one, after a change of size, does not repeat it
   state.hello = message;
   state.record = null;
   document.title = `${message.title} · edgevid`;
