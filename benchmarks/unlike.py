@@ -16,7 +16,6 @@ once, by the mean over the track. `--cache` keeps trained heads and poses, so th
 from __future__ import annotations
 
 import argparse
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from abstain import sources
 from bench import conditions, save, table
 
 from edgevid import Detector, Tracker, open_video
@@ -131,17 +131,6 @@ def some(corpus: Corpus, names: list[str]) -> Corpus:
         for e in corpus.examples if corpus.names[e.label] in names
     ]  # fmt: skip
     return Corpus(tuple(names), tuple(chosen), corpus.rate_hz, joints=corpus.joints)
-
-
-def sources(data: Path, split: int, labels: Array) -> Array:
-    """Source video of each training clip, from the official lists (their order, class by class)."""
-    names = np.empty(len(labels), object)
-    with zipfile.ZipFile(data / "splits.zip") as lists:
-        for label in np.unique(labels):
-            lines = lists.read(f"splits/{label}_test_split{split}.txt").decode().split("\n")
-            clips = [line.split()[0] for line in lines if line.split()[1:] == ["1"]]
-            names[labels == label] = [f"{label} {clip.split(f'_{label}_')[0]}" for clip in clips]
-    return names.astype(str)
 
 
 # Measures: the larger, the less like the training --------------------------------------------------

@@ -1,5 +1,6 @@
 """Parts of all recognizers: crops to model inputs, batches of any size, outputs to probabilities."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ class Recognizer(Protocol):
     def reset(self) -> None: ...
 
 
-class CropModel:
+class CropModel(ABC):
     """An image model with what its recipe states: the base of the recognizers that take crops themselves."""
 
     def __init__(self, engine: Engine, recipe: Recipe, *, steps: int | None = None) -> None:
@@ -45,8 +46,8 @@ class CropModel:
         for memory in self._memories:
             memory.reset()
 
-    def _recognize(self, clips: Clips) -> Scores:
-        raise NotImplementedError
+    @abstractmethod
+    def _recognize(self, clips: Clips) -> Scores: ...
 
     def _probabilities(self, values: Array) -> Array:
         return probabilities(values, self._activation, self.names, self.recipe.name)

@@ -32,7 +32,7 @@ from edgevid.zones import Line, Zone, ZoneMonitor, in_pixels
 SHIPPED = "street-nano"  # The detector inside the package, which needs no network
 RENDERED_NOTE = (
     f"A rendered street, not a camera. {SHIPPED}, the small detector in the package, detects its people and "
-    "vehicles; it was trained on renderings of other streets. How their pixels change tells what people do."
+    "vehicles; its training had renderings of other streets, too. How their pixels change tells what people do."
 )
 SHIPPED_NOTE = (
     "{0}, a small detector in the package, detects the objects, because the default model could not "

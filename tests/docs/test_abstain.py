@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from walk_through import DOCS, walk_through
 
 from edgevid.abstain.file import read_policy
-from edgevid.cli import app
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "abstain.md"
+PAGE = DOCS / "abstain.md"
 
 
 def test_the_walk_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    emitted = []
-    for kind, block in re.findall(r"```(python|sh)\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        if kind == "python":
-            exec(compile(block, str(PAGE), "exec"), names)
-            continue
-        for line in block.strip().splitlines():
-            program, *arguments = shlex.split(line)
-            done = CliRunner().invoke(app(), arguments)
-            assert (program, done.exit_code) == ("edgevid", 0), f"{line}: {done.output} {done.exception}"
-            emitted.append(done.output)
+    emitted = walk_through(PAGE)
     assert len(emitted) == 6
     assert "parents" in emitted[4]
     assert "of the unknown" in emitted[5]

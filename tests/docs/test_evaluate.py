@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from walk_through import DOCS, walk_through
 
-from edgevid.cli import app
-
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "evaluate.md"
+PAGE = DOCS / "evaluate.md"
 
 
 def test_the_walk_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {}
-    printed = []
-    for kind, block in re.findall(r"```(python|sh)\n(.*?)```", PAGE.read_text(), re.DOTALL):
-        if kind == "python":
-            exec(compile(block, str(PAGE), "exec"), names)
-            continue
-        for line in block.strip().splitlines():
-            program, *arguments = shlex.split(line)
-            done = CliRunner().invoke(app(), arguments)
-            assert (program, done.exit_code) == ("edgevid", 0), f"{line}: {done.output} {done.exception}"
-            printed.append(done.output)
-    tracking, detection, compared, counts, alarms, same, _, abstain = printed
+    tracking, detection, compared, counts, alarms, same, _, abstain = walk_through(PAGE)
     shown = re.search(r"prints\n\n```\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert shown is not None
     assert shown[1] in tracking

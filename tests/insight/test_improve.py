@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +36,6 @@ from edgevid.viewer.serve import Server
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 datasets = pytest.importorskip("sklearn.datasets")
 torch.set_num_threads(1)
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CLASSES, SIDE, SHOWN, GAP = 4, 32, 30, 80
 
 
@@ -216,12 +214,9 @@ def street(shared_data: Path) -> Iterator[tuple[str, Frame, Any]]:
 
 def answer_all(url: str) -> None:
     """A reviewer who presses the key of the first class until the queue is empty."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = os.environ.get("EDGEVID_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if chromium is None:
-        pytest.skip("there is no Chromium on this machine")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+    from chromium import chromium  # the other tests run without it
+
+    with chromium() as browser:
         page = browser.new_page()
         page.set_default_timeout(30_000)
         page.goto(url)
@@ -233,7 +228,6 @@ def answer_all(url: str) -> None:
                 break
             page.keyboard.press("1")
         page.wait_for_selector("#saved:text-is('saved')")
-        browser.close()
 
 
 def test_a_real_clip_is_reviewed_in_the_browser_by_keyboard(

@@ -1,15 +1,12 @@
 """The viewer in a real headless Chromium: what is displayed, clicked, typed, and how accessible it is.
 
-Needs Chromium on the machine (EDGEVID_CHROMIUM names it where it is not on the path) and the packages
-playwright (its driver alone; no browser is fetched) and axe-playwright-python.
+Needs what tests/support/chromium.py needs, and the package axe-playwright-python.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import viewer_scene as scene
+from chromium import api, chromium
 from event_samples import an_event
 
 from edgevid.insight.review import Review
@@ -26,24 +24,16 @@ from edgevid.site.file import read_site
 from edgevid.viewer.serve import Server
 
 pytest.importorskip("starlette", reason="the extra viewer is not installed")
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CHROMIUM = os.environ.get("EDGEVID_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 PAINTED = 'html[data-frame]:not([data-frame=""])'
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with api.sync_playwright() as playwright:
-        made = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
+    with chromium() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture
