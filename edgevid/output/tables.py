@@ -186,6 +186,7 @@ def _object_row(row: dict[str, Any]) -> list[Any]:
 
 
 ROW_GROUP = 50_000
+STAMPED = "????????T?????????Z"
 OBJECT_TYPES = {"frame": int, "class_id": int, "tracker_id": int, "detected": bool}
 """Columns of objects that are no text and no floating point."""
 FIELDS = {
@@ -198,7 +199,7 @@ FIELDS = {
 class ParquetSink(ObjectRows):
     """A folder with files events-*, tracks-* and objects-*.parquet, named by camera and start in UTC. Each file is
     written under another name and moved into place when it is complete, after `segment_s` and at the end. What a killed
-    run had not completed is in no file; its events come again with the next run."""
+    run had not completed is in no file; its events come again with the next run, and each is in the files once."""
 
     def __init__(self, folder: str | Path, *, records: bool = False, segment_s: float = 600.0) -> None:
         """`records` adds objects-*.parquet. SourceError where the folder cannot be written; MissingExtraError
@@ -210,23 +211,23 @@ class ParquetSink(ObjectRows):
         check_file(self.path / "events.parquet")
         super().__init__(records=records)
         self.held = 0  # Events whose file is not complete
-        self._camera = "camera"
+        self._camera, self._known = "camera", dict[str, set[str]]()
         self._begin()
 
     def open(self, header: Header) -> None:
         """Deletes what a killed run of the camera left; other cameras may write to the same folder."""
         super().open(header)
         self._camera = re.sub(r"[^\w.-]+", "-", header.camera)
-        for kind in ("events", "tracks", "objects"):
-            for left in self.path.glob(f".{kind}-{self._camera}-????????T?????????Z.*.part.parquet"):
-                left.unlink(missing_ok=True)
+        for left in self.path.glob(f".*-{self._camera}-{STAMPED}.*.part.parquet"):
+            left.unlink(missing_ok=True)
+        self._read_known()
 
     def send(self, events: Sequence[Event]) -> None:
         """Adds events, and the objects of the frames since the last call; an error loses all that is held."""
         try:
             rows = [asdict(event) for event in events]
-            self._put("events", rows)
-            self._put("tracks", [row for row in rows if row["kind"] == "track-ended"])
+            self._put("events", self._new("events", rows))
+            self._put("tracks", self._new("tracks", [row for row in rows if row["kind"] == "track-ended"]))
             self._put("objects", self._taken())
             self.held += len(events)
             if clock.monotonic() - self._started > self._segment_s:
@@ -239,6 +240,16 @@ class ParquetSink(ObjectRows):
         """Completes the files."""
         self._started = -math.inf
         self.send([])
+
+    def _read_known(self) -> None:
+        """The ids in the latest files: a run that ended after it moved a file, before that was noted, sends them again."""
+        for kind in ("events", "tracks"):
+            for path in sorted(self.path.glob(f"{kind}-{self._camera}-{STAMPED}.parquet"))[-1:]:
+                with suppress(Exception):  # the file of another program
+                    self._known[kind] = set(self._parquet.read_table(path, columns=["id"])["id"].to_pylist())
+
+    def _new(self, kind: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row for row in rows if row["id"] not in self._known.get(kind, ())]
 
     def _begin(self) -> None:
         self._files, self._writers = ExitStack(), dict[str, Any]()
@@ -281,6 +292,7 @@ class ParquetSink(ObjectRows):
         self.held = 0
         with suppress(Exception), files:
             raise InterruptedError  # so that they are not moved into place
+        self._read_known()
 
     def _schema(self, kind: str, row: dict[str, Any]) -> Any:
         arrow = self._arrow

@@ -71,6 +71,40 @@ def test_after_an_error_everything_that_is_held_must_come_again(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_events_of_a_file_that_was_moved_before_the_kill_are_there_once(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install pyarrow")
+    for sent in ([an_event(0), ended(1)], [an_event(0), ended(1), ended(2)]):  # the kill: the first is not acknowledged
+        with ParquetSink(tmp_path) as sink:
+            sink.open(Header("camera"))
+            sink.send(sent)
+    assert [row["id"] for row in rows(tmp_path, "events")] == [an_event(n).id for n in range(3)]
+    assert [row["track"] for row in rows(tmp_path, "tracks")] == [1, 2]
+
+
+def test_events_of_a_file_that_was_moved_before_an_error_are_there_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install pyarrow")
+    from edgevid.files import atomic
+
+    def full(new: Path, path: Path) -> None:
+        if path.name.startswith("events"):
+            raise OSError(28, "No space left on device")
+        new.replace(path)
+
+    with ParquetSink(tmp_path, segment_s=0.0) as sink:
+        sink.open(Header("camera"))
+        with monkeypatch.context() as disk:
+            disk.setattr(atomic, "move_into_place", full)
+            with pytest.raises(OSError, match="No space"):
+                sink.send([ended(1)])
+        assert len(rows(tmp_path, "tracks")) == 1
+        assert sink.held == 0
+        sink.send([ended(1), ended(2)])
+    assert [row["id"] for row in rows(tmp_path, "events")] == [an_event(1).id, an_event(2).id]
+    assert [row["track"] for row in rows(tmp_path, "tracks")] == [1, 2]
+
+
 def test_a_start_deletes_what_a_killed_run_left_and_nothing_of_other_cameras(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs pyarrow: pip install pyarrow")
     for camera in ("gate", "gate-2", "yard"):
