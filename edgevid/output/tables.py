@@ -242,7 +242,7 @@ class ParquetSink(ObjectRows):
         self.send([])
 
     def _read_known(self) -> None:
-        """The ids in the latest files: a run that ended after it moved a file, before that was noted, sends them again."""
+        """The ids in the latest files: they come again where a run ended before it noted that they were moved."""
         for kind in ("events", "tracks"):
             for path in sorted(self.path.glob(f"{kind}-{self._camera}-{STAMPED}.parquet"))[-1:]:
                 with suppress(Exception):  # the file of another program
