@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from score_tables import csv_of, drawn
 
-from edgevid.abstain.file import write_policy
+from edgevid.abstain.file import PolicyFile, write_policy
+from edgevid.abstain.policy import Settings
 from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.abstention import evaluate
 from edgevid.evaluate.evaluation import clopper_pearson
@@ -51,6 +52,21 @@ def test_a_promise_is_broken_where_labels_are_others_and_open_with_few_tracks(tm
     few = evaluate(policy, csv_of(tmp_path / "few.csv", drawn(12, seed=4)))
     assert promise(few) == "cannot tell"
     assert "at least 19 emitted ones" in " ".join(few.notes)
+
+
+def test_parents_of_a_tree_are_emitted_and_counted(tmp_path: Path) -> None:
+    rows = ("0,a,0.9,0.05,0.05", "1,a,0.45,0.5,0.05", "2,c,0.5,0.45,0.05", "3,a,0.4,0.2,0.4")
+    settings = Settings(0.8, tree={"vehicle": ("a", "b")}, parent_threshold=0.9)
+    policy, table = tmp_path / "p.toml", tmp_path / "t.csv"
+    write_policy(policy, PolicyFile(("a", "b", "c"), settings))
+    table.write_text("\n".join(("track,label,a,b,c", *rows)) + "\n")
+    found = evaluate(policy, table, values="probabilities")  # a class, its parent, a wrong parent, nothing
+    levels = dict(found.tables["Promise"].rows)
+    assert levels["errors of emitted"] == "1 of 3"
+    assert levels["errors of classes"] == "0 of 1"
+    assert levels["errors of parents"] == "1 of 2"
+    assert found.figures()["coverage"].value == 0.75
+    assert found.figures()["risk without abstention"].value == 0.5
 
 
 def test_numbers_that_the_policy_will_not_see_are_refused_or_named(tmp_path: Path) -> None:

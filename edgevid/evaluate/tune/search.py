@@ -94,7 +94,7 @@ class Report:
     @property
     def parents(self) -> tuple[float, float]:
         """Share of the tracks whose parent is emitted, and of wrong ones among them."""
-        found, emitted = _parents(self.chosen_on, self.settings, self.table.names)
+        found, emitted = coarser(self.chosen_on, self.settings, self.table.names)
         return float(emitted.sum() / len(self.emitted)), float(found.wrong[emitted].mean()) if emitted.any() else 0.0
 
     @property
@@ -124,8 +124,8 @@ class Report:
         leaf, confidence = passes(deployed, self.settings, self.table.names), deployed.confidence.copy()
         rate = float(1 - leaf.mean())
         if self.settings.tree:
-            coarser, emitted = _parents(deployed, self.settings, self.table.names)
-            confidence[np.flatnonzero(~leaf)[emitted]] = coarser.confidence[emitted]
+            parents, emitted = coarser(deployed, self.settings, self.table.names)
+            confidence[np.flatnonzero(~leaf)[emitted]] = parents.confidence[emitted]
             rate -= float(emitted.sum() / len(leaf))
         made: dict[str, str | float | int] = {
             "by": f"edgevid {__version__} tune", "date": datetime.date.today().isoformat(),
@@ -229,7 +229,8 @@ def _unlike(
     return settings, tuple((one, float((known < one).mean()), share) for one, share in zip(limits, away, strict=True))
 
 
-def _parents(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]) -> tuple[TrackVerdicts, Array]:
+def coarser(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]) -> tuple[TrackVerdicts, Array]:
+    """The parents of the verdicts that do not pass, and (M,) which of them are emitted in their place."""
     found = verdicts.parents(members(names, settings), ~passes(verdicts, settings, names))
     return found, found.confidence >= settings.parent_threshold
 
