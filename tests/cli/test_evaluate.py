@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from score_tables import csv_of, drawn
 from speed_tables import RESULTS, TRUTH, write
 from typer.testing import CliRunner
 
+from edgevid.abstain.file import PolicyFile, write_policy
+from edgevid.abstain.policy import Settings
 from edgevid.cli import app
 from edgevid.errors import InputError
+from edgevid.evaluate.tune.scores import read_scores
 from edgevid.output.sinks import JsonLines
 from edgevid.speed.calibration import make_calibration
 from edgevid.speed.estimator import SpeedEstimator
@@ -122,3 +126,15 @@ def test_two_results_are_compared_by_the_task_or_by_their_own_labels(tmp_path: P
     groups = write(tmp_path / "g.csv", "\n".join(f"{n},{n // 6}" for n in range(60)))
     done = CliRunner().invoke(app(), ["evaluate", "compare", *files, "--groups", str(groups), "--json", "-"])
     assert json.loads(done.output)["groups"] == 10
+
+
+def test_two_policies_are_compared_on_new_tracks(tmp_path: Path) -> None:
+    truth = csv_of(tmp_path / "new.csv", drawn(400, seed=6))
+    for name, threshold in (("strict", 0.9), ("loose", 0.1)):
+        write_policy(tmp_path / f"{name}.toml", PolicyFile(read_scores(truth).names, Settings(threshold)))
+    policies = [str(tmp_path / f"{name}.toml") for name in ("strict", "loose")]
+    call = ["evaluate", "compare", *policies, "--truth", str(truth), "--task", "abstain", "--json", "-"]
+    done = CliRunner().invoke(app(), call)
+    found = json.loads(done.output)["metrics"]
+    assert found["coverage"]["low"] > 0.2
+    assert found["risk"]["low"] > 0
