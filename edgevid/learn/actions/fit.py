@@ -1,9 +1,14 @@
-"""Fits temporal heads: augmentations that preserve the action, clipped gradients, early stopping, class weights."""
+"""Fits heads: augmentations that preserve the action, clipped gradients, early stopping, class weights, checkpoints."""
 
 import copy
+import dataclasses
+import json
+import math
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from edgevid.actions import skeleton
-from edgevid.errors import InputError, require
+from edgevid.errors import InputError, ModelError, log, require
 from edgevid.evaluate.actions.data import Corpus, Example, check, resample
+from edgevid.files.atomic import atomic_path
+from edgevid.files.digest import sha256
 from edgevid.learn.actions.heads import Head
 from edgevid.types import Array
 
@@ -132,6 +139,8 @@ class Epoch(NamedTuple):
     """The figures of one epoch."""
 
     train_loss: float
+    gradient_norm: float
+    """Mean over the steps, before it is clipped."""
     validation_loss: float
     validation_accuracy: float
 
@@ -145,6 +154,8 @@ class Fitted:
     best_epoch: int
     cpu_s: float
     options: TrainOptions
+    stopped: str = ""
+    """Why the training ended before its last epoch."""
 
 
 def step_of(corpus: Corpus, options: TrainOptions) -> float:
@@ -204,59 +215,117 @@ def clip_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, sm
     return nn.functional.cross_entropy(logits, labels[:, -1], weight=weights, label_smoothing=smoothing)
 
 
+Windows = Callable[[Corpus, TrainOptions, Rng | None], tuple[Tensor, Tensor, Tensor]]
+"""What makes the inputs, valid steps and labels of a corpus for a head, as `windows_of` does."""
+Progress = Callable[[int, int, str], None]
+"""Called with what is done, its total, and a text."""
+
+
+class _Course:
+    """A training between two epochs: all that continues it."""
+
+    def __init__(self, head: Head, options: TrainOptions, batches: int) -> None:
+        self.head, self.rng = head, np.random.default_rng(options.seed)
+        self.optimizer = torch.optim.AdamW(head.parameters(), options.rate, weight_decay=options.decay)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, options.rate, total_steps=options.epochs * batches, pct_start=0.15
+        )
+        self.history: list[Epoch] = []
+        self.best, self.best_epoch, self.cpu_s = math.inf, 0, 0.0
+        self.best_state = copy.deepcopy(head.state_dict())
+
+    def save(self, path: Path, key: str) -> None:
+        """Writes everything needed to resume the training that `key` stands for."""
+        parts = {name: getattr(self, name).state_dict() for name in ("head", "optimizer", "schedule")}
+        plain = {name: getattr(self, name) for name in ("best", "best_epoch", "best_state", "cpu_s")}
+        random = {"torch": torch.get_rng_state(), "numpy": json.dumps(self.rng.bit_generator.state)}
+        with atomic_path(path) as new:
+            torch.save({"key": key, "history": [tuple(e) for e in self.history], **parts, **plain, **random}, new)
+
+    def resume(self, path: Path, key: str) -> None:
+        """Continues where `path` is a checkpoint of the same training; any other is replaced."""
+        try:
+            state = torch.load(path, weights_only=True)
+            if state["key"] != key:
+                raise KeyError
+        except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
+            log.warning("%s: of other data or options: the training starts from the beginning", path)
+            return
+        for name in ("head", "optimizer", "schedule"):
+            getattr(self, name).load_state_dict(state[name])
+        for name in ("best", "best_epoch", "best_state", "cpu_s"):
+            setattr(self, name, state[name])
+        self.history = [Epoch(*e) for e in state["history"]]
+        torch.set_rng_state(state["torch"])
+        self.rng.bit_generator.state = json.loads(state["numpy"])
+        log.info("%s: continues after epoch %d", path, len(self.history))
+
+
 def fit(
     make: Callable[[], Head], train: Corpus, validation: Corpus | None, options: TrainOptions, *,
-    objective: Objective = clip_loss,
+    objective: Objective = clip_loss, windows: Windows = windows_of, checkpoint: Path | None = None,
+    progress: Progress = lambda done, total, text: None,
 ) -> Fitted:  # fmt: skip
-    """A head trained on `train`; with `validation` its best epoch is kept, else its last."""
+    """A head trained on `train`; with `validation` its best epoch is kept, else its last. `checkpoint` is written after
+    each epoch, and resumed where it is of the same training. A loss or gradient that is no number ends the training:
+    the best epoch before is kept; ModelError where there is none."""
     check(train)
     if options.patience and validation is None:
         raise InputError("patience: expected validation data for early stopping, got none; set patience=0")
     torch.manual_seed(options.seed)
-    rng = np.random.default_rng(options.seed)
-    head, start = make(), time.process_time()
-    optimizer = torch.optim.AdamW(head.parameters(), options.rate, weight_decay=options.decay)
-    per_epoch = -(-len(train) // options.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.rate, total_steps=options.epochs * per_epoch, pct_start=0.15
-    )
+    course = _Course(make(), options, -(-len(train) // options.batch))
     weights = loss_weights(train, balanced=options.class_weights)
-    held = windows_of(validation, options) if validation is not None and len(validation) else None
-    history: list[Epoch] = []
-    best, best_epoch, best_state = np.inf, 0, None
-    for number in range(options.epochs):
-        loss = _epoch(head, train, options, rng, optimizer, schedule, weights, objective)
-        after = _evaluate(head, held, weights, objective)
-        history.append(Epoch(loss, *after))
-        if held is not None and after[0] < best:
-            best, best_epoch, best_state = after[0], number, copy.deepcopy(head.state_dict())
-        if options.patience and number - best_epoch >= options.patience:
+    held = windows(validation, options, None) if validation is not None and len(validation) else None
+    marks = [dataclasses.asdict(options), train.names, [(e.name, e.content, e.label) for e in train.examples]]
+    key = sha256(json.dumps([*marks, str(course.head)], default=str))
+    if checkpoint and checkpoint.exists():
+        course.resume(checkpoint, key)
+    start, stopped = time.process_time() - course.cpu_s, ""
+    for number in range(len(course.history), options.epochs):
+        if options.patience and number - 1 - course.best_epoch >= options.patience:
+            stopped = f"no better validation loss in {options.patience} epochs"
             break
-    if best_state is not None:
-        head.load_state_dict(best_state)
-    head.eval()
-    best_epoch = len(history) - 1 if best_state is None else best_epoch
-    return Fitted(head, tuple(history), best_epoch, time.process_time() - start, options)
+        loss, norm = _epoch(course, windows(train, options, course.rng), options, weights, objective)
+        if not math.isfinite(loss + norm):
+            stopped = f"loss {loss:g} and gradient norm {norm:g} in epoch {number + 1}"
+            break
+        after = _evaluate(course.head, held, weights, objective)
+        course.history.append(Epoch(loss, norm, *after))
+        if held is None or after[0] < course.best:
+            course.best, course.best_epoch = after[0], number
+            course.best_state = copy.deepcopy(course.head.state_dict())
+        course.cpu_s = time.process_time() - start
+        if checkpoint:
+            course.save(checkpoint, key)
+        progress(number + 1, options.epochs, f"training, loss {loss:.3f}")
+    if not course.history:
+        raise ModelError(
+            f"training: expected a finite loss, got {stopped}: check the images, or lower the learning rate"
+        )
+    course.head.load_state_dict(course.best_state)
+    course.head.eval()
+    return Fitted(course.head, tuple(course.history), course.best_epoch, course.cpu_s, options, stopped)
 
 
 def _epoch(
-    head: Head, train: Corpus, options: TrainOptions, rng: np.random.Generator,
-    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, weights: Tensor,
-    objective: Objective,
-) -> float:  # fmt: skip
+    course: _Course, data: tuple[Tensor, Tensor, Tensor], options: TrainOptions, weights: Tensor, objective: Objective
+) -> tuple[float, float]:
+    """Mean loss and gradient norm of the steps; it ends at the first that is no number."""
+    head, (features, valid, labels), steps = course.head, data, list[tuple[float, float]]()
     head.train()
-    features, valid, labels = windows_of(train, options, rng)
-    order, losses = torch.from_numpy(rng.permutation(len(train))), []
-    for rows in order.split(options.batch):
+    for rows in torch.from_numpy(course.rng.permutation(len(labels))).split(options.batch):
         logits = head(features[rows], valid[rows])
-        loss = objective(logits, labels[rows], valid[rows], weights, options.smoothing)
-        optimizer.zero_grad()
+        loss = objective(logits, labels[rows], valid[rows], weights, options.smoothing) + head.penalty
+        course.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(head.parameters(), options.clip_norm)
-        optimizer.step()
-        schedule.step()
-        losses.append(float(loss.detach()))
-    return float(np.mean(losses))
+        norm = nn.utils.clip_grad_norm_(head.parameters(), options.clip_norm)
+        steps.append((float(loss.detach()), float(norm)))
+        if not math.isfinite(sum(steps[-1])):
+            return steps[-1]
+        course.optimizer.step()
+        course.schedule.step()
+    loss, norm = np.mean(steps, axis=0).tolist()
+    return loss, norm
 
 
 @torch.no_grad()
@@ -265,9 +334,8 @@ def _evaluate(
 ) -> tuple[float, float]:
     if held is None:
         return float("nan"), float("nan")
-    head.eval()
     features, valid, labels = held
-    logits = head(features, valid)
+    logits = _logits(head, features, valid)
     loss = float(objective(logits, labels, valid, weights, 0.0))
     predicted, truth = logits.argmax(-1), labels if head.per_step else labels[:, -1]
     right = (predicted == truth)[valid] if head.per_step else predicted == truth
@@ -275,8 +343,12 @@ def _evaluate(
 
 
 @torch.no_grad()
-def predict(head: Head, corpus: Corpus, options: TrainOptions) -> Array:
+def predict(head: Head, corpus: Corpus, options: TrainOptions, windows: Windows = windows_of) -> Array:
     """(N, C) logits of a corpus, (N, T, C) of a head that scores each step."""
+    features, valid, _ = windows(corpus, options, None)
+    return np.asarray(_logits(head, features, valid).numpy())
+
+
+def _logits(head: Head, features: Tensor, valid: Tensor) -> Tensor:
     head.eval()
-    features, valid, _ = windows_of(corpus, options)
-    return np.concatenate([head(f, v).numpy() for f, v in zip(features.split(64), valid.split(64), strict=True)])
+    return torch.cat([head(f, v) for f, v in zip(features.split(64), valid.split(64), strict=True)])

@@ -22,6 +22,8 @@ class Head(nn.Module):
     """Whether the output has one row per step."""
     causal = False
     """Whether a step's output depends on no later step, so that it can be streamed."""
+    penalty: Tensor | float = 0.0
+    """Added to the loss of the training step that just ran."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
