@@ -33,7 +33,8 @@ class Shape:
     """Poolings of 5, 9 and 13 cells next to the deepest features (He 2015, SPP)."""
 
 
-def _convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+def convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch normalization and ReLU."""
     return nn.Sequential(
         nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(outside),
@@ -41,12 +42,12 @@ def _convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) ->
     )
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Residual bottleneck: 1x1 to half the channels, 3x3 back."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.squeeze = _convolution(channels, channels // 2, 1)
+        self.squeeze = convolution(channels, channels // 2, 1)
         self.expand = nn.Sequential(nn.Conv2d(channels // 2, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,8 +59,8 @@ class _Context(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.squeeze = _convolution(channels, channels // 2, 1)
-        self.join = _convolution(2 * channels, channels, 1)
+        self.squeeze = convolution(channels, channels // 2, 1)
+        self.join = convolution(2 * channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         levels = [self.squeeze(x)]
@@ -76,17 +77,17 @@ class StreetDetector(nn.Module):
         super().__init__()
         self.shape = shape = shape or Shape()
         a, b, *deep = shape.channels
-        self.stem = nn.Sequential(_convolution(3, a, 3, 2), _convolution(a, b, 3, 2))
+        self.stem = nn.Sequential(convolution(3, a, 3, 2), convolution(a, b, 3, 2))
         self.stages = nn.ModuleList(
-            nn.Sequential(_convolution(inside, outside, 3, 2), *(_Block(outside) for _ in range(blocks)))
+            nn.Sequential(convolution(inside, outside, 3, 2), *(Block(outside) for _ in range(blocks)))
             for inside, outside, blocks in zip((b, *deep[:2]), deep, shape.blocks, strict=True)
         )
         if shape.context:
             self.stages[-1].append(_Context(deep[2]))
         neck = shape.neck
-        self.lateral = nn.ModuleList(_convolution(c, neck, 1) for c in deep)
-        self.see = nn.ModuleList(_convolution(neck, neck) for _ in STRIDES)
-        self.place = nn.ModuleList(_convolution(neck, neck) for _ in STRIDES)
+        self.lateral = nn.ModuleList(convolution(c, neck, 1) for c in deep)
+        self.see = nn.ModuleList(convolution(neck, neck) for _ in STRIDES)
+        self.place = nn.ModuleList(convolution(neck, neck) for _ in STRIDES)
         self.to_class = nn.ModuleList(nn.Conv2d(neck, len(CLASSES), 1) for _ in STRIDES)
         self.to_box = nn.ModuleList(nn.Conv2d(neck, 4, 1) for _ in STRIDES)
         for layer in self.to_class:
