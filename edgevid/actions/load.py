@@ -16,11 +16,12 @@ DETECTOR = "detector"  # Stands for the detector's key points in the place of a 
 
 
 def load_recognizer(
-    model: str | Path, *, extractor: str | Path | None = None, device: str = "auto", threads: int | None = None
-) -> Recognizer:
+    model: str | Path, *, extractor: str | Path | None = None, device: str = "auto", threads: int | None = None,
+    load: Callable[..., Engine] = load_engine,
+) -> Recognizer:  # fmt: skip
     """The recognizer of a model's name, a recipe or its folder. A temporal head also loads the extractor that
     its recipe names, or `extractor` where given; "detector" takes the key points of the detector instead of a
-    pose model. InputError where the model is not a recognizer."""
+    pose model. `load` opens the models in the place of `load_engine`. InputError where the model is no recognizer."""
     recipe = resolve_model(model)
     if recipe.task == "head":
         table = HeadSection.read(recipe)
@@ -30,24 +31,25 @@ def load_recognizer(
         source = extractor or (beside if beside.exists() else table.extractor)
         front: Extractor = DetectedPose(joints=table.joints)
         if source != DETECTOR:
-            front = load_extractor(source, joints=table.joints, device=device, threads=threads)
-        return SequenceRecognizer(front, load_engine(recipe, device=device, threads=threads), recipe)
+            front = load_extractor(source, joints=table.joints, device=device, threads=threads, load=load)
+        return SequenceRecognizer(front, load(recipe, device=device, threads=threads), recipe)
     kinds: dict[str, Callable[[Engine, Recipe], Recognizer]]
     kinds = {"classify": ImageRecognizer, "clip": ClipRecognizer, "stream": StreamRecognizer}
     if recipe.task not in kinds:
         expected = ", ".join(sorted((*kinds, "head")))
         raise InputError(f"{recipe.name}: expected a recipe of task {expected}, got {recipe.task!r}")
-    return kinds[recipe.task](load_engine(recipe, device=device, threads=threads), recipe)
+    return kinds[recipe.task](load(recipe, device=device, threads=threads), recipe)
 
 
 def load_extractor(
-    model: str | Path, *, joints: JointSet = "jhmdb15", device: str = "auto", threads: int | None = None
-) -> FeatureExtractor | PoseExtractor:
+    model: str | Path, *, joints: JointSet = "jhmdb15", device: str = "auto", threads: int | None = None,
+    load: Callable[..., Engine] = load_engine,
+) -> FeatureExtractor | PoseExtractor:  # fmt: skip
     """The feature or pose model of a name, a recipe or its folder."""
     recipe = resolve_model(model)
     if recipe.task not in ("features", "pose"):
         raise InputError(f"{recipe.name}: expected a recipe of task features or pose, got {recipe.task!r}")
-    engine = load_engine(recipe, device=device, threads=threads)
+    engine = load(recipe, device=device, threads=threads)
     if recipe.task == "pose":
         return PoseExtractor(engine, recipe, joints=joints)
     return FeatureExtractor(engine, recipe)

@@ -1,8 +1,9 @@
 """From a site, with its files read once, to the pipeline, zones and monitors that serve it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edgevid.abstain.drift import DriftMonitor
 from edgevid.abstain.file import PolicyFile, read_policy
@@ -16,6 +17,8 @@ from edgevid.health.quality import ImageQuality
 from edgevid.models.hub import resolve_model
 from edgevid.output.blur import Blur
 from edgevid.pipeline import Damaged, Pipeline, RecognitionTask
+from edgevid.runtime.engine import Engine
+from edgevid.runtime.load import load_engine
 from edgevid.runtime.variants import model_digest
 from edgevid.site.file import RecognizerChoice, Site, read_site
 from edgevid.speed.abstain import SpeedPolicy
@@ -27,6 +30,7 @@ from edgevid.track import LOST_AFTER_S
 from edgevid.types import scale_between
 from edgevid.zones import ZoneMonitor
 
+LoadEngine = Callable[..., Engine]  # `load_engine`, or another that takes the same
 RECOGNITIONS_PER_S = 50  # The budget of each recognizer: new and uncertain objects come first
 PEOPLE_AND_VEHICLES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 """The classes of a site that names none, where the model has these and others; else all that it has."""
@@ -60,19 +64,19 @@ def load_site(site: Site | str | Path) -> LoadedSite:
 
 def build_pipeline(
     loaded: LoadedSite, size: tuple[int, int], *, threads: int | None = None,
-    imgsz: int | tuple[int, int] | None = None, damaged: Damaged = "coast",
+    imgsz: int | tuple[int, int] | None = None, damaged: Damaged = "coast", load: LoadEngine = load_engine,
 ) -> Pipeline:  # fmt: skip
-    """The pipeline of a site for frames of `size` (width, height); fetches models that are not there.
-    InputError where the detector's input cannot have the size `imgsz`."""
+    """The pipeline of a site for frames of `size` (width, height); fetches models that are not there, and opens them
+    by `load`, as many cameras share engines. InputError where the detector's input cannot have the size `imgsz`."""
     site = loaded.site
-    detector = build_detector(site, threads=threads, imgsz=imgsz)
+    detector = build_detector(site, threads=threads, imgsz=imgsz, load=load)
     if loaded.policy is not None:
         loaded.policy.must_fit(names=detector.names, model_sha256=None)
     calibration, policies = build_calibration(loaded, size), loaded.recognizer_policies
     return Pipeline(
         detector, site.track.build(site.score), speed_estimator=build_speed_estimator(loaded, size),
         health=CameraHealth(site.health, calibration=calibration) if site.health else None,
-        recognitions={one.task: build_recognition(one, policies.get(one.task), threads=threads)
+        recognitions={one.task: build_recognition(one, policies.get(one.task), threads=threads, load=load)
                       for one in site.recognizers},
         quality=ImageQuality() if site.quality and (site.recognizers or site.policy or site.health) else None,
         class_policy=loaded.policy.policy() if loaded.policy and loaded.policy.names else own_policy(detector),
@@ -80,12 +84,16 @@ def build_pipeline(
     )  # fmt: skip
 
 
-def build_detector(site: Site, *, threads: int | None = None, imgsz: int | tuple[int, int] | None = None) -> Detector:
+def build_detector(
+    site: Site, *, threads: int | None = None, imgsz: int | tuple[int, int] | None = None,
+    load: LoadEngine = load_engine,
+) -> Detector:  # fmt: skip
     """The detector of a site, with the low scores that continue tracks."""
     score, recipe = min(TRACK_LOW_SCORE, site.score), resolve_model(site.model)
-    return Detector.load(
-        recipe, device=site.device, precision=site.precision, threads=threads, score_threshold=score,
-        classes=kept_classes(site.classes, recipe.names), **({"imgsz": imgsz} if imgsz else {}),
+    size: Any = {"imgsz": imgsz} if imgsz else {}
+    return Detector(
+        load(recipe, device=site.device, precision=site.precision, threads=threads), recipe, score_threshold=score,
+        classes=kept_classes(site.classes, recipe.names), **size,
     )  # fmt: skip
 
 
@@ -104,10 +112,11 @@ def kept_classes(wanted: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, 
 
 
 def build_recognition(
-    choice: RecognizerChoice, policy: PolicyFile | None = None, *, threads: int | None = None
-) -> RecognitionTask:
+    choice: RecognizerChoice, policy: PolicyFile | None = None, *, threads: int | None = None,
+    load: LoadEngine = load_engine,
+) -> RecognitionTask:  # fmt: skip
     """A recognizer with its clips and its abstain policy (without a `policy`, the default one)."""
-    recognizer = load_recognizer(choice.model, threads=threads)
+    recognizer = load_recognizer(choice.model, threads=threads, load=load)
     if policy is not None:
         model = resolve_model(choice.model).local
         policy.must_fit(names=recognizer.names, model_sha256=model_digest(model) if model else None)
