@@ -235,7 +235,7 @@ def background(camera: Camera) -> tuple[Array, Array, tuple[Array, Array]]:
     image = np.clip(canvas.color, 0, 255).astype(np.uint8)
     layer = Layer(camera.width, camera.height)
     layer.paint(*_furniture(camera))
-    layer.blend(image, _samples(image), np.array([[0, 0, camera.width, camera.height]], float))
+    layer.blend(image, _samples(image))
     edge = np.pad(image.astype(np.float32), ((1, 1), (1, 1), (0, 0)), mode="edge")
     rows = 0.7 * edge[1:-1] + 0.15 * (edge[:-2] + edge[2:])  # softened, as by a lens
     soft = 0.7 * rows[:, 1:-1] + 0.15 * (rows[:, :-2] + rows[:, 2:])

@@ -40,15 +40,12 @@ class RenderedStreet(SourceBase):
         rows = [np.flatnonzero(~people), np.flatnonzero(people)]
         drawn = [vehicle_faces(camera, truth, rows[0]), person_faces(camera, truth, rows[1])]
         points, colors, owners = (np.concatenate([one[k] for one in drawn]) for k in range(3))
-        on_ground, casts = shadows(truth)
-        dark = camera.project(on_ground)
+        dark = camera.project(shadows(truth))
         self._layer.paint(dark, rgba(np.zeros((len(dark), 3)), SHADE))
         order = np.lexsort((owners, -truth.positions[owners, 1]))  # far ones first
-        points, samples, owners = points[order], rgba(colors[order]), owners[order]
-        self._layer.paint(np.concatenate([points, mark[0]]), np.concatenate([samples, mark[1]]))
-        around = [(dark, casts), (points, owners), (mark[0], np.full(len(mark[0]), len(truth.ids)))]
-        polygons, whose = (np.concatenate([one[k] for one in around]) for k in range(2))
-        self._layer.blend(image, under, _boxes(polygons, whose, len(truth.ids) + 1))
+        self._layer.paint(points[order], rgba(colors[order]))
+        self._layer.paint(*mark)
+        self._layer.blend(image, under)
         return image
 
 
@@ -65,12 +62,3 @@ class RenderedDetector:
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """The detections of each frame, by its index."""
         return [self._detections[frame.index] for frame in frames]
-
-
-def _boxes(points: Array, owners: Array, count: int) -> Array:
-    """(count, 4) pixels around the polygons of each owner."""
-    low, high = np.nan_to_num(points.min(1), nan=1e9), np.nan_to_num(points.max(1), nan=-1e9)
-    boxes = np.concatenate([np.full((count, 2), 1e9), np.full((count, 2), -1e9)], 1)
-    np.minimum.at(boxes[:, :2], owners, low)
-    np.maximum.at(boxes[:, 2:], owners, high)
-    return np.asarray(boxes + np.array([-1, -1, 1, 1]))

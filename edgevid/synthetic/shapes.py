@@ -2,7 +2,6 @@
 
 import math
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from edgevid.synthetic.scene import ACTIONS, CLASSES, SIZES, Camera, Truth
 from edgevid.types import Array
 
 CORNERS = 8  # Most corners of a polygon
-LARGE = 1500  # Samples of a polygon from which a mask fills it faster than an index for each sample
 TILE = 32  # Side of the squares, in pixels, that are blended together: small enough for the processor's cache
 LANES, U8_BITS, ALPHA = np.uint32(0x00FF00FF), np.uint32(8), np.uint32(255)
 LOOKS = read_toml(Path(__file__).with_name("street.toml"))  # Colors and shapes, as described in the file
@@ -29,38 +27,24 @@ class Layer:
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self._samples = np.zeros((2 * height, 2 * width), np.uint32)
-        self._columns = np.arange(2 * width, dtype=np.int16)
+        self._painted = np.zeros((-(-height // TILE), -(-width // TILE) + 1), np.int64)
+        """Of each tile in a row, how many spans begin there, less those that ended before."""
 
     def paint(self, points: Array, colors: Array) -> None:
         """Paints (P, CORNERS, 2) float pixels, the last corner repeated, in (P,) samples of `rgba`. Later ones
         cover earlier ones. A polygon with NaN is left out."""
         fine = np.isfinite(points).all((1, 2))
         points, colors = (2 * np.clip(points[fine], -30000, 30000) - 0.5, colors[fine])  # samples are whole numbers
-        first, last, left, right = self._spans(points)
-        ends = np.concatenate([[0], np.cumsum(last - first)])
-        length = np.concatenate([[0], np.cumsum(right - left)])
-        large = np.diff(length[ends]) > LARGE
-        runs = [0, *(np.flatnonzero(np.diff(large)) + 1).tolist(), len(large)]
-        row = np.arange(ends[-1]) + np.repeat(first - ends[:-1], last - first)
-        start = row * self._samples.shape[1] + left - length[:-1]
-        shades = np.repeat(colors, last - first)
-        flat = self._samples.reshape(-1)
-        for a, b in pairwise(runs):
-            spans = slice(ends[a], ends[b])
-            if large[a : a + 1].any():
-                for n in range(a, b):
-                    part = slice(ends[n], ends[n + 1])
-                    low, high = int(left[part].min()), int(right[part].max())
-                    columns = self._columns[low:high]
-                    inside = (columns >= left[part, None]) & (columns < right[part, None])
-                    np.copyto(self._samples[first[n] : last[n], low:high], colors[n], where=inside)
-            else:
-                count = right[spans] - left[spans]
-                at = np.repeat(start[spans], count) + np.arange(length[ends[a]], length[ends[b]])
-                flat[at] = np.repeat(shades[spans], count)
+        high, row, left, right = self._spans(points)
+        np.add.at(self._painted, (row // (2 * TILE), left // (2 * TILE)), 1)
+        np.add.at(self._painted, (row // (2 * TILE), -(-right // (2 * TILE))), -1)
+        count = right - left
+        start = row * self._samples.shape[1] + left - np.cumsum(count) + count
+        at = np.repeat(start, count) + np.arange(count.sum())
+        self._samples.reshape(-1)[at] = np.repeat(np.repeat(colors, high), count)
 
     def _spans(self, points: Array) -> tuple[Array, Array, Array, Array]:
-        """First row and end of each polygon; first sample and end of every row of each, in one line."""
+        """How many rows each polygon has; of every row of each its number, first sample and end."""
         high, wide = self._samples.shape
         x, y = points[..., 0], points[..., 1]
         x2, y2 = np.roll(x, -1, 1), np.roll(y, -1, 1)
@@ -75,22 +59,19 @@ class Layer:
         edge = np.repeat(np.arange(count.size), count)
         step = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
         where = (x + (top - y) * slope).ravel()[edge] + step * slope.ravel()[edge]
-        right = ((y2 > y) == turns[:, None]).ravel()[edge].astype(np.int64)
+        side = ((y2 > y) == turns[:, None]).ravel()[edge].astype(np.int64)
         crossed = np.zeros((2, int((last - first).sum())))
-        crossed[right, (offset[:, None] + top).ravel()[edge] + step] = where
-        found = np.ceil(crossed.clip(0, wide)).astype(np.int16)
-        return first, last, found[0], np.maximum(found[0], found[1])
+        crossed[side, (offset[:, None] + top).ravel()[edge] + step] = where
+        left, right = np.ceil(crossed.clip(0, wide)).astype(np.int64)
+        row = np.arange(len(left)) - np.repeat(offset, last - first)
+        return last - first, row, left, np.maximum(left, right)
 
-    def blend(self, image: Array, under: Array, boxes: Array) -> None:
-        """Writes what was painted inside (N, 4) boxes into `image` (H, W, 3) uint8, and forgets it there.
-        `under` (H, W) is the image without it, as `rgba` samples."""
-        tiles = np.zeros((-(-self.height // TILE), -(-self.width // TILE)), bool)
-        limit = np.array([self.width, self.height] * 2)
-        for x1, y1, x2, y2 in boxes.clip(0, limit).astype(int).tolist():
-            tiles[y1 // TILE : -(-y2 // TILE), x1 // TILE : -(-x2 // TILE)] = True
-        edges = np.diff(np.pad(tiles, ((0, 0), (1, 1))).astype(np.int8))
-        ends = TILE * np.argwhere(edges == -1)[:, 1]
-        for (y1, x1), x2 in zip((TILE * np.argwhere(edges == 1)).tolist(), ends.tolist(), strict=True):
+    def blend(self, image: Array, under: Array) -> None:
+        """Writes what was painted into `image` (H, W, 3) uint8, and forgets it. `under` (H, W) is the image without it,
+        as `rgba` samples."""
+        ends = TILE * np.argwhere(np.diff(self._painted.cumsum(1) > 0, axis=1, prepend=False))
+        self._painted[:] = 0
+        for (y1, x1), (_, x2) in ends.reshape(-1, 2, 2).tolist():
             y2 = min(y1 + TILE, self.height)
             samples, plain = self._samples[2 * y1 : 2 * y2, 2 * x1 : 2 * x2], under[y1:y2, x1:x2]
             rows = _mean(samples[::2], samples[1::2])
@@ -169,8 +150,8 @@ def vehicle_faces(camera: Camera, truth: Truth, rows: Array) -> tuple[Array, Arr
     return camera.project(points[seen]), (colors * light + sky)[seen], owners[seen]
 
 
-def shadows(truth: Truth) -> tuple[Array, Array]:
-    """(S, CORNERS, 3) meters of the shadows on the ground, and their rows of the truth."""
+def shadows(truth: Truth) -> Array:
+    """(S, CORNERS, 3) meters of the shadows on the ground."""
     slim = np.where(truth.labels == CLASSES.index("person"), 0.7, 1.0)[:, None, None]
     center = truth.corners[:, :4, :2].mean(1, keepdims=True)
     base = center + slim * (truth.corners[:, :4, :2] - center)
@@ -180,7 +161,7 @@ def shadows(truth: Truth) -> tuple[Array, Array]:
     flat = np.concatenate([base[:, None], top[:, None], walls], 1).reshape(-1, 4, 2)
     points = np.zeros((len(flat), CORNERS, 3))
     points[..., :2] = flat[:, [0, 1, 2, 3, 3, 3, 3, 3]]
-    return points, np.repeat(np.arange(len(truth.ids)), 6)
+    return points
 
 
 def _joints(truth: Truth, rows: Array, near: Array) -> Array:

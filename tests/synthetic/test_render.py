@@ -99,21 +99,14 @@ def test_an_edge_is_blended_by_the_share_of_the_pixel_that_is_covered() -> None:
     under = rgba(image.reshape(-1, 3)).reshape(6, 8)
     square = np.array([[2.0, 1.0], [5.5, 1.0], [5.5, 4.0], [2.0, 4.0]])[[0, 1, 2, 3, 3, 3, 3, 3]]
     layer.paint(square[None], rgba(np.array([[200, 0, 60]])))
-    layer.blend(image, under, np.array([[0, 0, 8, 6]]))
+    layer.blend(image, under)
     assert (image[1:4, 2:5] == (200, 0, 60)).all()
     assert np.abs(image[1:4, 5].astype(int) - (150, 50, 80)).max() <= 1  # half of each pixel
     assert (image[:, 6:] == 100).all()
     assert (image[[0, 4, 5]] == 100).all()
     layer.paint(square[None], rgba(np.zeros((1, 3)), 0.5))  # a shadow: half of the light
-    layer.blend(image, under, np.array([[0, 0, 8, 6]]))
+    layer.blend(image, under)
     assert np.abs(image[2, 3].astype(int) - 50).max() <= 1
-
-
-def test_large_polygons_are_filled_as_small_ones_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = demo_street(20.0)
-    one = RenderedStreet(scene, seconds=1).render(5.0)
-    monkeypatch.setattr("edgevid.synthetic.shapes.LARGE", 10**9)
-    assert np.array_equal(one, RenderedStreet(scene, seconds=1).render(5.0))
 
 
 @pytest.mark.parametrize("kind", ["car", "truck", "bus", "person"])
