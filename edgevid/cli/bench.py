@@ -167,17 +167,13 @@ def _show_report(report: ParityReport, found: dict[str, Any]) -> None:
     a, b = report.names
     console.print(f"[bold]{escape(b)}[/] against [bold]{escape(a)}[/], {escape(found['frames'])}\n")
     task, floor = report.task, f"floor {percent(report.floor.value)} ({report.floor.source})"
-    figures = [("identical frames", f"{report.identical_frames} of {report.frames}", "")]
-    for key, value in task.details.items():
-        figures.append((key, f"{value:.4f}" if isinstance(value, float) else str(value), ""))
+    identical = ("identical frames", f"{report.identical_frames} of {report.frames}")
+    figures = [(*row, "") for row in (identical, *task.figures())]
     agreement = (f"agreement{task.condition}", percent(report.agreement), f"[dim]{floor}[/]")
     print_rows(console, agreement, figures, text=agreement[2:])
     if report.outputs:
-        heads = ("output", "max |a-b|", "mean |a-b|", "rms of a", "mean cosine", "min cosine")
-        rows = [(escape(o.name), f"{o.max_abs:.4g}", f"{o.mean_abs:.4g}", f"{o.scale:.4g}", f"{o.cosine:.6f}",
-                 f"{o.min_cosine:.6f}") for o in report.outputs]  # fmt: skip
         console.print()
-        print_rows(console, heads, rows)
+        print_rows(console, report.outputs[0].HEADS, (map(escape, one.cells()) for one in report.outputs))
     if differing := [pair for pair in report.worst if pair.severity > (0.0, 0.0)]:
         console.print()
         pairs = [(escape(pair.name), escape(pair.difference)) for pair in differing]

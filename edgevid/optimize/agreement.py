@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -179,6 +179,10 @@ class TaskMetrics:
     details: Mapping[str, Any]  # Further metrics by name
     scores: Array | None = None  # (M, 2) scores that the reference and the candidate give to the same box
 
+    def figures(self) -> list[tuple[str, str]]:
+        """The details as text."""
+        return [(key, f"{v:.4f}" if isinstance(v, float) else str(v)) for key, v in self.details.items()]
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         details = {k: round(v, 6) if isinstance(v, float) else v for k, v in self.details.items()}
@@ -223,6 +227,12 @@ class OutputParity:
     cosine: float  # Mean over the frames of cos(a, b) of the flattened output; 1 where both are zero
     min_cosine: float  # That of the frame with the least
     non_finite: int  # Values finite in the reference and NaN or infinite in the candidate
+    HEADS: ClassVar = ("output", "max |a-b|", "mean |a-b|", "rms of a", "mean cosine", "min cosine", "NaN or inf")
+
+    def cells(self) -> tuple[str, ...]:
+        """The row of a table under HEADS."""
+        errors = (f"{value:.4g}" for value in (self.max_abs, self.mean_abs, self.scale))
+        return (self.name, *errors, f"{self.cosine:.6f}", f"{self.min_cosine:.6f}", str(self.non_finite))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, rounded to six significant digits."""
