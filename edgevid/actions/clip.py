@@ -1,14 +1,16 @@
 """Recognizers that take crops themselves: of streams with states, of whole windows, and of single crops."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge
 
+from edgevid.actions.features import FeaturesTable
 from edgevid.actions.recognizer import CropModel, newest_crops, preprocess_crops, run_batch, scores
 from edgevid.actions.track_state import CAPACITY, RESET_AFTER_S, OverlapMean, StateStore
+from edgevid.actions.typicality import Typicality
 from edgevid.errors import FieldError, InputError, ModelError
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Clips, Scores
@@ -155,17 +157,29 @@ class ImageRecognizer(CropModel):
         shapes = {"sum": (len(self.names),), "weight": (), "time": ()}
         self._store = StateStore(shapes, reset_after_s=np.inf, dtypes={"time": np.dtype(np.float64)})
         self._memories = [self._store]
+        self._features, self._typicality = recipe.section("features", FeaturesTable), None
+        if self._features.typicality:
+            width = next((s.shape[1] for s in engine.outputs if s.name == self._features.output), 0)
+            path = recipe.path.parent / self._features.typicality
+            self._typicality = Typicality.read(path, features=width, classes=len(self.names))
 
     def _recognize(self, clips: Clips) -> Scores:
         crops, times, _ = newest_crops(clips)
-        images = preprocess_crops(crops, self._image)
-        values = self._probabilities(run_batch(self.engine, {self._input.name: images})[self._output])
+        answer = run_batch(self.engine, {self._input.name: preprocess_crops(crops, self._image)})
+        logits = answer[self._output]
+        made = self._averaged(clips.ids, self._probabilities(logits), times)
+        if self._typicality is None:
+            return made
+        features = answer[self._features.output][:, None]
+        return replace(made, typicality=self._typicality(logits, features, np.ones(features.shape[:2], bool)))
+
+    def _averaged(self, ids: Array, values: Array, times: Array) -> Scores:
         if self.memory_s == 0:
-            return scores(clips.ids, values, times)
-        rows, fresh = self._store.rows(clips.ids, times)
+            return scores(ids, values, times)
+        rows, fresh = self._store.rows(ids, times)
         total, weight, last = self._store["sum"], self._store["weight"], self._store["time"]
         decay = np.where(fresh, 0.0, np.exp(-(times - last[rows]) / self.memory_s))
         total[rows] = total[rows] * decay[:, None] + values
         weight[rows] = weight[rows] * decay + 1.0
         last[rows] = times
-        return scores(clips.ids, total[rows] / weight[rows][:, None], times)
+        return scores(ids, total[rows] / weight[rows][:, None], times)

@@ -35,6 +35,8 @@ class FeaturesTable:
 
     output: str = ""
     """Name of the features' output; the first if left out."""
+    typicality: str = ""
+    """Of a classifier: file of what tells images that are unlike the training's, relative to this recipe."""
 
 
 @dataclass(frozen=True, slots=True)
