@@ -10,7 +10,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import marks_of
 from edgevid.evaluate.actions.metrics import ClassReport, Matches, edit_score, report_lines, segment_matches
-from edgevid.evaluate.actions.score import measure, score
+from edgevid.evaluate.actions.score import Scored, measure, score
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table, shown
 from edgevid.models.hub import resolve_model
 from edgevid.types import Array
@@ -33,6 +33,11 @@ def evaluate(model: str, truth: Path, *, clips_per_sequence: int = 0) -> Evaluat
     if scored.segments is not None:
         truths, made = zip(*scored.outcomes, strict=True)
         return _segments([name for name, _ in scored.names], truths, made, notes)
+    return of_scored(scored, notes)
+
+
+def of_scored(scored: Scored, notes: Sequence[str] = ()) -> Evaluation:
+    """The quality of scored clips; a group is a scene."""
     groups, classes = list(dict.fromkeys(group for _, group in scored.names)), len(scored.report.names)
     cells = np.zeros((len(groups), classes * classes + 1))  # of each group its confusion, and its abstentions
     for (_, group), (true, found) in zip(scored.names, scored.outcomes, strict=True):
@@ -46,7 +51,7 @@ def evaluate(model: str, truth: Path, *, clips_per_sequence: int = 0) -> Evaluat
                 "coverage": emitted / max(emitted + float(abstained), 1)}  # fmt: skip
 
     tables, plots = class_views(scored.report)
-    notes.append(f"chance is {shown(1 / classes)}")
+    notes = [*notes, f"chance is {shown(1 / classes)}"]
     return Evaluation("actions", groups, "scene", measure, tables=tables, plots=plots, notes=notes)
 
 
