@@ -2,7 +2,6 @@
 
 import base64
 import hmac
-import re
 import socket
 import ssl
 import time as clock
@@ -16,35 +15,19 @@ from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from edgevid.errors import InputError, SourceError, hide, require
+from edgevid.files.toml import read_toml
 from edgevid.output.delivery import BATCH, RejectedError
 from edgevid.output.records import json_line
 from edgevid.types import Event
 from edgevid.types.closing import Closing
-from edgevid.video.connect import network_address
+from edgevid.video.connect import network_address, remedy_for
 
-PORTS = {
-    "mqtt": {"mqtt": 1883, "mqtts": 8883}, "webhook": {"http": 80, "https": 443},
-    "redis": {"redis": 6379, "rediss": 6379}, "kafka": {"kafka": 9092, "kafkas": 9093},
-    "frigate": {"http": 5000, "https": 8971},
-}  # fmt: skip
+_TABLES = read_toml(Path(__file__).with_suffix(".toml"))
+REASONS, STATUSES = _TABLES.pop("reasons"), _TABLES.pop("statuses")
+PORTS: dict[str, dict[str, int]] = {kind: one["ports"] for kind, one in _TABLES.items()}
 """By kind of server: the schemes of its addresses, and their ports."""
-EXAMPLES = {
-    "mqtt": "mqtts://HOST/TOPIC", "webhook": "https://HOST/PATH", "redis": "rediss://HOST",
-    "kafka": "kafkas://HOST/TOPIC", "frigate": "https://HOST:8971",
-}  # fmt: skip
+EXAMPLES: dict[str, str] = {kind: one["example"] for kind, one in _TABLES.items()}
 WAIT_S = 5.0  # How long an answer of a server may take
-REASONS = {
-    "ssl routines::certificate": "its certificate is for another name, or not trusted: check host and ca",
-    "mismatch|not valid for": "its certificate is for another name: use the name in the certificate",
-    "certificate": 'its certificate is not trusted: name its issuer\'s certificate with ca = "ca.pem"',
-    "ssl": "it does not answer with TLS: check the port and the scheme",
-    "not known|resol|no address": "the host is unknown: check its name",
-    "reset by peer|closed the connection": "it ended the connection: check the port and the scheme (TLS)",
-    "refused": "nothing answers on this port: check host and port, and that the server runs",
-    "timed out|timeout": "the server does not answer in time",
-    "password|user name|authenti": "the server rejects the user or the password: check both",
-}
-"""What a part of a library's message means; the first that matches counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +86,11 @@ def reach(server: Server, ca: str | Path | None = None) -> str:
 def unavailable(problem: object) -> SourceError:
     """The error for an exception or a message of a library: what it means, where that is known."""
     text = str(problem) or type(problem).__name__
-    return SourceError(next((said for part, said in REASONS.items() if re.search(part, text.lower())), text))
+    return SourceError(remedy_for(text, REASONS) or text)
 
 
 REJECTED = {400, 409, 410, 413, 414, 415, 422}  # Answers that another try does not change
 MOST_WAIT_S = 3600.0
-LOGIN = "check the login in the address, and the secret"
-REMEDY = {401: LOGIN, 403: LOGIN, 404: "check the path of the address"}
 
 
 class HttpClient(Closing):
@@ -141,7 +122,7 @@ class HttpClient(Closing):
             raise RejectedError(said)
         self._not_before = clock.monotonic() + _wait_s(answer.headers.get("retry-after", ""))
         moved = f"it moved: use {answer.headers['location']}" if answer.has_redirect_location else ""
-        remedy = moved or REMEDY.get(status, "")
+        remedy = moved or STATUSES.get(str(status), "")
         raise SourceError(f"{said}; {remedy}" if remedy else said)
 
 

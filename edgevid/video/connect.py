@@ -2,13 +2,16 @@
 
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 import av
 
 from edgevid.errors import InputError, SourceError, login_length
+from edgevid.files.toml import read_toml
 from edgevid.types import Array
 from edgevid.video.hls import HlsStream, Hooks
 from edgevid.video.http import HttpClient, HttpError, HttpStream, PermanentError, trusted_certificates
@@ -24,26 +27,14 @@ PAGES = (b"<!doctype html", b"<html")  # How they begin: servers state wrong con
 SEGMENTS_STALL = 5  # FFmpeg's own HLS reader may wait this many times longer for a frame: for the next segment
 NETWORK = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")  # How the address of a stream in a network begins
 Kind = Literal["connected", "lost", "stalled", "resized", "jumped", "retimed", "skipped", "ended"]
-LOGIN = "check the user and the password: USER:PASSWORD@ stands before the host"
-REMEDIES = {
-    "401": LOGIN,
-    "unauthorized": LOGIN,
-    "403": "this user has no permission for the stream: grant it in the camera's settings",
-    "404": "check the path after the host; the camera's manual or its ONVIF page names it",
-    "not found": "check the path after the host; the camera's manual or its ONVIF page names it",
-    "web page": "open it in a browser and copy the address of the video itself",
-    "refused": "no service answers on this port: is RTSP enabled, is the port right?",
-    "certificate": "the camera's certificate is not trusted: add its issuer to this machine's certificates",
-    "no such": "`ls /dev/video*` lists the cameras; is this user in the group `video`?",
-    "no frame for": "the camera answers but sends no frame: is another program using up its connections?",
-}
+REMEDIES: Mapping[str, str] = read_toml(Path(__file__).with_name("remedies.toml"))
 FASTEST_S, SLOWEST_S = 0.2, 1.0  # Between these, an image is requested as often as it changes
 LARGEST = 1 << 26  # No image has more bytes
 
 
-def remedy_for(detail: str) -> str:
-    """What to do about `detail`, "" where nothing is known."""
-    return next((text for key, text in REMEDIES.items() if key in detail.lower()), "")
+def remedy_for(detail: str, remedies: Mapping[str, str] = REMEDIES) -> str:
+    """What to do about `detail`, "" where nothing is known. `remedies` by regular expression; the first counts."""
+    return next((text for part, text in remedies.items() if re.search(part, detail.lower())), "")
 
 
 class StreamEvent(NamedTuple):
