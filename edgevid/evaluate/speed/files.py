@@ -5,16 +5,19 @@ import csv
 import io
 import json
 import math
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from edgevid.errors import FileFormatError, InputError, SourceError
 from edgevid.output.records import SCHEMA, read_events, read_jsonl
-from edgevid.types import KMH, Array, Event, Reason
+from edgevid.types import KMH, Array, Reason
 
 KINDS = ("live", "smoothed", "track speed")
 
@@ -59,17 +62,46 @@ class Measured:
     """"OK" where a speed is emitted."""
 
 
+class _Row(NamedTuple):
+    """The values of one line; errors name it."""
+
+    path: Path
+    line: int
+    values: Mapping[str, Any]
+
+    def fail(self, key: str, expected: str, got: object) -> NoReturn:
+        raise FileFormatError(self.path, f"line {self.line}: {key}", expected=expected, got=got)
+
+    def text(self, key: str) -> str:
+        """An id."""
+        if (given := self.values.get(key)) in (None, ""):
+            self.fail(key, "an object's id", given)
+        return str(given)
+
+    def number(self, key: str) -> float:
+        """NaN where there is none."""
+        given, value = self.values.get(key), math.nan
+        if given in (None, ""):
+            return value
+        with suppress(TypeError, ValueError):
+            value = float(given)
+        if not math.isfinite(value) or isinstance(given, bool):
+            self.fail(key, "a finite number", given)
+        return value
+
+    def speed(self, prefix: str = "") -> float:
+        """m/s of mps or kmh; NaN without either."""
+        mps = self.number(f"{prefix}mps")
+        return self.number(f"{prefix}kmh") / KMH if math.isnan(mps) else mps
+
+
 def read_truth(path: str | Path) -> dict[str, TrueTrack]:
     """True speeds by id from CSV or JSON lines with id, time_s (optional) and mps or kmh."""
-    rows: dict[str, list[tuple[float, float]]] = {}
-    for line, row in _rows(Path(path)):
-        name, time = _id(path, line, row), _number(path, line, row, "time_s", optional=True)
-        speed = _speed(path, line, row)
-        if speed is None:
-            _fail(path, line, "mps or kmh", "a true speed in every row", row)
-        if not speed >= 0:
-            _fail(path, line, "mps", "a speed of at least 0 (direction is not scored)", speed)
-        rows.setdefault(name, []).append((time, speed))
+    rows = defaultdict[str, list[tuple[float, float]]](list)
+    for row in _rows(Path(path)):
+        if not (speed := row.speed()) >= 0:
+            row.fail("mps or kmh", "a true speed of at least 0 in every row (direction is not scored)", row.values)
+        rows[row.text("id")].append((row.number("time_s"), speed))
     if not rows:
         raise FileFormatError(path, "file", expected="at least one row of truth", got="none")
     return {name: _true_track(path, name, values) for name, values in rows.items()}
@@ -93,109 +125,90 @@ def _true_track(path: str | Path, name: str, values: list[tuple[float, float]]) 
 def read_results(path: str | Path) -> list[Measured]:
     """Measured speeds from a record of `edgevid run`, from CSV, or from other JSON lines."""
     path = Path(path)
-    if path.suffix.lower() != ".csv" and _is_record(path):
-        return list(_of_record(path))
-    return [_measured(path, line, row) for line, row in _rows(path)]
-
-
-def _is_record(path: Path) -> bool:
-    with _open(path) as file:
-        first = file.readline()
-    try:
-        given = json.loads(first)
-    except (ValueError, RecursionError):  # no JSON, no UTF-8
-        return False
-    return isinstance(given, dict) and str(given.get("schema")).startswith("edgevid.")
+    if path.suffix.lower() != ".csv":
+        with _open(path) as file:
+            if re.search(rb'"schema": *"edgevid\.', file.readline()):
+                return list(_of_record(path))
+    return [_measured(row) for row in _rows(path)]
 
 
 def _of_record(path: Path) -> Iterator[Measured]:
-    number, seen = 0, set()
+    number, ended = 0, set()
     try:
         for number, frame in enumerate(read_jsonl(path), 1):  # noqa: B007 (the error names the line)
             for one in frame["objects"]:
                 if "speed" in one:
-                    yield _live(one["id"], frame["time_s"], one["speed"])
+                    smoothed = one["speed"].get("kind") == "smoothed"  # displayed where the live one is UNCERTAIN
+                    speed = {"reason": Reason.UNCERTAIN.name} if smoothed else one["speed"]
+                    yield _recorded("live", one["id"], frame["time_s"] - speed.get("age_s", 0.0), speed)
             for kind, key in (("smoothed", "smoothed"), ("track speed", "track_speeds")):
                 for row in frame.get(key, ()):
-                    seen.add((kind, row["id"], row["time_s"]))
-                    yield _record_row(kind, row["id"], row["time_s"], row)
-        for one in read_events(path):  # of tracks that ended with the last frame
-            if one.kind == "track-speed" and ("track speed", one.track, one.time_s) not in seen:
-                yield _of_event(one)
+                    yield _recorded(kind, row["id"], row["time_s"], row)
+            ended |= {(row["id"], row["time_s"]) for row in frame.get("track_speeds", ())}
+        for event in read_events(path):  # of tracks that ended with the last frame
+            if event.kind == "track-speed" and (event.track, event.time_s) not in ended:
+                values = {"mps": event.speed_mps, "sigma_mps": event.speed_sigma_mps, "reason": event.speed_reason}
+                yield _recorded("track speed", event.track, event.time_s, values)
     except (KeyError, TypeError) as error:
         raise FileFormatError(
             path, f"line {number}", expected=f"a record of {SCHEMA}", got=f"one without {error}"
         ) from None
 
 
-def _of_event(one: Event) -> Measured:
-    mps, sigma = (math.nan if v is None else v for v in (one.speed_mps, one.speed_sigma_mps))
-    reason = one.speed_reason or Reason.OK.name
-    return Measured("track speed", str(one.track), one.time_s, mps, sigma, reason)
+def _recorded(kind: str, name: Any, time: float, row: Mapping[str, Any]) -> Measured:
+    mps, sigma = (math.nan if (v := row.get(key)) is None else float(v) for key in ("mps", "sigma_mps"))
+    return Measured(kind, str(name), float(time), mps, sigma, str(row.get("reason") or Reason.OK.name))
 
 
-def _live(name: Any, time: float, speed: Mapping[str, Any]) -> Measured:
-    """The live speed of an object: where a smoothed one is displayed, the live one was UNCERTAIN."""
-    if speed.get("kind") == "smoothed":
-        return _record_row("live", name, time, {"reason": Reason.UNCERTAIN.name})
-    return _record_row("live", name, time - speed.get("age_s", 0.0), speed)
-
-
-def _record_row(kind: str, name: Any, time: float, row: Mapping[str, Any]) -> Measured:
-    reason = str(row.get("reason", "OK"))
-    mps, sigma = float(row.get("mps", math.nan)), float(row.get("sigma_mps", math.nan))
-    return Measured(kind, str(name), float(time), mps, sigma, reason)
-
-
-def _measured(path: Path, line: int, row: Mapping[str, Any]) -> Measured:
-    kind = str(row.get("kind") or "live")
-    if kind not in KINDS:
-        _fail(path, line, "kind", f"one of {', '.join(KINDS)}", kind)
-    reason = str(row.get("reason") or "OK")
-    if reason not in Reason.__members__:
-        _fail(path, line, "reason", f"one of {', '.join(Reason.__members__)}", reason)
-    speed = _speed(path, line, row)
-    if (speed is None) == (reason == "OK"):
-        _fail(path, line, "mps or kmh", "a speed where the reason is OK or missing, and none otherwise", row)
-    sigma = _number(path, line, row, "sigma_mps", optional=True)
-    if math.isnan(sigma):
-        sigma = _number(path, line, row, "sigma_kmh", optional=True) / KMH
+def _measured(row: _Row) -> Measured:
+    kind, reason = (str(row.values.get(key) or usual) for key, usual in (("kind", "live"), ("reason", "OK")))
+    for key, word, words in (("kind", kind, KINDS), ("reason", reason, tuple(Reason.__members__))):
+        if word not in words:
+            row.fail(key, f"one of {', '.join(words)}", word)
+    speed, sigma, time = row.speed(), row.speed("sigma_"), row.number("time_s")
+    if math.isnan(speed) == (reason == "OK"):
+        row.fail("mps or kmh", "a speed where the reason is OK or missing, and none otherwise", row.values)
     if sigma < 0:
-        _fail(path, line, "sigma_mps", "a standard error of at least 0", sigma)
-    time = _number(path, line, row, "time_s", optional=kind == "track speed")
-    return Measured(kind, _id(path, line, row), time, math.nan if speed is None else speed, sigma, reason)
+        row.fail("sigma_mps", "a standard error of at least 0", sigma)
+    if math.isnan(time) and kind != "track speed":
+        row.fail("time_s", "a number", row.values.get("time_s"))
+    return Measured(kind, row.text("id"), time, speed, sigma, reason)
 
 
 def read_pairs(path: str | Path) -> dict[str, str]:
     """Ids of results by ids of the truth: CSV or JSON lines with `truth` and `result`."""
-    pairs: dict[str, str] = {}
-    for line, row in _rows(Path(path)):
-        for key in ("truth", "result"):
-            if row.get(key) in (None, ""):
-                _fail(path, line, key, "an id", row.get(key))
-        pairs[str(row["truth"])] = str(row["result"])
-    return pairs
+    return {row.text("truth"): row.text("result") for row in _rows(Path(path))}
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """(line, row) of CSV with a header, of JSON lines, or of a JSON list."""
+def _rows(path: Path) -> Iterator[_Row]:
+    """The rows of CSV with a header, of JSON lines, or of a JSON list."""
     text = _text(path)
     if path.suffix.lower() == ".csv":
         reader = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
-        if not {"id", "truth"} & set(reader.fieldnames or ()):
+        heads = list(reader.fieldnames or ())
+        if not {"id", "truth"} & set(heads):
             expected = "a first line that names the columns (id, time_s, mps, ...)"
-            raise FileFormatError(path, "line 1", expected=expected, got=",".join(reader.fieldnames or []))
-        for row in reader:
-            if None in row or any(value is None for value in row.values()):
-                _fail(path, reader.line_num, "columns", f"{len(reader.fieldnames or ())} values", row)
-            yield reader.line_num, row
+            raise FileFormatError(path, "line 1", expected=expected, got=",".join(heads))
+        for values in reader:
+            row = _Row(path, reader.line_num, values)
+            if None in values or None in values.values():
+                row.fail("columns", f"{len(heads)} values", values)
+            yield row
         return
-    if text.lstrip().startswith("["):
-        yield from enumerate((_object(path, 1, one) for one in _json(path, 1, text)), 1)
-        return
-    for line, part in enumerate(text.splitlines(), 1):
-        if part.strip():
-            yield line, _object(path, line, _json(path, line, part))
+    whole = text.lstrip().startswith("[")
+    for line, part in enumerate([text] if whole else text.splitlines(), 1):
+        if not part.strip():
+            continue
+        try:
+            found = json.loads(part)
+        except json.JSONDecodeError as error:
+            expected = "JSON, or a file ending in .csv"
+            raise FileFormatError(path, f"line {line}", expected=expected, got=str(error)) from None
+        for number, values in enumerate(found if whole else [found], line):
+            row = _Row(path, number, values)
+            if not isinstance(values, dict):
+                row.fail("row", "an object with id, time_s and mps or kmh", values)
+            yield row
 
 
 def _open(path: Path) -> Any:
@@ -215,53 +228,6 @@ def _text(path: Path) -> str:
         expected, got = "records (JSON lines), CSV or JSON", "a binary file"
         raise FileFormatError(path, "the whole file", expected=expected, got=got, text=f"got {got}")
     return text
-
-
-def _json(path: Path, line: int, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise FileFormatError(path, f"line {line}", expected="JSON, or a file ending in .csv",
-                              got=str(error)) from None  # fmt: skip
-
-
-def _object(path: Path, line: int, given: Any) -> Mapping[str, Any]:
-    if not isinstance(given, dict):
-        _fail(path, line, "row", "an object with id, time_s and mps or kmh", given)
-    return dict(given)
-
-
-def _id(path: str | Path, line: int, row: Mapping[str, Any]) -> str:
-    if row.get("id") in (None, ""):
-        _fail(path, line, "id", "the object's id", row.get("id"))
-    return str(row["id"])
-
-
-def _speed(path: str | Path, line: int, row: Mapping[str, Any]) -> float | None:
-    """m/s of mps or kmh; None without either."""
-    mps = _number(path, line, row, "mps", optional=True)
-    if math.isnan(mps):
-        mps = _number(path, line, row, "kmh", optional=True) / KMH
-    return None if math.isnan(mps) else mps
-
-
-def _number(path: str | Path, line: int, row: Mapping[str, Any], key: str, *, optional: bool) -> float:
-    given = row.get(key)
-    if given in (None, ""):
-        if optional:
-            return math.nan
-        _fail(path, line, key, "a number", given)
-    try:
-        value = float(given)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value) or isinstance(given, bool):
-        _fail(path, line, key, "a finite number", given)
-    return value
-
-
-def _fail(path: str | Path, line: int, key: str, expected: str, given: object) -> NoReturn:
-    raise FileFormatError(path, f"line {line}: {key}", expected=expected, got=given)
 
 
 def check_ids(truth: Mapping[str, TrueTrack], results: list[Measured]) -> None:
