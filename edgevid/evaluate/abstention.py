@@ -75,4 +75,4 @@ def evaluate(policy: Path, truth: Path, *, values: Any = "auto", labels: Any = "
         notes.append(f"AURC {line.aurc:.4f}, E-AURC {line.e_aurc:.4f}, ECE {bins.ece:.4f}")
     tables, exact = {"Promise": Table(("", "value"), rows)}, {"risk": clopper_pearson(errors, n)}
     groups = [str(k + 1) for k in range(tracks)]
-    return Evaluation("abstain", groups, "track", measure, {}, exact, tables, plots, notes)
+    return Evaluation("abstain", groups, "track", measure, {}, exact, tables, plots, notes=notes)
