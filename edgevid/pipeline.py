@@ -4,7 +4,7 @@ one-sentence description. A new feature is a new stage or a new value, not a new
 import time as clock
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -13,6 +13,7 @@ import numpy as np
 from edgevid.abstain.policy import class_scores
 from edgevid.actions.recognizer import FunctionRecognizer
 from edgevid.detect.detector import Detector
+from edgevid.detect.gate import EPS, Every, Gate
 from edgevid.detect.predict import FunctionDetector
 from edgevid.errors import InputError, check_part, check_type, shown
 from edgevid.runtime.recipe import Recipe
@@ -138,6 +139,7 @@ class Pipeline(Hinted):
         class_policy: PolicyLike | None = None,
         frame_rate: float | None = None,
         damaged: Damaged = "coast",
+        detect_every: Every | Gate | None = None,
     ) -> None:
         """`detector`: a Detector, a model's name, file or recipe, or a function of a BGR image (see
         `FunctionDetector`); None: the default model. `tracker`: None takes Tracker().
@@ -148,7 +150,8 @@ class Pipeline(Hinted):
         `recognitions` by task name, the key in `Result.verdicts` ("action", ...). `class_policy` decides on the
         detector's own classes, in `Result.verdicts["class"]`. `frame_rate` is that of bare arrays without a time. In
         frames that are `damaged` nothing is detected: objects "coast" for a second, then all of theirs is
-        Reason.DAMAGED; "show" treats such frames as sound. InputError where a part lacks a method."""
+        Reason.DAMAGED; "show" treats such frames as sound. `detect_every` ("auto", frames, seconds or a Gate) skips
+        the detector in frames that need none: objects are predicted there. InputError where a part lacks a method."""
         found, tracker = _detector(detector), Tracker() if tracker is None else tracker
         check_part(found, DetectorLike, "a detector")
         check_part(tracker, TrackerLike, "a tracker")
@@ -169,6 +172,7 @@ class Pipeline(Hinted):
         if damaged not in get_args(Damaged):
             raise InputError(f"damaged: expected {' or '.join(get_args(Damaged))}, got {shown(damaged)}")
         self._damaged = damaged
+        self.gate = detect_every if detect_every is None or isinstance(detect_every, Gate) else Gate(detect_every)
         self._clock, self._count = FrameClock("pipeline", frame_rate), 0
         self.names = {"class": (*found.names, *_parents(class_policy))} | {
             task: (*part.recognizer.names, *_parents(part.policy)) for task, part in self.recognitions.items()
@@ -189,15 +193,12 @@ class Pipeline(Hinted):
         if frame.damaged and self._damaged == "coast":
             return self._coast(frame)
         timings: dict[str, float] = {}
-        with _timed(timings, "detect"):
-            detections = self._detect(frame)
+        detections = self._detect(frame, timings)
         with _timed(timings, "track"):
-            tracks = self.tracker.update(detections, frame.time)
-            _check_returned("tracker.update", self.tracker, tracks, Tracks)
-            tracks = in_frame(tracks, frame.size)
+            tracks, cropped = self._track(frame, detections)
         quality = self.quality.update(frame) if self.quality is not None else Reason.OK
         with _timed(timings, "recognize"):
-            scores = self._recognize(frame, tracks) if quality is Reason.OK else self._no_scores()
+            scores = self._recognize(frame, cropped) if quality is Reason.OK else self._no_scores()
         with _timed(timings, "speed"):
             estimator = self.speed_estimator
             speeds = estimator.update(tracks, frame.time) if estimator else SpeedReport()
@@ -210,8 +211,10 @@ class Pipeline(Hinted):
             if quality is not Reason.OK:
                 verdicts = {task: found.withheld(quality) for task, found in verdicts.items()}
         return Result(
-            frame_index=frame.index, time=frame.time, size=frame.size, detections=detections, tracks=tracks,
-            speeds=speeds, scores=scores, verdicts=verdicts, names=self.names, timings=timings, image=quality,
+            frame_index=frame.index, time=frame.time, size=frame.size,
+            detections=Detections.empty() if detections is None else detections, tracks=tracks, speeds=speeds,
+            scores=scores, verdicts=verdicts, names=self.names, timings=timings, image=quality,
+            gated=detections is None,
         )  # fmt: skip
 
     def run(self, frames: Iterable[Frame] | str | Path | int) -> Iterator[tuple[Frame, Result]]:
@@ -253,13 +256,20 @@ class Pipeline(Hinted):
 
     def _parts(self) -> list[Any]:
         """The parts that keep state of objects."""
-        parts: list[Any] = [self.tracker, self.speed_estimator, self.quality, self.class_policy]
+        parts: list[Any] = [self.gate, self.tracker, self.speed_estimator, self.quality, self.class_policy]
         for task in self.recognitions.values():
             parts += [task.clips, task.recognizer, task.policy]
         return [part for part in parts if part is not None]
 
-    def _detect(self, frame: Frame) -> Detections:
-        found = self.detector.detect([frame])
+    def _detect(self, frame: Frame, timings: dict[str, float]) -> Detections | None:
+        """What the detector finds; None where the frame needs no detection."""
+        if self.gate is not None:
+            with _timed(timings, "gate"):
+                due = self.gate.due(frame)
+            if not due:
+                return None
+        with _timed(timings, "detect"):
+            found = self.detector.detect([frame])
         if isinstance(found, (list, tuple)) and len(found) == 1 and isinstance(found[0], Detections):
             return found[0]
         raise InputError(
@@ -267,13 +277,30 @@ class Pipeline(Hinted):
             f"frame, got {shown(found)}"
         )
 
+    def _track(self, frame: Frame, found: Detections | None) -> tuple[Tracks, Tracks]:
+        """The tracks, and those that clips are cut of: where nothing was looked for, no object is missing."""
+        tracks = self._predict(frame.time) if found is None else self.tracker.update(found, frame.time)
+        _check_returned("tracker.update", self.tracker, tracks, Tracks)
+        tracks = in_frame(tracks, frame.size)
+        if self.gate is None:
+            return tracks, tracks
+        gap = self.gate.update(frame, tracks, found, getattr(self.tracker, "new_track_thresh", 0.5))
+        if found is not None:
+            return tracks, tracks
+        tracks = tracks[tracks.unseen <= gap + EPS]  # of others the tracker only keeps the id
+        return tracks, replace(tracks, unseen=np.zeros(len(tracks), np.float32))
+
+    def _predict(self, time: float) -> Tracks:
+        coast = getattr(self.tracker, "coast", None)
+        tracks: Tracks = coast(time) if coast else self.tracker.update(Detections.empty(), time)
+        _check_returned("tracker.coast", self.tracker, tracks, Tracks)
+        return tracks
+
     def _coast(self, frame: Frame) -> Result:
         """A damaged frame: objects are predicted for a second; from then on all rows are DAMAGED."""
         timings: dict[str, float] = {}
         with _timed(timings, "track"):
-            none, coast = Detections.empty(), getattr(self.tracker, "coast", None)
-            tracks = coast(frame.time) if coast else self.tracker.update(none, frame.time)
-            _check_returned("tracker.coast", self.tracker, tracks, Tracks)
+            tracks = self._predict(frame.time)
         blind, estimator, speeds = bool((tracks.unseen > BLIND_S).any()), self.speed_estimator, SpeedReport()
         with _timed(timings, "speed"):
             if estimator is not None and blind:
@@ -287,7 +314,7 @@ class Pipeline(Hinted):
             else:
                 verdicts = self._decide(self._no_scores(), tracks, frame.time)
         return Result(
-            frame_index=frame.index, time=frame.time, size=frame.size, detections=none, tracks=tracks,
+            frame_index=frame.index, time=frame.time, size=frame.size, detections=Detections.empty(), tracks=tracks,
             speeds=speeds, verdicts=verdicts, names=self.names, timings=timings, damaged=True,
         )  # fmt: skip
 

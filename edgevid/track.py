@@ -103,8 +103,10 @@ class ByteTracker(Hinted):
         numbers |= {name: 1 - numbers[name] for name in COSTS if name in numbers}
         self._blind_s = min(BLIND_S, numbers["lost_after_s"])
         self._lost_after_s, self._step = numbers["lost_after_s"], FIRST_STEP_S
+        self.new_track_thresh = numbers["new_track_thresh"]
         self._observed_at = -np.inf
         self._held: tuple[float, Tracks] | None = None
+        self._found = Detections.empty()  # The latest, which have key points or rotated boxes where the detector has
         """When objects were last looked for, and what `coast` reports since: its time and objects."""
         self._core = kernels.TrackerCore({**numbers, "class_aware": bool(class_aware)})
 
@@ -124,7 +126,7 @@ class ByteTracker(Hinted):
         found = detections if isinstance(detections, Detections) else as_detections(detections, "tracker")
         time = self._next(timestamp)
         columns = self._core.update(found.boxes, found.scores, found.labels, time, self._coast_s)
-        self._observed_at, self._held = time, None
+        self._observed_at, self._held, self._found = time, None, found
         tracks = with_instances(Tracks.trusted(*columns), found)
         return tracks if found is detections or not hasattr(detections, "xyxy") else _with_ids(detections, tracks)
 
@@ -134,15 +136,15 @@ class ByteTracker(Hinted):
         return found if isinstance(found, Tracks) else found[found.tracker_id >= 0]
 
     def coast(self, timestamp: float | None = None) -> Tracks:
-        """The objects at `timestamp`, in a frame that is damaged: nothing can be detected in it. They are
+        """The objects at `timestamp`, in a frame that nothing is detected in: it is damaged or gated. They are
         predicted for up to a second (`BLIND_S`; no longer than `lost_after_s`), then stay where they were, so
         that their ids may continue when the frames are sound again."""
         time = self._next(timestamp)
         blind = time - self._observed_at > self._blind_s
         if self._held is None or not blind:
-            none, until = Detections.empty(), 0.0 if blind else self._blind_s
+            none, until = self._found[:0], 0.0 if blind else self._blind_s
             columns = self._core.update(none.boxes, none.scores, none.labels, time, until)
-            self._held = time, Tracks.trusted(*columns)
+            self._held = time, with_instances(Tracks.trusted(*columns), none)
         since, tracks = self._held
         longer = np.float32(time - since)
         return dataclasses.replace(tracks, age=tracks.age + longer, unseen=tracks.unseen + longer)

@@ -12,7 +12,6 @@ from edgevid.types import Array, Frame, Reason
 TILE, ROWS, COLUMNS = 64, 4, 6  # Tiles of a frame; their sides are blocks of 8, as of JPEG and H.264
 FAR = 8  # Pixels over which the change of luma is that of the scene, blurred or not
 LEARN, REMEMBER = 60, 1800  # Sound checks from which on a camera's own history counts, and that are remembered
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ def measure(frame: Frame) -> Quality:
     side, step = min(TILE, height // 8 * 8, width // 8 * 8), max(1, min(height, width) // 60)
     if side < 2 * FAR:
         raise InputError(f"image quality: expected at least 16x16 pixels, got {width}x{height}")
-    small = _luma(frame, slice(None, None, step), slice(None, None, step))
+    small = frame.luma(slice(None, None, step), slice(None, None, step))
     if frame.planes is not None and not frame.full_range:  # luma of video: 16 to 235
         small = (small - 16) * (255 / 219)
     low, bright = np.percentile(small, (2, 98)).tolist()
@@ -44,7 +43,7 @@ def measure(frame: Frame) -> Quality:
         np.unique(np.linspace(0, length - side, count).astype(int) // 8 * 8)
         for length, count in ((height, ROWS), (width, COLUMNS))
     )
-    tiles = np.stack([_luma(frame, slice(y, y + side), slice(x, x + side)) for y in tops for x in lefts])
+    tiles = np.stack([frame.luma(slice(y, y + side), slice(x, x + side)) for y in tops for x in lefts])
     turned = tiles.transpose(0, 2, 1)
     laplace = np.diff(np.diff(tiles, 2, axis=1), 2, axis=2)
     noise = float(np.percentile(np.abs(laplace).mean((1, 2)), 20)) * np.sqrt(np.pi / 2) / 6
@@ -52,11 +51,6 @@ def measure(frame: Frame) -> Quality:
     sharpness = float(np.sqrt(max(near, 0.0) / max(far, 1.0)))
     blocks = float(np.mean([_blockiness(t) for t in (tiles, turned)]))
     return Quality(bright, float((small >= 250).mean()), bright - low, sharpness, blocks, noise)
-
-
-def _luma(frame: Frame, rows: slice, columns: slice) -> Array:
-    pixels = frame.planes[0][rows, columns] if frame.planes is not None else frame.image[rows, columns] @ LUMA
-    return np.asarray(pixels, np.float32)
 
 
 def _blockiness(tiles: Array) -> float:

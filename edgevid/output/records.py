@@ -156,8 +156,9 @@ def as_json(result: Result) -> dict[str, Any]:
     for key in ("smoothed", "track_speeds"):
         if len(table := getattr(result.speeds, key)):
             line[key] = speed_rows(table)
-    if result.damaged:
-        line["damaged"] = True
+    for key in ("damaged", "gated"):
+        if getattr(result, key):
+            line[key] = True
     if result.image is not Reason.OK:
         line["image"] = result.image.name
     line["timings_ms"] = {stage: round(1000 * seconds, 3) for stage, seconds in result.timings.items()}

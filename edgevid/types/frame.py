@@ -13,10 +13,11 @@ import numpy as np
 
 from edgevid.errors import InputError, check_type, shown
 from edgevid.types.peers import Hinted
-from edgevid.types.table import U8, Array, png
+from edgevid.types.table import F32, U8, Array, png
 
 Matrix = Literal["bt601", "bt709"]
 Planes = tuple[U8, U8, U8]
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 SAME_ASPECT = 0.01
 """Aspect ratios that differ by less than this share are equal: encoders round sizes up to whole blocks."""
 
@@ -87,6 +88,11 @@ class Frame(Hinted):
     def bgr(self) -> U8:
         """(H, W, 3) uint8 BGR, a copy: what OpenCV, supervision and Ultralytics take."""
         return _swapped(self.image)
+
+    def luma(self, rows: slice, columns: slice) -> F32:
+        """(h, w) float32 luma of these rows and columns, of the Y plane where there is one."""
+        pixels = self.planes[0][rows, columns] if self.planes is not None else self.image[rows, columns] @ LUMA
+        return np.asarray(pixels, np.float32)
 
     @property
     def size(self) -> tuple[int, int]:

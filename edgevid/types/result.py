@@ -97,6 +97,8 @@ class Result(Hinted):
     """What happened since the frame before; found by a run (docs/events.md)."""
     damaged: bool = False
     """Whether the frame is damaged, so that objects were predicted and not detected."""
+    gated: bool = False
+    """Whether the frame needed no detection, so that objects were predicted and not detected."""
     image: Reason = Reason.OK
     """OK, or why nothing can be recognized in the image: DARK, BLURRED, OVEREXPOSED or DAMAGED."""
 
