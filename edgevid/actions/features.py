@@ -55,21 +55,22 @@ class FeatureExtractor:
 
     def __init__(self, engine: Engine, recipe: Recipe) -> None:
         self.engine, self.recipe = engine, recipe
-        self._output = recipe.section("features", FeaturesTable).output or engine.outputs[0].name
+        self.output = recipe.section("features", FeaturesTable).output or engine.outputs[0].name
         self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe).name
         shapes = {s.name: s.shape for s in engine.outputs}
-        if self._output not in shapes or len(shapes[self._output]) not in (2, 4):
+        if self.output not in shapes or len(shapes[self.output]) not in (2, 4):
             raise ModelError(
-                f"{recipe.name}: expected an output {self._output!r} of shape (N, D) or (N, D, h, w), "
+                f"{recipe.name}: expected an output {self.output!r} of shape (N, D) or (N, D, h, w), "
                 "the model has " + ", ".join(str(s) for s in engine.outputs)
             )
-        self.raw_width = self.width = int(shapes[self._output][1])
+        self.raw_width = self.width = int(shapes[self.output][1])
+        self.spatial = len(shapes[self.output]) == 4
         if self.width < 1:
-            raise ModelError(f"{recipe.name}: output {self._output!r} must have a fixed number of features")
+            raise ModelError(f"{recipe.name}: output {self.output!r} must have a fixed number of features")
 
     def extract(self, crops: Array, boxes: Array) -> Array:
         """(M, D) float32 features of crops (M, h, w, 3)."""
-        answer = run_batch(self.engine, {self._input: preprocess_crops(crops, self._image)})[self._output]
+        answer = run_batch(self.engine, {self._input: preprocess_crops(crops, self._image)})[self.output]
         return np.asarray(answer.reshape(*answer.shape[:2], -1).mean(axis=2), np.float32)
 
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:

@@ -173,14 +173,19 @@ def typicality_of(head: Head, train: Corpus, held_out: Corpus, options: TrainOpt
     return known.calibrated(predict(head, held_out, options), features, valid)
 
 
-def _page(fitted: Fitted, report: ClassReport, trial: Trial) -> str:
-    """The figures and plots of a training; nothing of validation where there was no data for it."""
-    tables, plots = class_views(report)
+def epochs_plot(fitted: Fitted) -> dict[str, Plot]:
+    """Losses and accuracy by epoch; nothing of validation where there was no data for it."""
     kinds = ("train_loss", "validation_loss", "validation_accuracy")
     lines = {kind.replace("_", " "): [getattr(one, kind) for one in fitted.history] for kind in kinds}
     epochs = np.arange(1, len(fitted.history) + 1)
     known = {name: (epochs, values) for name, values in lines.items() if np.isfinite(values).all()}
-    plots[f"By epoch; the one kept is {fitted.best_epoch + 1}"] = Plot("epoch", "loss; share correct", known)
+    return {f"By epoch; the one kept is {fitted.best_epoch + 1}": Plot("epoch", "loss; share correct", known)}
+
+
+def _page(fitted: Fitted, report: ClassReport, trial: Trial) -> str:
+    """The figures and plots of a training."""
+    tables, plots = class_views(report)
+    plots |= epochs_plot(fitted)
     values = {"held-out accuracy": trial.accuracy, "of the linear baseline": trial.baseline}
     found = Evaluation("training", ["all"], "split", lambda _: values, tables=tables, plots=plots)
     return page(found, found.figures(), f"split {trial.split}, seed {trial.seed}")

@@ -60,7 +60,7 @@ def export_head(
     make_folder(folder)
     head = head.eval().cpu()
     x, valid = torch.zeros(2, options.window, head.features), torch.ones(2, options.window, dtype=torch.bool)
-    _export(head, {"features": x, "valid": valid}, folder / "window.onnx", ["logits"])
+    export_onnx(head, {"features": x, "valid": valid}, folder / "window.onnx", ["logits"])
     window_recipe = folder / ("window.toml" if head.causal else "recipe.toml")
     more: dict[str, Any] = {"typicality": TYPICALITY} if typicality is not None else {}
     if typicality is not None:
@@ -70,7 +70,7 @@ def export_head(
         states = head.states(2)
         inputs = {"features": torch.zeros(2, head.features), **states}
         outputs = ["logits", *(f"{name}_next" for name in states)]
-        _export(_Step(head, tuple(states)), inputs, folder / "step.onnx", outputs)
+        export_onnx(_Step(head, tuple(states)), inputs, folder / "step.onnx", outputs)
         _write(folder / "recipe.toml", name, "step", head, options, deployment, more | {"states": list(states)})
     return folder / "recipe.toml"
 
@@ -87,7 +87,8 @@ class _Step(nn.Module):
         return (logits, *(after[name] for name in self.names))
 
 
-def _export(module: nn.Module, inputs: Mapping[str, Tensor], path: Path, outputs: list[str]) -> None:
+def export_onnx(module: nn.Module, inputs: Mapping[str, Tensor], path: Path, outputs: list[str]) -> None:
+    """Writes the graph of `module`; the first axis of inputs and outputs may be of any size."""
     options: dict[str, Any] = {"dynamic_axes": {n: {0: "n"} for n in (*inputs, *outputs)}}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # the tracing exporter writes smaller graphs, without onnxscript

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from edgevid.actions import skeleton
-from edgevid.errors import InputError, ModelError, log, require
+from edgevid.errors import InputError, ModelError, log
 from edgevid.evaluate.actions.data import Corpus, Example, check, resample
 from edgevid.files.atomic import atomic_path
 from edgevid.files.digest import sha256
@@ -77,39 +77,6 @@ def _augment_joints(rows: Array, joints: str, strength: Augmentation, rng: Rng) 
     points = points @ np.array([[c, s], [-s, c]]) * np.exp(rng.normal(0, strength.scale, 2))
     points = points + rng.normal(0, strength.noise * size, points.shape)
     return np.asarray((points + center).reshape(len(rows), -1).astype(np.float32))
-
-
-def augment_crops(crops: Array, seed: int) -> Array:
-    """(T, h, w, 3) uint8 crops of one clip, all augmented the same way: flip, rotation, scale, color, JPEG.
-    With kornia (extra `train`); one draw for the whole clip avoids flicker. The JPEG codec is kornia's
-    differentiable one, quality 20 to 95 in half of the clips."""
-    torch = require("torch", extra="train", purpose="augmentation of images")
-    kornia = require("kornia", extra="train", purpose="augmentation of images")
-    k = kornia.augmentation
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
-        batch = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float() / 255
-        geometry = k.AugmentationSequential(
-            k.RandomHorizontalFlip(p=0.5),
-            k.RandomAffine(degrees=8.0, translate=(0.06, 0.06), scale=(0.9, 1.1), p=0.8),
-            k.ColorJiggle(0.2, 0.2, 0.2, 0.03, p=0.5),
-            same_on_batch=True,
-        )
-        batch = geometry(batch)
-        if torch.rand(()) < 0.5:
-            quality = 20.0 + 75.0 * torch.rand(1)
-            batch = jpeg(batch, quality.expand(len(batch)))
-        return np.asarray((batch.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy())
-
-
-def jpeg(batch: Array, quality: Array) -> Array:
-    """kornia's differentiable JPEG of a tensor (B, 3, H, W) in 0..1; sides are padded to multiples of 16."""
-    torch = require("torch", extra="train", purpose="the JPEG codec")
-    kornia = require("kornia", extra="train", purpose="the JPEG codec")
-    height, width = batch.shape[2:]
-    wide = torch.nn.functional.pad(batch, (0, -width % 16, 0, -height % 16), mode="replicate")
-    done = kornia.enhance.jpeg_codec_differentiable(wide, quality)
-    return done[:, :, :height, :width]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,29 +203,26 @@ class _Course:
 
     def save(self, path: Path, key: str) -> None:
         """Writes everything needed to resume the training that `key` stands for."""
-        parts = {name: getattr(self, name).state_dict() for name in ("head", "optimizer", "schedule")}
-        plain = {name: getattr(self, name) for name in ("best", "best_epoch", "best_state", "cpu_s")}
-        random = {"torch": torch.get_rng_state(), "numpy": json.dumps(self.rng.bit_generator.state)}
+        state = {k: v.state_dict() if hasattr(v, "state_dict") else v for k, v in vars(self).items()}
+        random = {"torch": torch.get_rng_state(), "rng": json.dumps(self.rng.bit_generator.state)}
         with atomic_path(path) as new:
-            torch.save({"key": key, "history": [tuple(e) for e in self.history], **parts, **plain, **random}, new)
+            torch.save({**state, **random, "key": key, "history": [tuple(e) for e in self.history]}, new)
 
     def resume(self, path: Path, key: str) -> None:
         """Continues where `path` is a checkpoint of the same training; any other is replaced."""
         try:
             state = torch.load(path, weights_only=True)
-            if state["key"] != key:
+            if state.pop("key") != key:
                 raise KeyError
         except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
             log.warning("%s: of other data or options: the training starts from the beginning", path)
             return
-        for name in ("head", "optimizer", "schedule"):
-            getattr(self, name).load_state_dict(state[name])
-        for name in ("best", "best_epoch", "best_state", "cpu_s"):
-            setattr(self, name, state[name])
-        self.history = [Epoch(*e) for e in state["history"]]
-        torch.set_rng_state(state["torch"])
-        self.rng.bit_generator.state = json.loads(state["numpy"])
-        log.info("%s: continues after epoch %d", path, len(self.history))
+        torch.set_rng_state(state.pop("torch"))
+        self.rng.bit_generator.state = json.loads(state.pop("rng"))
+        self.history = [Epoch(*e) for e in state.pop("history")]
+        for name, value in state.items():
+            own = getattr(self, name)
+            own.load_state_dict(value) if hasattr(own, "load_state_dict") else setattr(self, name, value)
 
 
 def fit(
@@ -313,7 +277,7 @@ def _epoch(
     """Mean loss and gradient norm of the steps; it ends at the first that is no number."""
     head, (features, valid, labels), steps = course.head, data, list[tuple[float, float]]()
     head.train()
-    for rows in torch.from_numpy(course.rng.permutation(len(labels))).split(options.batch):
+    for rows in torch.from_numpy(course.rng.permutation(len(labels))).tensor_split(-(-len(labels) // options.batch)):
         logits = head(features[rows], valid[rows])
         loss = objective(logits, labels[rows], valid[rows], weights, options.smoothing) + head.penalty
         course.optimizer.zero_grad()

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +22,14 @@ from edgevid.files.folders import cache_folder
 from edgevid.files.schema import vars_of
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
-from edgevid.learn.actions.fit import TrainOptions, augment_crops
+from edgevid.learn.actions.fit import Progress, TrainOptions
+from edgevid.learn.augment import augment_crops
 from edgevid.models.hub import find_recipe
 from edgevid.runtime import read_recipe
 from edgevid.runtime.variants import model_digest, model_file
 from edgevid.types import Array
 
 TRAINING = "training.json"  # Next to a recipe: how it was trained, and what was held out
-Progress = Callable[[int, int, str], None]  # Called with the videos done, their total, and the current one's name
 
 
 @dataclass(frozen=True, slots=True)

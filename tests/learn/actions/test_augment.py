@@ -9,7 +9,8 @@ from edgevid.types import Array
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
-from edgevid.learn.actions.fit import Augmentation, augment, augment_crops, jpeg  # noqa: E402
+from edgevid.learn.actions.fit import Augmentation, augment  # noqa: E402
+from edgevid.learn.augment import augment_crops, jpeg  # noqa: E402
 
 torch.set_num_threads(1)
 
