@@ -54,14 +54,6 @@ class Selection:
             self.before is None or (time is not None and time < self.before)
         )
 
-    def where(self, utc: str) -> tuple[str, list[Any]]:
-        """The same in SQL; `utc` is the column of the time."""
-        times = (None if t is None else utc_text(t) for t in (self.after, self.before))
-        names = ("camera = ?", "run = ?", "track = ?", f"{utc} >= ?", f"{utc} < ?")
-        values = (self.camera, self.run, self.track, *times)
-        found = {n: v for n, v in zip(names, values, strict=True) if v is not None}
-        return " AND ".join(found) or "true", list(found.values())
-
 
 def forget(paths: Sequence[Path], selection: Selection, *, dry_run: bool = True) -> dict[Path, Counter[str]]:
     """Deletes from files, folders of Parquet files or crops, and this user's spools; how many of each kind, by
@@ -99,20 +91,19 @@ def _database(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _sqlite(path: Path, selection: Selection, apply: bool) -> Counter[str]:
     """The bytes go from the file and from its log, too; a run may write to it meanwhile."""
-    where, values = selection.where("utc")
-    rows = {"events": (where, values), "objects": (where, values)}
+    rows = dict.fromkeys(("events", "objects"), "holds(camera, run, utc, track)")
     if selection.track is None:  # runs of which nothing is left
-        whole, of_run = selection.where("start_utc")
-        left = " UNION ".join(f"SELECT run FROM {t} WHERE ({where}) IS NOT TRUE" for t in rows)
-        rows = {"runs": (f"{whole} AND run NOT IN ({left})", of_run + 2 * values), **rows}
+        left = " UNION ".join(f"SELECT run FROM {table} WHERE NOT {where}" for table, where in rows.items())
+        rows = {"runs": f"holds(camera, run, start_utc, NULL) AND run NOT IN ({left})", **rows}
     with _database(path) as base:
+        base.create_function("holds", 4, selection.holds, deterministic=True)
         if not apply:
-            counted = (base.execute(f"SELECT count(*) FROM {t} WHERE {w}", v) for t, (w, v) in rows.items())
+            counted = (base.execute(f"SELECT count(*) FROM {table} WHERE {where}") for table, where in rows.items())
             return Counter({table: one.fetchone()[0] for table, one in zip(rows, counted, strict=True)})
         base.execute("PRAGMA secure_delete = ON")
         with base:
-            for table, (condition, given) in rows.items():
-                base.execute(f"DELETE FROM {table} WHERE {condition}", given)
+            for table, where in rows.items():
+                base.execute(f"DELETE FROM {table} WHERE {where}")
         base.execute("VACUUM")
         if base.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             raise SourceError(f"{path}: deleted, but a reader keeps bytes in its -wal; end it, then forget again")
