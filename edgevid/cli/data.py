@@ -22,6 +22,28 @@ SIDE = 512  # Pixels of the longer side of an image for review
 def _group() -> None: ...
 
 
+@command.command("describe")
+def describe_data(
+    data: Annotated[Path, Argument(exists=True, help="Class folders, a CSV, or images/ with labels/.")],
+    max_: Annotated[list[str], Option("--max", help="Ceiling such as leaks=0: exit status 1 above it.")] = [],  # noqa: B006
+    json_out: shared.Json = None,
+    html: Annotated[Path | None, Option(help="HTML page with a map of the images to write.")] = None,
+    details: Annotated[bool, Option("--details", help="Also list the files of each finding.")] = False,
+    force: shared.Force = False,
+) -> None:
+    """Describe labeled data: counts, sizes, balance, near-duplicates, contradictory labels, leaks between splits."""
+    from edgevid.cli.console import advance, check_outputs, progress_bar
+    from edgevid.cli.evaluate import show
+    from edgevid.evaluate.describe import describe
+    from edgevid.evaluate.items import read_items
+
+    check_outputs({"--json": (json_out, "JSON"), "--html": (html, "HTML")}, (data,), force=force)
+    items, left_out = read_items(data)
+    with progress_bar(data.name, len(items)) as bar:
+        found = describe(items, left_out, progress=lambda: advance(bar))
+    show(found, data.name, "", ([], max_), json_out, html, details)
+
+
 @command.command("errors")
 def errors(
     data: Annotated[Path | None, Argument(exists=True, help="Scores, features, skeletons, folder, CSV.")] = None,
@@ -38,6 +60,7 @@ def errors(
     from edgevid.insight.label_errors import compare_labels, find_label_errors, out_of_fold
     from edgevid.insight.labeled import read_labeled
     from edgevid.insight.page import errors_page
+    from edgevid.video.images import thumbnail
 
     if compare:
         table = compare_labels(*compare)
@@ -55,23 +78,14 @@ def errors(
     rows = [(read.items[row], read.names[read.labels[row]], read.names[new], round(margin, 4), kind)
             for row, kind, new, margin in columns]  # fmt: skip
     write_text(out / "label_errors.csv", csv_text([("item", "label", "suggested", "margin", "kind"), *rows]))
-    images = [_jpeg(read.image(row), 160) for row in found.rows[:SHOWN].tolist()]
+    shown = (read.image(row) for row in found.rows[:SHOWN].tolist())
+    images = [None if image is None else thumbnail(image, 160) for image in shown]
     write_text(out / "label_errors.html", errors_page(found, read, data.name, images))
     counts = ", ".join(f"{sum(one in kind for kind in found.kinds)} {one}" for one in ("label", "duplicate", "outlier"))
     results().print(f"{len(rows)} of {len(read.labels)} items are suspicious ({counts}); estimated share of wrong "
                     f"labels: {found.noise:.1%}. No label was changed.")  # fmt: skip
     if to_review:
         _to_review(to_review, read, found, shares)
-
-
-def _jpeg(image: Any, side: int) -> bytes | None:
-    from edgevid.video.images import resize_area, to_jpeg
-
-    if image is None:
-        return None
-    scale = min(1.0, side / max(image.shape[:2]))
-    size = [max(2, round(edge * scale)) for edge in image.shape[1::-1]]
-    return to_jpeg(resize_area(image, (size[0], size[1])), qscale=2)
 
 
 def _absolute(item: str) -> str:
@@ -81,15 +95,16 @@ def _absolute(item: str) -> str:
 def _to_review(folder: Path, read: Any, found: Any, shares: Any) -> None:
     """Writes each listed item as an object for review, as `edgevid run --save-abstained` does."""
     from edgevid.files.atomic import make_folder, write_atomic
+    from edgevid.video.images import thumbnail
 
     make_folder(folder)
     for rank, (row, kind) in enumerate(zip(found.rows.tolist(), found.kinds, strict=True), 1):
-        stem, jpeg = f"00000000T000000000-label-{rank:06d}", _jpeg(read.image(row), SIDE)
+        stem, image = f"00000000T000000000-label-{rank:06d}", read.image(row)
         about = {"task": "label", "track": rank, "reason": "DISAGREEMENT", "label": int(read.labels[row]),
                  "confidence": round(float(shares[row, read.labels[row]]), 6), "names": list(read.names),
                  "scores": shares[row].round(6).tolist(), "kind": kind, "camera": "label errors",
                  "source": _absolute(read.items[row]), "crop": f"{stem}.jpg"}  # fmt: skip
-        if jpeg is None:
+        if image is None:
             raise InputError(f"{read.items[row]}: expected an image to review, got none; correct its label by the CSV")
-        write_atomic(folder / f"{stem}.jpg", jpeg)
+        write_atomic(folder / f"{stem}.jpg", thumbnail(image, SIDE))
         write_atomic(folder / f"{stem}.json", json.dumps(about, ensure_ascii=False, indent=1))

@@ -100,7 +100,7 @@ def _add(name: str, text: str, options: Options, function: Callable[..., Evaluat
         inputs = [one for one in given.values() if isinstance(one, (str, Path))]
         check_outputs({"--json": (json_out, "JSON"), "--html": (html, "HTML")}, inputs, force=force)
         titles = [str(given[key]) for key in ("results", "a", "b") if key in given]
-        _give(function(**given), " and ".join(titles), str(given["truth"] or ""), (min_, max_), json_out, html, details)
+        show(function(**given), " and ".join(titles), str(given["truth"] or ""), (min_, max_), json_out, html, details)
 
     every = options | COMMON
     parameters = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default)
@@ -110,8 +110,8 @@ def _add(name: str, text: str, options: Options, function: Callable[..., Evaluat
     command.command(name)(run)
 
 
-def _give(found: Evaluation, what: str, truth: str, limits: tuple[list[str], list[str]], json_out: Path | None,
-          html: Path | None, details: bool) -> None:  # fmt: skip
+def show(found: Evaluation, what: str, truth: str, limits: tuple[list[str], list[str]], json_out: Path | None,
+         html: Path | None, details: bool) -> None:  # fmt: skip
     """Prints and writes an evaluation; exit status 1 where a limit is not kept."""
     from edgevid.evaluate.evaluation import between, cell, is_word, missed, shown
     from edgevid.evaluate.page import page
@@ -123,7 +123,8 @@ def _give(found: Evaluation, what: str, truth: str, limits: tuple[list[str], lis
         rows = [(name, shown(one.value, unit := found.units.get(name)), between(one, unit))
                 for name, one in figures.items()]  # fmt: skip
         if "Difference" not in found.tables:
-            print_rows(console, (found.task, "value", "95 % interval"), rows)
+            heads, wide = (found.task, "value", "95 % interval"), any(row[2] != "-" for row in rows)
+            print_rows(console, heads[: 2 + wide], [row[: 2 + wide] for row in rows])
         for title, one in found.all_tables().items():
             if one.rows and (details or not one.detail):
                 cells = [[escape(cell(v, head)) for v, head in zip(row, one.heads, strict=True)] for row in one.rows]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgevid.errors import FileFormatError, InputError, SourceError
-from edgevid.evaluate.actions.data import group_of
+from edgevid.evaluate.items import group_of
 from edgevid.output.records import read_jsonl
 from edgevid.types import F64, Array
 

@@ -36,6 +36,16 @@ class Plot(NamedTuple):
     names: Sequence[str] = ()
 
 
+class Thumb(NamedTuple):
+    """A small image of a page."""
+
+    caption: str
+    jpeg: bytes
+    x: float = math.nan
+    """Its place on a map, shares from the left and the top; NaN: one after another."""
+    y: float = math.nan
+
+
 class Figure(NamedTuple):
     """A value and its 95 % interval, NaN where there is none."""
 
@@ -61,6 +71,7 @@ class Evaluation:
     """Exact 95 % intervals by metric, in the place of the bootstrap's."""
     tables: Mapping[str, Table] = field(default_factory=dict)
     plots: Mapping[str, Plot] = field(default_factory=dict)
+    images: Mapping[str, Sequence[Thumb]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     draws: int = DRAWS
 

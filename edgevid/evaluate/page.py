@@ -1,6 +1,7 @@
 """An evaluation as one HTML page that loads nothing from elsewhere; its own script draws the tables and plots."""
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -25,6 +26,8 @@ def page(
     made = f"edgevid {__version__}; {len(found.groups)} x {found.group}"
     values = {"title": f"{found.task}: {what}", "truth": truth, "cards": cards, "tables": tables, "made": made,
               "plots": [{"title": title, **one._asdict()} for title, one in found.plots.items()],
+              "images": [{"title": title, "thumbs": [{**v._asdict(), "jpeg": b64encode(v.jpeg).decode()} for v in some]}
+                         for title, some in found.images.items()],
               "notes": found.all_notes(), "limits": limits, "missed": missed}  # fmt: skip
     text = json.dumps(plain(values)).replace("<", "\\u003c")
     template = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))

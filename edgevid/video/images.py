@@ -141,6 +141,13 @@ def to_jpeg(image: Array, *, qscale: int = 1) -> bytes:
     return b"".join(bytes(packet) for packet in [*encoder.encode(av_frame), *encoder.encode(None)])
 
 
+def thumbnail(image: Array, side: int, *, qscale: int = 2) -> bytes:
+    """The JPEG of `image` (H, W, 3) uint8 RGB, shrunk until its longer side is at most `side` pixels."""
+    scale = min(1.0, side / max(image.shape[:2]))
+    width, height = (max(2, round(edge * scale)) for edge in image.shape[1::-1])
+    return to_jpeg(resize_area(image, (width, height)), qscale=qscale)
+
+
 def _found(where: str | Path) -> Iterable[Path]:
     """The files that a folder, a glob, a printf pattern of numbers or a file's name means."""
     path = Path(where)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +12,10 @@ import numpy as np
 from edgevid.actions import skeleton
 from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.arrays import read_arrays
+from edgevid.evaluate.items import read_items
 from edgevid.files.digest import sha256, sha256_of
 from edgevid.types import Array
-from edgevid.video.images import IMAGES
 
-SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".mpg", ".webm", *sorted(IMAGES))  # An image is a video of one frame
 SKELETONS_HZ = 30.0  # Rows per second of skeleton files
 
 
@@ -120,57 +117,18 @@ def marks_of(one: Example | LabeledVideo) -> set[str]:
 
 
 def list_videos(data: Path) -> tuple[tuple[str, ...], list[LabeledVideo]]:
-    """Class names and videos of a folder (one folder per class) or a CSV (path,label[,group])."""
-    found = _from_csv(data) if data.suffix == ".csv" else _from_folders(data)
+    """Class names and videos of a folder (one folder per class) or a CSV (path,label[,group]); InputError for a class
+    without a file, and a line without a label or file."""
+    items, left_out = read_items(data)
+    if bad := next((one for one in left_out if not Path(one[0]).is_file()), None):
+        raise InputError(f"{bad[0]}: {bad[1]}")
+    if lacking := next((one.path for one in items if "label" not in one.labels), None):
+        raise InputError(f"{data}: expected a class of each file, in a folder of its name or a column label: {lacking}")
+    found = [LabeledVideo(one.path, one.labels["label"], one.group) for one in items]
     names = tuple(sorted({v.label for v in found}))
     if len(names) < 2:
         raise InputError(f"{data}: expected at least 2 classes, found {list(names)}")
     return names, found
-
-
-def group_of(path: Path) -> str:
-    """The scene in a clip's name: UCF's gNN, else the name without its clip number.
-
-    >>> group_of(Path("v_Punch_g03_c02.avi")), group_of(Path("gate_2026_7.mp4"))
-    ('v_Punch_g03', 'gate_2026')
-    """
-    stem = path.stem
-    if match := re.match(r"(.*_g\d+)_c\d+$", stem):
-        return match[1]
-    return re.sub(r"[_-]?\d+$", "", stem) or stem
-
-
-def _from_folders(data: Path) -> list[LabeledVideo]:
-    if not data.is_dir():
-        raise InputError(f"{data}: expected a folder per class in it, a CSV, or skeleton files *_train_1.npz")
-    found: list[LabeledVideo] = []
-    for folder in sorted(p for p in data.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        videos = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-        if not videos:
-            raise InputError(f"{folder}: this class folder holds no video or image ({', '.join(SUFFIXES)})")
-        found += [LabeledVideo(p, folder.name, group_of(p)) for p in videos]
-    if not found:
-        raise InputError(f"{data}: expected one folder per class, found none")
-    return found
-
-
-def _from_csv(path: Path) -> list[LabeledVideo]:
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel's "CSV UTF-8" has a mark
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FileFormatError(path, "the whole file", expected="CSV text", got=str(error)) from None
-    if not rows or not {"path", "label"} <= set(rows[0]):
-        raise FileFormatError(path, "header", expected="path,label[,group]", got=list(rows[0]) if rows else None)
-    found = []
-    for line, row in enumerate(rows, 2):
-        video = path.parent / (row["path"] or "")
-        if not row["label"] or not video.is_file():
-            raise FileFormatError(path, f"line {line}", expected="a label and an existing video", got=row)
-        found.append(LabeledVideo(video, row["label"], row.get("group") or group_of(video)))
-    return found
 
 
 def read_skeletons(path: Path, names: tuple[str, ...]) -> Corpus:

@@ -9,7 +9,8 @@ import pytest
 from action_corpus import corpus
 
 from edgevid.errors import FileFormatError, InputError
-from edgevid.evaluate.actions.data import check, concatenate, group_of, list_videos, read_skeletons, resample
+from edgevid.evaluate.actions.data import check, concatenate, list_videos, read_skeletons, resample
+from edgevid.evaluate.items import group_of
 
 
 def test_the_group_in_a_name() -> None:
@@ -45,10 +46,10 @@ def test_each_error_in_the_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="path,label"):
         list_videos(tmp_path / "bad.csv")
     (tmp_path / "gone.csv").write_text("path,label\nnone.mp4,a\n")
-    with pytest.raises(FileFormatError, match="line 2"):
+    with pytest.raises(InputError, match="line 2"):
         list_videos(tmp_path / "gone.csv")
     (tmp_path / "short.csv").write_text("label,path\na\n")
-    with pytest.raises(FileFormatError, match="line 2"):
+    with pytest.raises(InputError, match="line 2"):
         list_videos(tmp_path / "short.csv")
     (tmp_path / "latin.csv").write_bytes("path,label\nx.mp4,caf\xe9\n".encode("latin-1"))
     with pytest.raises(FileFormatError, match="expected CSV text"):
