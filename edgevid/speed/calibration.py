@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import shapely
@@ -78,13 +79,15 @@ def check_spread(image: F64, meters: F64) -> None:
 
 def _check_corners(image: F64, meters: F64) -> None:
     """Four points: in order around, no three on one line, convex in pixels and in meters."""
-    for points, what in ((image, "pixels"), (meters, "meters")):
-        if not shapely.Polygon(points).is_valid:
+    shapes = {what: shapely.Polygon(points) for points, what in ((image, "pixels"), (meters, "meters"))}
+    for what, shape in shapes.items():
+        if not shape.is_valid:
             raise InputError(f"calibration: the four {what} cross over; give the corners in order around")
     for points, what in ((image, "pixels"), (meters, "meters")):
-        if _least_height(points) < 0.005 * float(np.ptp(points, axis=0).max()):
+        triangles = [shapely.Polygon(np.delete(points, left, axis=0)) for left in range(4)]
+        if shapely.minimum_clearance(triangles).min() < 0.005 * float(np.ptp(points, axis=0).max()):
             raise InputError(f"calibration: three of the four {what} lie on one line; no three corners may")
-    convex = [_is_convex(points) for points in (image, meters)]
+    convex = [shape.equals(shape.convex_hull) for shape in shapes.values()]
     if not any(convex):
         raise InputError("calibration: the corners turn both ways; the four points must form a convex shape")
     if not all(convex):
@@ -96,36 +99,15 @@ def _check_corners(image: F64, meters: F64) -> None:
 
 def _check_duplicates(image: F64, meters: F64) -> None:
     """InputError for a pixel or a place that is given twice."""
-    for a in range(len(image)):
-        for b in range(a + 1, len(image)):
-            pixel, meter = (bool((p[a] == p[b]).all()) for p in (image, meters))
-            if pixel:
-                same = "are the same" if meter else "are one pixel with two places in meters"
-                raise InputError(f"calibration: points {a + 1} and {b + 1} {same}; take one of them out")
-            if meter and len(image) == 4:
-                raise InputError(
-                    f"calibration: points {a + 1} and {b + 1} are one place in meters with two pixels; "
-                    "correct one of them"
-                )
-
-
-def _least_height(points: F64) -> float:
-    """The least distance of a corner from the line through two others, of four points."""
-    heights = []
-    for left in range(4):
-        a, b, c = np.delete(points, left, axis=0)
-        sides = [float(np.hypot(*(p - q))) for p, q in ((a, b), (b, c), (c, a))]
-        twice = abs((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
-        heights.append(twice / max(*sides, 1e-12))
-    return float(min(heights))
-
-
-def _is_convex(points: F64) -> bool:
-    """Whether every corner of a polygon turns the same way."""
-    edges = np.roll(points, -1, 0) - points
-    following = np.roll(edges, -1, 0)
-    signs = np.sign(edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0])
-    return bool(signs[0] != 0 and (signs == signs[0]).all())
+    for a, b in combinations(range(len(image)), 2):
+        pixel, meter = (bool((p[a] == p[b]).all()) for p in (image, meters))
+        if pixel:
+            same = "are the same" if meter else "are one pixel with two places in meters"
+            raise InputError(f"calibration: points {a + 1} and {b + 1} {same}; take one of them out")
+        if meter and len(image) == 4:
+            raise InputError(
+                f"calibration: points {a + 1} and {b + 1} are one place in meters with two pixels; correct one of them"
+            )
 
 
 @dataclass(frozen=True, slots=True)
