@@ -56,17 +56,15 @@ class _Connections(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
     def __init__(self, note: Callable[[socket.socket], None]) -> None:
         urllib.request.AbstractHTTPHandler.__init__(self)
 
-        class Plain(http.client.HTTPConnection):
-            def connect(self) -> None:
-                super().connect()
-                note(self.sock)
+        def noting(kind: Any) -> Any:
+            class Noting(kind):  # type: ignore[misc]
+                def connect(self) -> None:
+                    super().connect()
+                    note(self.sock)
 
-        class Encrypted(http.client.HTTPSConnection):
-            def connect(self) -> None:
-                super().connect()
-                note(self.sock)
+            return Noting
 
-        self._plain, self._encrypted = Plain, Encrypted
+        self._plain, self._encrypted = map(noting, (http.client.HTTPConnection, http.client.HTTPSConnection))
 
     @cached_property
     def _trusted(self) -> ssl.SSLContext:

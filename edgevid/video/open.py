@@ -17,7 +17,7 @@ from edgevid.types import Frame
 from edgevid.types.closing import Closing
 from edgevid.video.connect import NETWORK
 from edgevid.video.files import DEFAULT_FPS, FileSource, local_path
-from edgevid.video.images import IMAGES, PATTERN, ArraySource, ImageSource, read_image
+from edgevid.video.images import IMAGES, PATTERN, ArraySource, ImageSource
 from edgevid.video.live import LiveSource
 from edgevid.video.packets import PacketTap
 
@@ -146,31 +146,20 @@ class FrameSeeker(Closing):
     def __init__(self, uri: str | Path) -> None:
         """A video, an image, a folder of them, a camera or a stream; SourceError where none can be read."""
         self.uri, self.duration = str(uri), 0.0  # Seconds, 0 for one image and for live sources
-        self._image: Frame | None = None
-        self._source: Source | None = None
-        if Path(self.uri).suffix.lower() in IMAGES and Path(self.uri).is_file():
-            image = read_image(Path(self.uri))
-            if image is None:
-                raise SourceError(f"{uri}: expected an image, this file does not decode; save it again")
-            self._image = Frame(image, 0.0, 0)
-            return
         source = self._source = open_video(uri)
         length = source.duration if isinstance(source, FileSource) else None
         count, fps = source.frame_count, source.fps
-        self.duration = length or (count / fps if count and fps else 0.0)
+        self.duration = length or (count / fps if count and count > 1 and fps else 0.0)
 
     @property
     def live(self) -> bool:
         """Whether the source cannot go back."""
-        return self._source is not None and self._source.live
+        return self._source.live
 
     def at(self, seconds: float) -> Frame:
         """The first frame at or after `seconds` (the last one where the source ends before)."""
         if not (np.isfinite(seconds) and seconds >= 0):
             raise InputError(f"time: expected seconds of 0 or more, got {seconds}")
-        if self._source is None:
-            assert self._image is not None
-            return self._image
         if isinstance(self._source, FileSource):
             return self._seek(self._source, seconds)
         if self.live:
@@ -179,8 +168,7 @@ class FrameSeeker(Closing):
             return self._read(images, seconds)
 
     def close(self) -> None:
-        if self._source is not None:
-            self._source.close()
+        self._source.close()
 
     def _read(self, frames: Iterable[Frame], seconds: float) -> Frame:
         frame, _ = _first_at(frames, seconds)

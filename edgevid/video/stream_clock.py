@@ -132,13 +132,10 @@ class _RateCheck:
 
     def add(self, stamp: float, now: float) -> float | None:
         """Seconds of stamps per second of arrivals; None until the end of a span, and where it varies."""
-        if not now - self._begun < BIN_S:
+        if ended := not now - self._begun < BIN_S:
             if math.isfinite(self._least[0]):
                 self._bins.append(self._least)
             self._begun, self._least = now, (math.inf, 0.0, 0.0)
-            ended = True
-        else:
-            ended = False
         self._least = min(self._least, (now - stamp, stamp, now))
         if not ended or len(self._bins) < BINS:
             return None

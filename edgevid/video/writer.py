@@ -3,7 +3,7 @@
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
@@ -14,6 +14,7 @@ import av
 import numpy as np
 
 from edgevid.errors import InputError, SourceError, did_you_mean, log_once
+from edgevid.files.toml import read_toml
 from edgevid.types import Array
 from edgevid.types.closing import Closing
 
@@ -27,30 +28,13 @@ class Encoder(NamedTuple):
 
     codec: str  # What it writes: "h264", "vp9", "av1", "mpeg4"
     kind: str  # Where it runs, or its license, for messages
-    options: Callable[[int], Mapping[str, str]] | None
-    """FFmpeg's options for a quality of 0 (best) to 51; None for an encoder that takes a bit rate only."""
+    options: Mapping[str, str] | None = None
+    """FFmpeg's options, with the quality in braces; None for an encoder that takes a bit rate only."""
     automatic: bool = True  # Whether "auto" takes it
 
 
-def _crf(q: int) -> dict[str, str]:
-    return {"crf": str(min(63, round(1.5 * q)))}
-
-
-_VP9 = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "row-mt": "1"}
-_AV1 = {"preset": "11", "svtav1-params": "pred-struct=1"}
-ENCODERS: Mapping[str, Encoder] = {
-    "h264_nvenc": Encoder("h264", "NVIDIA", lambda q: {"preset": "p4", "rc": "vbr", "cq": str(q)}),
-    "h264_qsv": Encoder("h264", "Intel", lambda q: {"global_quality": str(q)}),
-    "h264_videotoolbox": Encoder("h264", "Apple", None),
-    "h264_amf": Encoder("h264", "AMD", lambda q: {"rc": "cqp", "qp_i": str(q), "qp_p": str(q + 2), "qp_b": str(q + 4)}),
-    "h264_v4l2m2m": Encoder("h264", "V4L2", None),
-    "libopenh264": Encoder("h264", "BSD", lambda q: {"rc_mode": "quality", "qmin": str(q + 1), "qmax": str(q + 1)}),
-    "libvpx-vp9": Encoder("vp9", "BSD", lambda q: _VP9 | _crf(q)),
-    "libx264": Encoder("h264", "GPL", lambda q: {"preset": "veryfast", "crf": str(q)}),
-    "libsvtav1": Encoder("av1", "BSD", lambda q: _AV1 | _crf(q), automatic=False),
-    "mpeg4": Encoder("mpeg4", "few browsers play it", None),
-}
-"""By FFmpeg's name, best first. VA-API is absent: PyAV cannot give an encoder the surfaces that it takes."""
+ENCODERS = {name: Encoder(**values) for name, values in read_toml(Path(__file__).with_name("encoders.toml")).items()}
+"""By FFmpeg's name, best first."""
 
 
 def check_codec(codec: str) -> None:
@@ -111,7 +95,8 @@ def set_up(context: Any, name: str, width: int, height: int, *, fps: float, qual
         context.bit_rate = int(width * height * fps * 0.12)
     else:
         context.bit_rate = 0  # constant quality
-        context.options = dict(encoder.options(quality))
+        numbers = {"q": quality, "crf": min(63, round(1.5 * quality))} | {f"q{n}": quality + n for n in (1, 2, 4)}
+        context.options = {key: text.format(**numbers) for key, text in encoder.options.items()}
 
 
 class VideoWriter(Closing):
