@@ -10,20 +10,13 @@ import numpy as np
 from edgevid.errors import InputError, did_you_mean, masked
 from edgevid.runtime.engine import InputSpec
 from edgevid.types import Detections, Frame, as_detections, as_frame
+from edgevid.types.peers import habits
 from edgevid.video.open import is_live, open_video
 
 SETTINGS = ("score_threshold", "nms_iou", "classes", "max_detections")
 """Settings of a detector that may change from call to call."""
 PEERS = {**dict.fromkeys(("conf", "confidence"), SETTINGS[0]), "iou": "nms_iou", "max_det": "max_detections"}
 """Names of the same settings in Ultralytics and in supervision's examples."""
-ABSENT: Mapping[str, str] = {
-    **dict.fromkeys(("save", "show", "save_txt"), "edgevid.process(source, target) draws and writes a video"),
-    **dict.fromkeys(("device", "half", "precision", "threads"), "state it once: Detector(model, device=...)"),
-    **dict.fromkeys(("tracker", "persist"), "Pipeline(detector, Tracker()).run(source) tracks"),
-}
-"""Arguments of Ultralytics' predict without a counterpart here, and what to write."""
-
-
 GIVE_UP_S = 10.0  # How long an address may take for its first frame, where there is no `stream`
 
 
@@ -52,8 +45,8 @@ def settings_of(given: Mapping[str, Any], spec: InputSpec) -> dict[str, Any]:
     for name, value in given.items():
         if name == "imgsz":
             _check_size(value, spec)
-        elif name in ABSENT:
-            raise InputError(f"{name}: not a setting of one call; {ABSENT[name]}")
+        elif hint := habits()["predict"].get(name):
+            raise InputError(f"{name}: not a setting of one call; {hint}")
         elif name != "verbose":  # nothing is printed either way
             if (ours := PEERS.get(name, name)) not in SETTINGS:
                 got = f"{name!r}{did_you_mean(name, [*SETTINGS, *PEERS])}"

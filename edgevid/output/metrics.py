@@ -1,9 +1,11 @@
 """Metrics: the counters of a run for Prometheus, at http://ADDRESS/metrics."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError, SourceError, require
+from edgevid.files.toml import read_toml
 from edgevid.types import Frame, Header, Reason, Result
 from edgevid.types.closing import Closing
 
@@ -55,34 +57,21 @@ class Metrics(Closing):
 
     def collect(self) -> Iterator[Any]:
         """What Prometheus reads, from counts that are kept anyway."""
-        summary, source = self._summary, self._source
-        yield self._counter("frames", "Frames processed.", {(): summary.frames})
-        counts = {"dropped": "Frames left out by the source.", "damaged": "Frames with decoding errors.",
-                  "corrupted": "Packets skipped.", "reconnections": "Of the stream."}  # fmt: skip
-        for name, what in counts.items():
-            yield self._counter(name, what, {(): getattr(source, name, 0)})
-        tracks = {(self._class_name(label),): n for label, n in summary.objects().items()}
-        yield self._counter("tracks", "Objects tracked.", tracks, "class")
-        events = dict(summary.class_events)
-        yield self._counter("events", "Events.", events, "kind", "class")
-        reasons = dict(summary.reasons)
-        abstained = {(task, reason.name): n for (task, reason), n in reasons.items() if reason is not Reason.OK}
-        emitted = {(task,): n for (task, reason), n in reasons.items() if reason is Reason.OK}
-        yield self._counter("abstentions", "Values that were not emitted.", abstained, "task", "reason")
-        yield self._counter("emitted", "Values that were emitted.", emitted, "task")
-        workers = {(worker.name,): worker for worker in summary.workers}
-        counts = {"delivered": "Events that a sink took.", "rejected": "Events that its server rejected.",
-                  "dropped": "Events deleted before a sink took them."}  # fmt: skip
-        for name, what in counts.items():
-            found = {key: getattr(worker, name) for key, worker in workers.items()}
-            yield self._counter(f"sink_{name}", what, found, "sink")
-        gauge = self._core.GaugeMetricFamily("edgevid_sink_backlog", "Events that wait.", labels=["camera", "sink"])
-        for key, worker in workers.items():
-            gauge.add_metric([self._camera, *key], worker.backlog)
-        yield gauge
-
-    def _counter(self, name: str, what: str, values: dict[Any, float], *labels: str) -> Any:
-        made = self._core.CounterMetricFamily(f"edgevid_{name}", what, labels=["camera", *labels])
-        for key, value in values.items():
-            made.add_metric([self._camera, *key], value)
-        return made
+        summary, reasons = self._summary, dict(self._summary.reasons)
+        values: dict[str, dict[Any, float]] = {
+            "frames": {(): summary.frames}, "gated": {(): summary.gated},
+            **{name: {(): getattr(self._source, name, 0)} 
+               for name in ("dropped", "damaged", "corrupted", "reconnections")},
+            "tracks": {(self._class_name(label),): n for label, n in summary.objects().items()},
+            "events": dict(summary.class_events),
+            "abstentions": {(task, why.name): n for (task, why), n in reasons.items() if why is not Reason.OK},
+            "emitted": {(task,): n for (task, why), n in reasons.items() if why is Reason.OK},
+            **{f"sink_{name}": {(one.name,): getattr(one, name) for one in summary.workers}
+               for name in ("delivered", "rejected", "dropped", "backlog")},
+        }  # fmt: skip
+        for name, (what, *labels) in read_toml(Path(__file__).with_suffix(".toml")).items():
+            kind = self._core.GaugeMetricFamily if name == "sink_backlog" else self._core.CounterMetricFamily
+            made = kind(f"edgevid_{name}", what, labels=["camera", *labels])
+            for key, value in values[name].items():
+                made.add_metric([self._camera, *key], value)
+            yield made
