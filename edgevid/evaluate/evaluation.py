@@ -230,20 +230,12 @@ def clopper_pearson(count: int, total: int) -> tuple[float, float]:
 
 
 def poisson_interval(count: int) -> tuple[float, float]:
-    """The exact 95 % interval of the mean of a Poisson count (Garwood 1936).
+    """The exact 95 % interval of the mean of a Poisson count (Garwood 1936): that of so many rare events among very
+    many trials.
 
     >>> [round(v, 3) for v in poisson_interval(3)]
     [0.619, 8.767]
     """
-    k = np.arange(count + 1)
-    factorials = np.cumsum(np.log(np.maximum(k, 1)))
-
-    def mean_where(share: float, most: int) -> float:  # P(X <= most) = share
-        low, high = 0.0, count + 20 + 6 * math.sqrt(count + 1)
-        for _ in range(100):
-            mean = (low + high) / 2
-            below = np.exp(k[: most + 1] * math.log(mean) - mean - factorials[: most + 1]).sum()
-            low, high = (mean, high) if below > share else (low, mean)
-        return low
-
-    return mean_where(0.975, count - 1) if count else 0.0, mean_where(0.025, count)
+    trials = 10**7 * (count + 1)
+    low, high = clopper_pearson(count, trials)
+    return low * trials, high * trials

@@ -150,7 +150,7 @@ def evaluate_alarms(
         "alarms", [f"{camera} {hour:.0f}" for camera, hour in groups], "hour", measure,
         {RATE: "a day", "delay median": "s", "delay p90": "s"},
         {"recall": clopper_pearson(hits, len(rows)), RATE: (low / days, high / days)},
-        {"True events": Table(("time", "camera", "kind", "delay, s"), table, detail=True)}, plots, notes,
+        {"True events": Table(("time", "camera", "kind", "delay, s"), table, detail=True)}, plots, notes=notes,
     )  # fmt: skip
 
 
