@@ -106,6 +106,7 @@ def command(
     tracker: TrackerKind = None,
     track: TrackSettings = [],  # noqa: B006 (typer needs a list)
     imgsz: Imgsz = None,
+    detect_every: shared.DetectEvery = None,
     device: Annotated[str | None, Option(help="auto, cpu or cuda:0.")] = None,
     precision: shared.Precision = None, threads: shared.Threads = None, max_frames: shared.MaxFrames = None,
     status_s: Annotated[float, Option(help="Live: seconds between status lines (0: none).", min=0)] = 60.0,
@@ -140,9 +141,9 @@ def start_run(
     further sinks.
     """
     options = {"source": shared.one_source(given.source, given.source_option), "model": given.model,
-               "score": given.score_threshold, "device": given.device, "precision": given.precision,
-               "calibration": given.calibration, "health": given.health,
-               "clusters": given.clusters, "face_model": given.face_model,
+               "score": given.score_threshold, "every": given.detect_every,
+               "device": given.device, "precision": given.precision, "calibration": given.calibration,
+               "health": given.health, "clusters": given.clusters, "face_model": given.face_model,
                "blur": shared.split_names(given.blur, "--blur"),
                "classes": shared.split_names(given.classes, "--classes")}  # fmt: skip
     options |= shared.speed_options(given)
@@ -317,7 +318,8 @@ def _interruption(summary: Any) -> Iterator[None]:
 def _notes(video: Any, summary: Any, health: Any) -> list[str]:
     """What happened to the frames and to the camera."""
     counts = {
-        "damaged frames": summary.damaged, "packets or images that could not be decoded": video.corrupted,
+        "frames that needed no detection": summary.gated, "damaged frames": summary.damaged,
+        "packets or images that could not be decoded": video.corrupted,
         "frames dropped": video.dropped, "reconnections": getattr(video, "reconnections", 0),
         "changes of size": summary.size_changes,
     }  # fmt: skip

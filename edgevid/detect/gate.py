@@ -28,7 +28,10 @@ class Gate:
         least every `max_gap_s`. In all three, every frame is due while an object is new or was not detected again.
 
         InputError for other values."""
-        self.every, self.threshold, self.max_gap_s = parse_every(every), threshold, max_gap_s
+        try:
+            self.every, self.threshold, self.max_gap_s = parse_every(every), threshold, max_gap_s
+        except ValueError:
+            raise InputError(f"detect_every: expected {EXPECTED}, got {shown(every)}") from None
         if not (threshold > 0 and max_gap_s > 0):
             raise InputError(f"gate: expected threshold and max_gap_s above 0, got {threshold} and {max_gap_s}")
         self.reset()
@@ -96,7 +99,7 @@ class Gate:
 
 
 def parse_every(every: Every) -> Literal["auto"] | int | float:
-    """ "auto", frames or seconds.
+    """ "auto", frames or seconds; ValueError for another value.
 
     >>> parse_every("3"), parse_every("0.2s"), parse_every(0.2), parse_every("auto")
     (3, 0.2, 0.2, 'auto')
@@ -109,5 +112,5 @@ def parse_every(every: Every) -> Literal["auto"] | int | float:
     except ValueError:
         found = 0
     if not 0 < found < np.inf:
-        raise InputError(f"every: expected {EXPECTED}, got {shown(every)}")
+        raise ValueError
     return found

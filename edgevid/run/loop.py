@@ -43,6 +43,8 @@ class Summary:
     """Damaged frames, skipped ones too."""
     size_changes: int = 0
     """How often the frames changed their size."""
+    gated: int = 0
+    """Frames that needed no detection."""
     ids: dict[int, int] = field(default_factory=dict)
     """Every track id of the last minute or two, with the class label of most of its frames."""
     ended: Counter[int] = field(default_factory=Counter)
@@ -74,7 +76,7 @@ class Summary:
 
     def add(self, result: Result) -> None:
         """Counts one result."""
-        self.frames += 1
+        self.frames, self.gated = self.frames + 1, self.gated + result.gated
         for number, label in zip(result.tracks.ids.tolist(), result.tracks.labels.tolist(), strict=True):
             counts = self._labels.setdefault(number, Counter())
             counts[label] += 1

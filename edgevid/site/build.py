@@ -11,6 +11,7 @@ from edgevid.abstain.policy import Policy, Settings
 from edgevid.actions import load_recognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.detect.detector import Detector
+from edgevid.detect.gate import Gate
 from edgevid.errors import InputError
 from edgevid.health.monitor import CameraHealth
 from edgevid.health.quality import ImageQuality
@@ -80,7 +81,7 @@ def build_pipeline(
                       for one in site.recognizers},
         quality=ImageQuality() if site.quality and (site.recognizers or site.policy or site.health) else None,
         class_policy=loaded.policy.policy() if loaded.policy and loaded.policy.names else own_policy(detector),
-        damaged=damaged,
+        damaged=damaged, detect_every=build_gate(site),
     )  # fmt: skip
 
 
@@ -100,6 +101,13 @@ def build_detector(
 def own_policy(detector: Detector) -> Policy | None:
     """The policy of a detector whose recipe has a threshold for each class; None of others. A track gets a class where
     its mean score reaches that: the calibrated scores of one track are as good as one."""
+def build_gate(site: Site) -> Gate | None:
+    """The gate of a site; None where each frame is detected in."""
+    if site.every is None:
+        return None
+    return Gate(site.every, threshold=site.gate_threshold, max_gap_s=site.max_gap_s)
+
+
     own = dict(zip(detector.names, detector.recipe.decode.class_thresholds, strict=False))
     return Policy(detector.names, Settings(per_class=own, correlation=1.0), task="class") if own else None
 

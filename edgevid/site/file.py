@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
+from edgevid.detect.gate import EXPECTED, MAX_GAP_S, THRESHOLD, Every, parse_every
 from edgevid.errors import FieldError, FileFormatError, SourceError
 from edgevid.files.atomic import write_atomic
 from edgevid.files.fields import Count, Positive, Share
@@ -48,6 +49,10 @@ class Site:
 
     source: Source = ""  # What `open_video` opens: a stream, a camera, a file or a folder
     model: Model | None = None  # Name or path of the detector; None takes the default
+    every: Annotated[Every, Checked(EXPECTED, lambda value, _: parse_every(value))] | None = None
+    """Frames, seconds or "auto": the detector skips frames that need none (docs/pipeline.md); None: it skips none."""
+    gate_threshold: Positive = THRESHOLD  # "auto": a change by so many times the usual one needs a detection
+    max_gap_s: Positive = MAX_GAP_S  # "auto": seconds without a change until the next detection
     score: Share = 0.4  # track_high_thresh of the tracker; a new track needs 0.1 more
     track: TrackTable = TrackTable()  # The tracker and its settings
     classes: tuple[str, ...] = ()
@@ -90,7 +95,9 @@ def _check_ground(shapes: list[Zone | Line], calibration: Path | None) -> None:
         raise FieldError("site", "camera.calibration", "a calibration, which zones and lines in meters need")
 
 
-Detect: Any = pick(Site, "Detect", ("model", "score", "classes", "device", "precision"))
+Detect: Any = pick(
+    Site, "Detect", ("model", "score", "classes", "device", "precision", "every", "gate_threshold", "max_gap_s")
+)
 Camera: Any = pick(
     Site, "Camera",
     ("name", "calibration", "speed_method", "speed_interval", "speed_smoothing", "speed_window_s", "grid_m",
@@ -146,7 +153,16 @@ def read_site(path: str | Path) -> Site:
 def write_zones(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *, header: str = "") -> None:
     """Makes the zones and lines of a site file these; everything else in it stays, comments too. `header` starts a file
     that does not exist yet. The file is replaced in one step."""
-    rows = {"[zone]": [_row(zone) for zone in zones], "[line]": [_row(line) for line in lines]}
+    _write(path, {"[zone]": [_row(zone) for zone in zones], "[line]": [_row(line) for line in lines]}, header)
+
+
+def write_gate(path: Path, threshold: float) -> None:
+    """Makes the detection of a site file gated with this threshold; everything else in it stays."""
+    table = read_toml(path).get("detect", {}) if path.exists() else {}
+    _write(path, {"detect": [table | {"every": "auto", "gate_threshold": threshold}]})
+
+
+def _write(path: Path, rows: dict[str, list[dict[str, Any]]], header: str = "") -> None:
     try:
         write_atomic(path, edit_toml(path, rows) if path.exists() else toml_text(rows, head=header))
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevid.detect.gate import HOLD_S, Gate, parse_every
+from edgevid.detect.gate import HOLD_S, Gate
 from edgevid.errors import InputError
 from edgevid.pipeline import Pipeline
 from edgevid.track import Tracker
@@ -89,8 +89,8 @@ def test_every_counts_frames_or_seconds(every: int | float | str, expected: list
 
 @pytest.mark.parametrize("every", ["0", 0, -1, "often", "", float("nan"), True])
 def test_other_values_are_named(every: int | float | str) -> None:
-    with pytest.raises(InputError, match="expected auto, a whole number of frames"):
-        parse_every(every)
+    with pytest.raises(InputError, match="detect_every: expected auto, a whole number of frames"):
+        Gate(every)
 
 
 def test_limits_are_positive() -> None:
