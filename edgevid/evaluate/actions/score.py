@@ -15,7 +15,7 @@ from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.load import load_recognizer
 from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.sequence import SequenceRecognizer
-from edgevid.errors import InputError, require
+from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import (
     Corpus,
     Example,
@@ -30,6 +30,7 @@ from edgevid.evaluate.actions.metrics import ClassReport, SegmentReport
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import load_engine
 from edgevid.types import Array, Clips, Frame, Tracks
+from edgevid.video.images import resize_area
 from edgevid.video.open import open_video
 
 Corruption = Callable[[Array, int], Array]  # Corrupts rows or crops of one example, given its number as a seed
@@ -253,7 +254,7 @@ def score(
 
 
 def corrupt_images(crops: Array, seed: int, kind: str, strength: float) -> Array:
-    """(T, h, w, 3) uint8 crops after one corruption, with kornia; JPEG by the real codec."""
+    """(T, h, w, 3) uint8 crops after one corruption; JPEG by the real codec."""
     if kind not in IMAGE_CORRUPTIONS:
         raise InputError(f"corruption: expected one of {', '.join(IMAGE_CORRUPTIONS)}, got {kind!r}")
     if strength == IMAGE_CORRUPTIONS[kind][0]:
@@ -261,21 +262,15 @@ def corrupt_images(crops: Array, seed: int, kind: str, strength: float) -> Array
     if kind == "JPEG quality":
         coded = [cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(strength)])[1] for crop in crops]
         return np.stack([np.asarray(cv2.imdecode(one, cv2.IMREAD_COLOR))[..., ::-1] for one in coded])
-    torch = require("torch", extra="train", purpose="robustness")
-    kornia = require("kornia", extra="train", purpose="robustness")
-    batch = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float()
-    height, width = batch.shape[2:]
     if kind.startswith("blur"):
         side = 2 * int(3 * strength) + 1
-        batch = kornia.filters.gaussian_blur2d(batch, (side, side), (strength, strength))
-    elif kind.startswith("noise"):
-        generator = torch.Generator().manual_seed(seed)
-        batch = batch + strength * torch.randn(batch.shape, generator=generator)
-    else:
-        small = (max(round(height * strength), 1), max(round(width * strength), 1))
-        batch = kornia.geometry.resize(batch, small, antialias=True)
-        batch = kornia.geometry.resize(batch, (height, width))
-    return np.asarray(batch.clamp(0, 255).round().byte().permute(0, 2, 3, 1).numpy())
+        return np.stack([cv2.GaussianBlur(crop, (side, side), strength) for crop in crops])
+    if kind.startswith("noise"):
+        noisy = crops + np.random.default_rng(seed).normal(0, strength, crops.shape)
+        return noisy.round().clip(0, 255).astype(np.uint8)
+    height, width = crops.shape[1:3]
+    small = (max(round(width * strength), 1), max(round(height * strength), 1))
+    return np.stack([cv2.resize(resize_area(crop, small), (width, height)) for crop in crops])
 
 
 def corrupt_poses(rows: Array, seed: int, kind: str, strength: float) -> Array:

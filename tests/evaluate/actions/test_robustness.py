@@ -16,7 +16,6 @@ def crops() -> Array:
 
 
 def test_corruption_grows_with_its_strength() -> None:
-    pytest.importorskip("kornia", reason="robustness needs kornia: pip install 'edgevid[train]'")
     clean = crops()
     for kind, weak, strong in (
         ("JPEG quality", 95, 10),
