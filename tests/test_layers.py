@@ -40,6 +40,7 @@ WALLS: dict[str, tuple[str, ...]] = {
     "sklearn": ("insight/",),
     "pyarrow": ("output/", "insight/"),
     "pg8000": ("insight/",),
+    "ray": ("run/",),
     "lap": ("kernels/reference/tracker.py",),
     "cv2": ("_opencv.py",),
     "starlette": ("viewer/",),

@@ -20,6 +20,7 @@ from edgevid.video.stamps import FAR_DISCONTINUOUS_S, StampRepair, Stamps
 # PyAV's log level stays at its default, None: any other installs a callback that wants the GIL from decoder
 # threads, and closing a damaged file then deadlocks now and then. FFmpeg prints nothing either way.
 
+VIDEOS = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
 DAMAGE_LIMIT = 100  # Reads in a row that may fail before the rest of a file is given up
 DEFAULT_FPS = 25.0  # The rate of a file that states none
 JUMPING = {"mpegts", "mpeg"}  # FFmpeg's formats whose time stamps may jump

@@ -1,0 +1,64 @@
+"""`edgevid archive`: every recording of a folder into Parquet files, on this machine or on a Ray cluster."""
+
+from __future__ import annotations
+
+import time as clock
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from rich.markup import escape
+from typer import Argument, Exit, Option
+
+from edgevid.cli import options as shared
+from edgevid.cli.console import notes, print_rows, progress_bar, results
+
+Source = Annotated[str, Argument(help="Folder, list (a path a line) or glob of videos.")]
+Workers = Annotated[int | None, Option(help="Videos at a time; default: one a processor.", min=1)]
+RAY_JOBS = 1000  # That wait in a cluster, which begins those that it has room for
+LINE_S = 60.0  # Between two lines of progress without a terminal
+
+
+def command(
+    source: Source,
+    out: Annotated[Path, shared.out_option("Folder of the results; those in it stay.")],
+    site: Annotated[Path | None, Option(help="Site file (TOML) of the camera.")] = None,
+    model: shared.Model = None, workers: Workers = None,
+    ray: Annotated[str | None, Option(help="Address of a Ray cluster: auto, or HOST:6379.")] = None,
+    worker_cpus: Annotated[float, Option(help="With --ray: processors of a worker.", min=0)] = 1.0,
+    worker_gpus: Annotated[float, Option(help="With --ray: devices of a worker, such as 0.25.", min=0)] = 0.0,
+    chunk_s: Annotated[float, Option(help="Seconds of the chunks of a long video.", min=1)] = 600.0,
+    retry_failed: Annotated[bool, Option("--retry-failed", help="Try those that failed again.")] = False,
+) -> None:  # fmt: skip
+    """Bring every recording through a pipeline into Parquet files; the same command continues."""
+    from edgevid.run.archive import find_videos, local_processes, open_jobs, read_index, run_jobs
+    from edgevid.run.ray_workers import ray_processes
+    from edgevid.runtime.processor import default_threads
+    from edgevid.site.file import Site, read_site
+
+    chosen = read_site(site) if site else Site()
+    chosen = replace(chosen, model=shared.exported(model or chosen.model, ""))
+    jobs = open_jobs(chosen, find_videos(source), out, chunk_s=chunk_s, retry_failed=retry_failed)
+    count = workers or (RAY_JOBS if ray else default_threads())
+    submit = ray_processes(ray, cpus=worker_cpus, gpus=worker_gpus) if ray else local_processes(count)
+    total, number, size, done, frames = sum(job.size for job in jobs), len(jobs), 0, 0, 0
+    began = printed = clock.monotonic()
+    with progress_bar("videos", number) as bar:
+        for row in run_jobs(jobs, out, submit, count):
+            done, size, frames = done + bool(row), size + row.get("bytes", 0), frames + row.get("frames", 0)
+            now = clock.monotonic()
+            left = timedelta(seconds=round((now - began) * (total - size) / size)) if size else "unknown time"
+            bar.update(bar.tasks[0].id, completed=done, description=f"{left} left, videos", fps=frames / (now - began))
+            if not bar.console.is_terminal and now - printed >= LINE_S:
+                printed = now
+                notes().print(f"{done} of {number} videos, {frames / (now - began):.0f} fps, {left} left")
+    rows, console = read_index(out), results()
+    failed = [
+        (escape(row["video"]), escape(row["error"].removeprefix(f"{row['video']}: "))) for row in rows if row["error"]
+    ]
+    seconds = timedelta(seconds=round(sum(row["seconds"] for row in rows)))
+    console.print(f"[bold]{escape(str(out))}[/]: {len(rows) - len(failed)} videos of {seconds}, {len(failed)} failed")
+    if failed:
+        print_rows(console, ("failed", "reason"), failed, text=("reason",))
+        raise Exit(1)
