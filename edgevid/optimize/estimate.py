@@ -18,6 +18,7 @@ from edgevid.errors import InputError, ModelError, did_you_mean, require
 from edgevid.files.fields import Positive
 from edgevid.files.schema import checked
 from edgevid.files.toml import read_toml
+from edgevid.optimize.quantize.graph import with_outputs
 from edgevid.runtime.onnxruntime.engine import open_session
 
 _Shapes = Mapping[str, tuple[int, ...]]
@@ -81,14 +82,11 @@ def _shaped(path: Path, batch: int) -> tuple[Any, _Shapes]:
         model = onnx.load(str(path))
     except Exception as error:  # the protocol buffer library raises several unrelated kinds
         raise ModelError(f"{path}: expected an ONNX file, got: {error}") from None
-    graph, shown = model.graph, onnx.ModelProto()
+    graph = model.graph
     feeds = _blank_inputs(graph, path, batch)
-    shown.CopyFrom(model)
-    known = {o.name for o in graph.output}
-    inner = [name for node in graph.node for name in node.output if name and name not in known]
-    shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
+    inner = (name for node in graph.node for name in node.output if name)
     try:
-        session = open_session(shown.SerializeToString(), optimization="none")
+        session = open_session(with_outputs(model, inner), optimization="none")
         names = [o.name for o in session.get_outputs()]
         values = session.run(names, feeds)
     except Exception as error:  # ONNX Runtime's errors share no base below Exception

@@ -194,7 +194,8 @@ def _fp32_nodes(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, str]:
 
 
 class _Fp16Graph:
-    """The graph rewritten in FP16."""
+    """The graph rewritten in FP16: a tensor is "x" in float32 and "x half" in FP16, whichever of them is read; a Cast
+    makes the one that its operator does not give."""
 
     def __init__(self, graph: Graph, fp32_nodes: Mapping[str, str]) -> None:
         self.graph, self.onnx = graph, load_onnx()
@@ -208,70 +209,55 @@ class _Fp16Graph:
         self.model.ir_version = max(self.model.ir_version, 8)
         self.model.producer_name = "edgevid fp16"
         self.count = 0
-        self.weights: dict[str, Any] = {}
-        self.halves: set[str] = set()  # Tensors that their producers write in FP16
         pairs = ("QuantizeLinear", "DequantizeLinear")
-        self.scales = {node.input[1] for node in self.model.graph.node if node.op_type in pairs}
-        nodes: list[Any] = []
-        self.casts: dict[str, str] = {}
-        for node in list(self.model.graph.node):
-            nodes += self._node(node)
+        self.scales = {node.input[1] for node in graph.nodes if node.op_type in pairs}
+        self.made = set(graph.inputs)  # Tensors that are there
+        self.weights: dict[str, Any] = {}
+        self.nodes: list[Any] = []
+        for node in self.model.graph.node:
+            self._add(node)
         for output in graph.outputs:
-            if output in self.halves:
-                nodes.append(self._cast(f"{output} half", output, self.onnx.TensorProto.FLOAT))
-        self._finish(nodes)
+            self._read(output, half=False)
+        content = self.model.graph
+        del content.node[:], content.value_info[:], content.initializer[:]
+        content.node.extend(self.nodes)
+        content.initializer.extend(self.weights.values())
 
-    def _node(self, node: Any) -> list[Any]:
-        """The node with inputs in its precision, after the Casts that this needs."""
-        inputs = [i for i in node.input if i in self.graph.floats or self._is_float_weight(i)]
-        half = node.name not in self.fp32_nodes and bool(inputs or self.graph.floats & {*node.output})
-        before: list[Any] = []
+    def _add(self, node: Any) -> None:
+        """The node in its precision, after the Casts that its inputs need."""
+        half = node.name not in self.fp32_nodes and any(map(self._is_float, (*node.input, *node.output)))
         fixed = FIXED_INPUTS.get(node.op_type, ())
         for at, name in enumerate(node.input):
-            node.input[at] = self._input(name, half and at not in fixed, before)
+            node.input[at] = self._read(name, half=half and at not in fixed)
         if half:
             self.count += 1
             self._retype(node)
             for at, name in enumerate(node.output):
-                if name in self.graph.floats:
-                    self.halves.add(name)
-                    node.output[at] = f"{name} half" if name in self.graph.outputs else name
-        return [*before, node]
+                node.output[at] = f"{name} half" if self._is_float(name) else name
+        self.made.update(node.output)
+        self.nodes.append(node)
 
-    def _is_float_weight(self, name: str) -> bool:
-        values = self.graph.array(name)
-        return values is not None and values.dtype == np.float32
+    def _is_float(self, name: str) -> bool:
+        weight = self.graph.weights.get(name)
+        return name in self.graph.floats if weight is None else weight.data_type == self.onnx.TensorProto.FLOAT
 
-    def _input(self, name: str, half: bool, before: list[Any]) -> str:
-        """The name of a tensor in the requested precision."""
-        if self._is_float_weight(name):
-            return self._weight(name, half)
-        if name not in self.graph.floats or (name in self.halves) == half:
-            return f"{name} half" if half and name in self.graph.outputs and name in self.halves else name
-        stored = f"{name} half" if name in self.halves and name in self.graph.outputs else name
-        kind = self.onnx.TensorProto.FLOAT16 if half else self.onnx.TensorProto.FLOAT
-        made = f"{name} as {'half' if half else 'float'}"
-        if made not in self.casts:
-            self.casts[made] = stored
-            before.append(self._cast(stored, made, kind))
-        return made
+    def _read(self, name: str, *, half: bool) -> str:
+        """The name of a tensor in the requested precision, which is there from now on."""
+        half = half and self._is_float(name)
+        wanted, other = (f"{name} half", name) if half else (name, f"{name} half")
+        if name in self.graph.weights:
+            self.weights.setdefault(wanted, self._half_weight(name) if half else self.graph.weights[name])
+        elif wanted not in self.made and self._is_float(name):
+            kind = self.onnx.TensorProto.FLOAT16 if half else self.onnx.TensorProto.FLOAT
+            self.nodes.append(self.onnx.helper.make_node("Cast", [other], [wanted], f"cast to {wanted}", to=kind))
+            self.made.add(wanted)
+        return wanted
 
-    def _weight(self, name: str, half: bool) -> str:
-        if not half:
-            self.weights[name] = self.graph.weights[name]
-            return name
-        made = f"{name} in half"
-        if made not in self.weights:
-            values = self.graph.array(name)
-            assert values is not None
-            halves = values.astype(np.float16)
-            if name in self.scales:  # nearly constant channels: TensorRT rejects a scale of 0
-                halves = np.maximum(halves, np.finfo(np.float16).smallest_subnormal)
-            self.weights[made] = self.onnx.numpy_helper.from_array(halves, made)
-        return made
-
-    def _cast(self, source: str, target: str, kind: int) -> Any:
-        return self.onnx.helper.make_node("Cast", [source], [target], f"cast to {target}", to=kind)
+    def _half_weight(self, name: str) -> Any:
+        halves = self.onnx.numpy_helper.to_array(self.graph.weights[name]).astype(np.float16)
+        if name in self.scales:  # nearly constant channels: TensorRT rejects a scale of 0
+            halves = np.maximum(halves, np.finfo(np.float16).smallest_subnormal)
+        return self.onnx.numpy_helper.from_array(halves, f"{name} half")
 
     def _retype(self, node: Any) -> None:
         """Attributes that name float32 name float16."""
@@ -280,19 +266,9 @@ class _Fp16Graph:
             for a in node.attribute:
                 a.i = kinds.FLOAT16 if a.name == "to" else a.i
         for a in node.attribute:
-            if a.type == self.onnx.AttributeProto.TENSOR and a.t.data_type == kinds.FLOAT:
+            if a.t.data_type == kinds.FLOAT:
                 values = self.onnx.numpy_helper.to_array(a.t).astype(np.float16)
                 a.t.CopyFrom(self.onnx.numpy_helper.from_array(values))
-
-    def _finish(self, nodes: list[Any]) -> None:
-        graph = self.model.graph
-        others = [t for n, t in self.graph.weights.items() if not self._is_float_weight(n)]
-        for part in (graph.node, graph.initializer, graph.value_info):
-            del part[:]
-        graph.node.extend(nodes)
-        read = {i for n in nodes for i in n.input}
-        graph.initializer.extend(t for t in others if t.name in read)
-        graph.initializer.extend(self.weights[k] for k in sorted(self.weights) if k in read)
 
 
 def _record(report: Fp16Report, source: Path, variant: str) -> None:

@@ -13,16 +13,11 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import ModelError
-from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx, opset_of
-from edgevid.optimize.quantize.plan import PASS_THROUGH_OPS
+from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx, opset_of, with_outputs
 from edgevid.runtime.onnxruntime.engine import OrtEngine, open_session
 from edgevid.types import Array
 
 NOTE = "FP16 results are rounded to float16 one by one, as a device stores them; sums are in float32"
-EXACT_OPS = frozenset(
-    (*PASS_THROUGH_OPS, "Relu", "Abs", "Neg", "Identity", "Concat", "Pad", "Expand", "Tile", "Where")
-) - {"Resize"}
-"""Operators that only choose and move FP16 values: there is nothing to round."""
 BRANCHES = ("If", "Loop", "Scan")
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "precision")
 
@@ -53,22 +48,17 @@ def open_fp16(path: Path, *, threads: int | None = None) -> OrtEngine:
 def not_finite(half: Any, graph: Graph, inputs: Iterable[Mapping[str, Array]]) -> dict[str, str]:
     """Operators of an FP16 model that first turn finite values into others, and why. Empty where the outputs agree.
     `half` was made of `graph`. An output agrees where it is finite or the float model's is not, either."""
-    onnx = load_onnx()
-    exact = open_session(graph.model.SerializeToString(), threads=1, optimization="none")
     simulated = simulate_fp16(half)
-    session = open_session(simulated.SerializeToString(), threads=1, optimization="none")
+    models = (graph.model.SerializeToString(), simulated.SerializeToString())
+    exact, session = (open_session(model, threads=1, optimization="none") for model in models)
     for given in inputs:
         pairs = zip(*(one.run(list(graph.outputs), given) for one in (exact, session)), strict=True)
         if all(_finite(b) or not _finite(a) for a, b in pairs):
             continue
-        operators = [n for n in simulated.graph.node if n.op_type not in BRANCHES]
-        names = [o for n in operators for o in n.output if o and o not in graph.outputs]
-        simulated.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-        session = open_session(simulated.SerializeToString(), threads=1, optimization="none")
-        wanted = [*names, *graph.outputs]
-        values = dict(zip(wanted, session.run(wanted, given), strict=True))
-        finite = {name: _finite(value) for name, value in values.items()}
-        return _first(onnx.shape_inference.infer_shapes(half), graph, finite)
+        names = [o for n in simulated.graph.node for o in n.output if o]
+        session = open_session(with_outputs(simulated, names), threads=1, optimization="none")
+        values = dict(zip(names, session.run(names, given), strict=True))
+        return _first(half, graph, {name for name, value in values.items() if not _finite(value)})
     return {}
 
 
@@ -76,33 +66,24 @@ def _finite(values: Array) -> bool:
     return values.dtype.kind != "f" or bool(np.isfinite(values).all())
 
 
-def _first(half: Any, graph: Graph, finite: Mapping[str, bool]) -> dict[str, str]:
+def _first(half: Any, graph: Graph, wrong: set[str]) -> dict[str, str]:
     """Of each operator that gives other values for finite ones: itself where it is FP16, else its neighbors.
     An operator in FP32 does so where an FP16 value was rounded to 0 before it; a Cast, where its readers do
     not take what it gives."""
-    known = {n.name for n in graph.nodes}
-    producer = {o: n for n in half.graph.node for o in n.output}
-    readers: dict[str, list[Any]] = {}
+    known, found = {n.name for n in graph.nodes}, dict[str, str]()
     for node in half.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    types = {v.name: v.type.tensor_type.elem_type for v in half.graph.value_info}
-    is_half = load_onnx().TensorProto.FLOAT16
-    found: dict[str, str] = {}
-    for node in half.graph.node:
-        wrong = [o for o in node.output if not finite.get(o, True)]
-        if not wrong or not all(finite.get(i, True) for i in node.input):
+        if wrong.isdisjoint(node.output) or not wrong.isdisjoint(node.input):
             continue
+        name = next(o for o in node.output if o in wrong)
+        tensor = name.removesuffix(" half")
         if node.name not in known:
-            near = readers.get(wrong[0], [])
-        elif types.get(wrong[0]) == is_half:
-            near = [node]
+            near = graph.consumers[tensor]
+        elif name != tensor:
+            near = [graph.producer[tensor]]
         else:
-            casts = [producer[i] for i in node.input if i in producer]
-            near = [producer.get(c.input[0], c) if c.name not in known else c for c in casts]
-        for one in near:
-            if one.name in known:
-                found[one.name] = f"{wrong[0].removesuffix(' half')} is not finite in FP16"
+            given = (i.removesuffix(" half") for i in node.input)
+            near = [graph.producer[i] for i in given if i in graph.producer]
+        found |= {one.name: f"{tensor} is not finite in FP16" for one in near}
     return found
 
 
@@ -123,17 +104,14 @@ class _Simulation:
         values = [*graph.value_info, *graph.input, *graph.output]
         halves = {v.name for v in values if v.type.tensor_type.elem_type == self.kinds.FLOAT16} - stored
         halves = halves - {n.output[0] for n in graph.node if n.op_type == "Constant"} | (outside - stored)
-        outputs = {o.name for o in graph.output}
-        given = [i.name for i in graph.input if i.name in halves]
-        nodes = [self._cast(name, f"{name} float", self.kinds.FLOAT) for name in given]
+        nodes = [self._widened(i.name) for i in graph.input if i.name in halves]
         for node in graph.node:
-            nodes += self._node(node, halves, outputs)
+            nodes += self._node(node, halves)
         del graph.node[:], graph.value_info[:]
         graph.node.extend(nodes)
 
-    def _node(self, node: Any, halves: set[str], outputs: set[str]) -> list[Any]:
+    def _node(self, node: Any, halves: set[str]) -> list[Any]:
         """The node in float32, and the Casts behind it."""
-        branches = node.op_type in BRANCHES
         for one in node.attribute:
             if one.type == self.onnx.AttributeProto.GRAPH:
                 self.rewrite(one.g, frozenset(halves))
@@ -141,25 +119,16 @@ class _Simulation:
                 self._widen(one.t)
             elif one.name in TYPE_ATTRIBUTES and one.i == self.kinds.FLOAT16:
                 one.i = self.kinds.FLOAT
-        if branches:  # these take and give float16, and round inside
-            outer = [self._cast(o, f"{o} float", self.kinds.FLOAT) for o in node.output if o in halves]
-            return [node, *outer]
+        given = [o for o in node.output if o in halves]
+        if node.op_type in BRANCHES:  # these take and give float16, and round inside
+            return [node, *(self._widened(name) for name in given)]
         for at, name in enumerate(node.input):
             node.input[at] = f"{name} float" if name in halves else name
-        if node.op_type == "ReduceMean" and node.output[0] in halves:
-            return [node, *self._sum(node)]
-        casts: list[Any] = []
+        means = self._sum(node) if node.op_type == "ReduceMean" and given else []
         for at, name in enumerate(node.output):
-            if name not in halves:
-                continue
-            if node.op_type in EXACT_OPS:
-                node.output[at] = f"{name} float"
-                casts += [self._cast(f"{name} float", name, self.kinds.FLOAT16)] if name in outputs else []
-                continue
-            node.output[at] = f"{name} exact"
-            casts.append(self._cast(f"{name} exact", name, self.kinds.FLOAT16))
-            casts.append(self._cast(name, f"{name} float", self.kinds.FLOAT))
-        return [node, *casts]
+            if name in halves and not means:
+                node.output[at] = f"{name} exact"
+        return [node, *means, *(cast for name in given for cast in self._rounded(name))]
 
     def _sum(self, node: Any) -> list[Any]:
         """Behind a mean in float32: infinite where its sum is in float16, as in onnx's reference."""
@@ -178,9 +147,13 @@ class _Simulation:
             self._cast(f"{name} half sum", f"{name} rounded sum", self.kinds.FLOAT),
             make("IsInf", [f"{name} rounded sum"], [f"{name} overflows"]),
             make("Where", [f"{name} overflows", f"{name} rounded sum", f"{name} mean"], [f"{name} exact"]),
-            self._cast(f"{name} exact", name, self.kinds.FLOAT16),
-            self._cast(name, f"{name} float", self.kinds.FLOAT),
         ]  # fmt: skip
+
+    def _rounded(self, name: str) -> tuple[Any, Any]:
+        return self._cast(f"{name} exact", name, self.kinds.FLOAT16), self._widened(name)
+
+    def _widened(self, name: str) -> Any:
+        return self._cast(name, f"{name} float", self.kinds.FLOAT)
 
     def _cast(self, source: str, target: str, kind: int) -> Any:
         return self.onnx.helper.make_node("Cast", [source], [target], to=kind)

@@ -117,8 +117,8 @@ class _Writer:
     def _bytes_of(self, name: str, values: Array, scale: Scale) -> str:
         """A constant operand as bytes, read back."""
         terms = self._scale(name, scale)
-        rounded_ = np.clip(np.rint(values / np.float32(scale.scale)) + scale.zero, 0, 255).astype(np.uint8)
-        given, make = [self.constant(f"{name} bytes", rounded_), *terms], self.onnx.helper.make_node
+        stored = scale.to_bytes(values).astype(np.uint8)
+        given, make = [self.constant(f"{name} bytes", stored), *terms], self.onnx.helper.make_node
         self.before[""].append(make("DequantizeLinear", given, [f"{name} back"], f"{name} dequantize"))
         return f"{name} back"
 

@@ -100,14 +100,13 @@ def opset_of(model: Any) -> int:
     return int(next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")))
 
 
-def reduce_mean(model: Any, source: str, output: str, axes: Iterable[int]) -> Any:
-    """A ReduceMean node as the model's opset spells it: its axes are an input from 18 on."""
-    onnx = load_onnx()
-    if opset_of(model) < 18:
-        return onnx.helper.make_node("ReduceMean", [source], [output], axes=list(axes), keepdims=0)
-    stored = onnx.numpy_helper.from_array(np.array(list(axes), np.int64), f"{output} axes")
-    model.graph.initializer.append(stored)
-    return onnx.helper.make_node("ReduceMean", [source, stored.name], [output], keepdims=0)
+def with_outputs(model: Any, names: Iterable[str]) -> bytes:
+    """The bytes of the model with these tensors as further outputs."""
+    onnx, made = load_onnx(), type(model)()
+    made.CopyFrom(model)
+    known = {output.name for output in model.graph.output}
+    made.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
+    return bytes(made.SerializeToString())
 
 
 def normalize(path: Path) -> Any:

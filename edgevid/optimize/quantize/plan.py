@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.optimize.quantize.graph import Graph, attribute
+from edgevid.types import Array
 
 Range = tuple[float, float]  # Lowest and highest value of an activation
 
@@ -33,6 +34,11 @@ class Scale:
     scale: float
     zero: int = 0
     signed: bool = False
+
+    def to_bytes(self, values: Array) -> Array:
+        """The bytes of values as whole float32 numbers, rounded as QuantizeLinear does."""
+        low, high = (-128, 127) if self.signed else (0, 255)
+        return np.clip(np.rint(values / np.float32(self.scale)) + np.float32(self.zero), low, high)
 
 
 @dataclass(frozen=True, slots=True)

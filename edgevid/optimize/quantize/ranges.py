@@ -19,7 +19,7 @@ from edgevid.files.fields import Count
 from edgevid.files.schema import Checked, checked, pick, vars_of
 from edgevid.files.toml import read_toml, toml_table
 from edgevid.optimize.frames import FrameRunner, frames_sha256
-from edgevid.optimize.quantize.graph import WEIGHTED_OPS, Graph, load_onnx, reduce_mean
+from edgevid.optimize.quantize.graph import WEIGHTED_OPS, Graph, load_onnx, with_outputs
 from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, PLANNERS, Range, Scale
 from edgevid.runtime import LocalRecipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine, open_session, version
@@ -44,7 +44,7 @@ def activation_ranges(
     nodes = [n for n in graph.nodes if operators is None or n.op_type in operators]
     names = dict.fromkeys(t for n in nodes for t in (*n.input, *n.output) if t in graph.floats)
     computed = [name for name in names if name not in graph.inputs]
-    session = open_session(_with_outputs(graph, computed), threads=1, optimization="none")
+    session = open_session(with_outputs(graph.model, computed), threads=1, optimization="none")
     tallies = {name: _Tally(histogram=calibrator != "min-max") for name in names}
     for given in inputs:
         values = {**given, **dict(zip(computed, session.run(computed, given), strict=True))}
@@ -52,17 +52,6 @@ def activation_ranges(
             tally.add(values[name])
     found = {name: tally.range(calibrator, percentile) for name, tally in tallies.items()}
     return {name: limits for name, limits in found.items() if limits is not None}
-
-
-def _with_outputs(graph: Graph, names: Sequence[str]) -> bytes:
-    """The model with further outputs."""
-    onnx = load_onnx()
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    for name in names:
-        if name not in graph.outputs:
-            model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    return bytes(model.SerializeToString())
 
 
 class _Tally:
@@ -221,58 +210,31 @@ def measure_means(
     graph: Graph, runner: FrameRunner, frames: Sequence[Frame], scales: Mapping[Any, Mapping[str, Scale]],
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Array]]:  # fmt: skip
-    """Mean of each channel of the inputs of layers: as floats, and rounded with the scales of each variant. Four digits
-    are kept. The layer's bias then corrects the mean error of rounding (M. Nagel et al., "Data-Free Quantization
+    """Mean of each channel of the inputs of convolutions: as floats, and rounded with the scales of each variant. Four
+    digits are kept. Their biases then correct the mean error of rounding (M. Nagel et al., "Data-Free Quantization
     Through Weight Equalization and Bias Correction", 2019)."""
-    model, names = _with_means(graph, scales)
-    session = open_session(model.SerializeToString(), threads=1)
-    total: dict[str, Array] = {}
+    names = dict.fromkeys(layer.input[0] for layer in graph.layers() if layer.op_type == "Conv")
+    computed = [name for name in names if name not in graph.inputs]
+    session = open_session(with_outputs(graph.model, computed), threads=1)
+    total: dict[str, dict[str, Any]] = {"float": {}, **{variant: {} for variant in scales}}
     for number, frame in enumerate(frames):
-        values = session.run([output for output, _, _ in names], runner.inputs(frame))
-        for (output, _, _), value in zip(names, values, strict=True):
-            total[output] = total.get(output, 0.0) + value.astype(np.float64)
+        given = runner.inputs(frame)
+        values = {**given, **dict(zip(computed, computed and session.run(computed, given), strict=True))}
+        for name in names:
+            others = (0, *range(2, values[name].ndim))
+            means = {"float": values[name].mean(others, dtype=np.float64)}
+            for variant, chosen in scales.items():
+                if scale := chosen.get(name):
+                    rounded = scale.to_bytes(values[name]).mean(others, dtype=np.float64)
+                    means[variant] = (rounded - scale.zero) * scale.scale
+            for variant, mean in means.items():
+                total[variant][name] = total[variant].get(name, 0) + mean
         if progress:
             progress("means", number + 1, len(frames))
-    found: dict[str, dict[str, Array]] = {"float": {}, **{v: {} for v in scales}}
-    for output, variant, name in names:
-        mean = total[output].reshape(-1) / len(frames)
-        found[variant][name] = np.array([float(f"{v:.4g}") for v in mean])
-    return found
-
-
-def _with_means(graph: Graph, scales: Mapping[str, Mapping[str, Scale]]) -> tuple[Any, list[tuple[str, str, str]]]:
-    """The model with further outputs, and (output, variant, tensor) of each."""
-    onnx = load_onnx()
-    model = onnx.ModelProto()
-    model.CopyFrom(graph.model)
-    model.ir_version = max(model.ir_version, 8)
-    make, put = onnx.helper.make_node, model.graph.initializer.append
-    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in [*model.graph.value_info, *model.graph.input]}
-    names: list[tuple[str, str, str]] = []
-    for layer in graph.layers():
-        name = layer.input[0]
-        if any(n[2] == name for n in names) or name not in ranks:
-            continue
-        rank = ranks[name]
-        channel = 1 if layer.op_type.startswith("Conv") else rank - 1
-        axes = [a for a in range(rank) if a != channel]
-        sources = {"float": name}
-        for variant, given in scales.items():
-            if name not in given:
-                continue
-            s, tag = given[name], f"{name} {variant}"
-            put(onnx.numpy_helper.from_array(np.array(s.scale, np.float32), f"{tag} s"))
-            put(onnx.numpy_helper.from_array(np.array(s.zero, np.int8 if s.signed else np.uint8), f"{tag} z"))
-            model.graph.node.append(make("QuantizeLinear", [name, f"{tag} s", f"{tag} z"], [f"{tag} q"]))
-            model.graph.node.append(make("DequantizeLinear", [f"{tag} {x}" for x in "qsz"], [f"{tag} d"]))
-            sources[variant] = f"{tag} d"
-        for variant, source in sources.items():
-            output = f"{name} {variant} mean"
-            model.graph.node.append(reduce_mean(model, source, output, axes))
-            kind = onnx.TensorProto.FLOAT
-            model.graph.output.append(onnx.helper.make_tensor_value_info(output, kind, None))
-            names.append((output, variant, name))
-    return model, names
+    return {
+        variant: {name: np.array([float(f"{v / len(frames):.4g}") for v in mean]) for name, mean in table.items()}
+        for variant, table in total.items()
+    }
 
 
 def calibration_text(found: Calibration) -> str:
