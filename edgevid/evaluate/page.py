@@ -1,14 +1,12 @@
 """An evaluation as one HTML page that loads nothing from elsewhere; its own script draws the tables and plots."""
 
-import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
-from string import Template
 
 from edgevid._version import __version__
 from edgevid.evaluate.evaluation import Evaluation, Figure, between, cell, is_word, plain, shown
+from edgevid.files.page import fill_page
 
 
 def page(
@@ -29,6 +27,4 @@ def page(
               "images": [{"title": title, "thumbs": [{**v._asdict(), "jpeg": b64encode(v.jpeg).decode()} for v in some]}
                          for title, some in found.images.items()],
               "notes": found.all_notes(), "limits": limits, "missed": missed}  # fmt: skip
-    text = json.dumps(plain(values)).replace("<", "\\u003c")
-    template = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
-    return template.substitute(title=escape(found.task), data=text)
+    return fill_page(Path(__file__).with_suffix(".html"), found.task, plain(values))

@@ -1,13 +1,10 @@
 """The pages of clusters and of label errors, which are handed to experts: one file that loads nothing else."""
 
-import json
 from base64 import b64encode
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
-from string import Template
-from typing import Any
 
+from edgevid.files.page import fill_page
 from edgevid.insight.cluster import CLIP, RARE, Clustering
 from edgevid.insight.label_errors import LabelErrors
 from edgevid.insight.labeled import Labeled
@@ -22,8 +19,9 @@ def page(found: Clustering, title: str, clips: Mapping[str, str] | None = None) 
               "nearest": [(found.ids[row], (clips or {}).get(found.ids[row], "")) for row in found.medoids[k]]}
              for k in found.order.tolist()]  # fmt: skip
     units = "speed over time" if "duration_s" in found.clusters.features else "values in order"
-    return _filled("page.html", title, cards=cards, total=total, advice=found.advice(), left_out=found.left_out,
-                   tried=found.tried, hdbscan=found.hdbscan, units=units, rare=RARE, longest=CLIP)  # fmt: skip
+    data = {"cards": cards, "total": total, "advice": found.advice(), "left_out": found.left_out, "tried": found.tried,
+            "hdbscan": found.hdbscan, "units": units, "rare": RARE, "longest": CLIP}  # fmt: skip
+    return fill_page(Path(__file__).with_name("page.html"), title, data)
 
 
 def errors_page(found: LabelErrors, data: Labeled, title: str, images: list[bytes | None]) -> str:
@@ -31,11 +29,6 @@ def errors_page(found: LabelErrors, data: Labeled, title: str, images: list[byte
     rows = zip(found.rows.tolist(), found.kinds, found.suggested.tolist(), images, strict=False)
     cards = [{"item": data.items[row], "kind": kind, "given": data.names[data.labels[row]], "new": data.names[new],
               "image": b64encode(jpeg or b"").decode()} for row, kind, new, jpeg in rows]  # fmt: skip
-    return _filled("errors.html", title, cards=cards, listed=len(found.rows), total=len(data.labels),
-                   noise=found.noise, pixels=data.images is not None)  # fmt: skip
-
-
-def _filled(name: str, title: str, **data: Any) -> str:
-    text = json.dumps(data, ensure_ascii=False, default=float).replace("<", "\\u003c")
-    template = Template(Path(__file__).with_name(name).read_text(encoding="utf-8"))
-    return template.substitute(title=escape(title), data=text)
+    values = {"cards": cards, "listed": len(found.rows), "total": len(data.labels), "noise": found.noise,
+              "pixels": data.images is not None}  # fmt: skip
+    return fill_page(Path(__file__).with_name("errors.html"), title, values)
