@@ -140,18 +140,18 @@ def measures(parts: dict[str, Part]) -> dict[str, Callable[[Part], Array]]:
     train, known = parts["train"], parts["known"]
     typicality = Typicality.fit(train["features"], train["valid"], train["labels"], train["logits"].shape[1])
     typicality = typicality.calibrated(known["logits"], known["features"], known["valid"])
-    single = lambda part, n: typicality._measures(part["logits"], part["features"], part["valid"])[:, n]  # noqa: E731
+    parts_of = lambda part: typicality._measures(  # noqa: E731
+        part["logits"], typicality.opinion(part["features"], part["valid"])
+    )
     return {
         "max softmax": lambda part: -np.exp(part["logits"].max(1) - energy(part["logits"])),
         "max logit": lambda part: -part["logits"].max(1),
         "energy": lambda part: -energy(part["logits"]),
         "Mahalanobis": mahalanobis(train["last"], train["labels"]),
         "k-NN": nearest(train["last"]),
-        "on its class": lambda part: single(part, 1),
-        "opinion": lambda part: single(part, 2),
-        "typicality": lambda part: typicality._sums(
-            typicality._measures(part["logits"], part["features"], part["valid"])
-        ),
+        "on its class": lambda part: parts_of(part)[:, 1],
+        "opinion": lambda part: parts_of(part)[:, 2],
+        "typicality": lambda part: typicality._sums(parts_of(part)),
     }
 
 

@@ -167,19 +167,20 @@ class ImageRecognizer(CropModel):
         crops, times, _ = newest_crops(clips)
         answer = run_batch(self.engine, {self._input.name: preprocess_crops(crops, self._image)})
         logits = answer[self._output]
-        made = self._averaged(clips.ids, self._probabilities(logits), times)
-        if self._typicality is None:
-            return made
-        features = answer[self._features.output][:, None]
-        return replace(made, typicality=self._typicality(logits, features, np.ones(features.shape[:2], bool)))
+        made = scores(clips.ids, self._probabilities(logits), times)
+        if self._typicality is not None:
+            features = answer[self._features.output][:, None]
+            made = self._typicality.assess(made, logits, features, np.ones(features.shape[:2], bool))
+        return self._averaged(made)
 
-    def _averaged(self, ids: Array, values: Array, times: Array) -> Scores:
+    def _averaged(self, made: Scores) -> Scores:
         if self.memory_s == 0:
-            return scores(ids, values, times)
+            return made
+        ids, values, times = made.ids, made.values, made.times
         rows, fresh = self._store.rows(ids, times)
         total, weight, last = self._store["sum"], self._store["weight"], self._store["time"]
         decay = np.where(fresh, 0.0, np.exp(-(times - last[rows]) / self.memory_s))
         total[rows] = total[rows] * decay[:, None] + values
         weight[rows] = weight[rows] * decay + 1.0
         last[rows] = times
-        return scores(ids, total[rows] / weight[rows][:, None], times)
+        return replace(made, values=(total[rows] / weight[rows][:, None]).astype(np.float32))

@@ -166,7 +166,7 @@ class SequenceRecognizer:
         made = scores(ids, values, times)
         if self._typicality is None:
             return made
-        return dataclasses.replace(made, typicality=self._typicality(logits, features, valid))
+        return self._typicality.assess(made, logits, features, valid)
 
     def _by_window(
         self, ids: Array, times: Array, rows: Array, moments: Array, features: Array, valid: Array
@@ -180,9 +180,10 @@ class SequenceRecognizer:
         answer = run_batch(self.engine, {"features": features[due], "valid": valid[due]})[self._output]
         answer = answer[:, -1] if self.head.per_step else answer
         values = probabilities(answer, self._activation, self.names, self.recipe.name)
-        if self._mean is not None:
-            values = self._mean.update(ids, values, times)
-        return self._scores(ids, values, times, answer, features[due], valid[due])
+        made = self._scores(ids, values, times, answer, features[due], valid[due])
+        if self._mean is None:
+            return made
+        return dataclasses.replace(made, values=self._mean.update(ids, made.values, times))
 
     def reset(self) -> None:
         """Forgets every track."""

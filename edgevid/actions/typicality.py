@@ -5,7 +5,9 @@ ridge regression of the head's features, averaged over the window and with their
 their direction. It knows nothing far from its training clips. Three measures, each over its spread on held-out
 clips, are summed, none as more than usual: the head's logit of its class, the opinion on that class, the highest
 opinion. The p-value is the share of held-out clips that are at least as unlike the training (Vovk et al. 2005).
-`benchmarks/unlike.py` compares it with Mahalanobis distance, k-NN, energy, max-logit and max-softmax."""
+`benchmarks/unlike.py` compares it with Mahalanobis distance, k-NN, energy, max-logit and max-softmax.
+
+The opinion also knows what the head is wrong about: where held-out clips say so, probabilities are those of both."""
 
 from __future__ import annotations
 
@@ -15,12 +17,15 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from edgevid.actions.recognizer import softmax
 from edgevid.errors import FileFormatError
 from edgevid.files.atomic import atomic_path
-from edgevid.types import F32, Array
+from edgevid.types import F32, Array, Scores
 
 PENALTY = 0.01  # Of the ridge regression
 LARGEST = 500_000  # Values that prototypes may have: 1 MB in a file
+MIXTURES = tuple((share, weight) for weight in (0.0, 2.0, 4.0, 8.0) for share in (1.0, 0.5, 0.25))
+"""What the head's log-probability and the opinion may count for in the probabilities; the first: the head alone."""
 FLOOR = -1.0  # No measure says "like the training" more strongly: a logit may be large anywhere
 
 
@@ -44,6 +49,8 @@ class Typicality:
     """(3,) their interquartile ranges."""
     held_out: F32
     """(H,) sums of held-out clips, rising: larger is less like the training."""
+    mixture: F32
+    """(2,) of `MIXTURES`."""
 
     @classmethod
     def fit(cls, features: Array, valid: Array, labels: Array, classes: int) -> Typicality:
@@ -56,19 +63,46 @@ class Typicality:
         places, reach = _directions(unit[kept]), np.linalg.norm(unit, axis=1).max()
         kernel = _kernel(places, places) + PENALTY * np.eye(len(places))
         weights = np.linalg.solve(kernel, np.eye(classes)[labels[kept]])
-        columns = (center, scale, reach, places, weights, np.zeros(3), np.ones(3), np.zeros(1))
+        columns = (center, scale, reach, places, weights, np.zeros(3), np.ones(3), np.zeros(1), MIXTURES[0])
         return cls(*(np.asarray(one, np.float32) for one in columns))
 
-    def calibrated(self, logits: Array, features: Array, valid: Array) -> Typicality:
-        """The same with the logits (H, C) and windows of held-out clips, of scenes that training had none of."""
-        found = self._measures(logits, features, valid)
+    def calibrated(self, logits: Array, features: Array, valid: Array, labels: Array | None = None) -> Typicality:
+        """The same with the logits (H, C) and windows of held-out clips, of scenes that training had none of. With
+        their classes (H,) the mixture is the one that makes these likeliest."""
+        found = self._measures(logits, self.opinion(features, valid))
         low, middle, high = np.percentile(found, (25, 50, 75), axis=0).astype(np.float32)
         made = replace(self, middle=middle, spread=np.maximum(high - low, 1e-3))
-        return replace(made, held_out=np.sort(made._sums(found)))
+        made = replace(made, held_out=np.sort(made._sums(found)))
+        if labels is None:
+            return made
+        opinion, rows = self.opinion(features, valid), np.arange(len(labels))
+        mixed = [replace(made, mixture=np.array(one, np.float32)) for one in MIXTURES]
+        likely = [np.log(one.mixed(softmax(logits), opinion)[rows, labels] + 1e-9).sum() for one in mixed]
+        return mixed[int(np.argmax(likely))]
+
+    def opinion(self, features: Array, valid: Array) -> Array:
+        """(M, C) the second opinion on windows (M, T, D) with valid steps (M, T); about 1 on a class it is sure of."""
+        places = _directions((pool(features, valid) - self.center) / self.scale, self.reach)
+        return np.asarray(_kernel(places, self.prototypes) @ self.weights)
+
+    def mixed(self, values: Array, opinion: Array) -> F32:
+        """(M, C) probabilities of the head (M, C) and the opinion together."""
+        share, weight = self.mixture
+        if not weight and share == 1:
+            return np.asarray(values, np.float32)
+        return softmax(share * np.log(np.maximum(values, 1e-12)) + weight * opinion).astype(np.float32)
+
+    def assess(self, made: Scores, logits: Array, features: Array, valid: Array) -> Scores:
+        """The scores of a head whose logits (M, C) are of windows (M, T, D), mixed and with their p-values."""
+        opinion = self.opinion(features, valid)
+        return replace(made, values=self.mixed(made.values, opinion), typicality=self._p(logits, opinion, valid))
 
     def __call__(self, logits: Array, features: Array, valid: Array) -> F32:
         """(M, 1) p-values of windows (M, T, D) with logits (M, C); NaN where the older half of the steps is missing."""
-        sums = self._sums(self._measures(logits, features, valid))
+        return self._p(logits, self.opinion(features, valid), valid)
+
+    def _p(self, logits: Array, opinion: Array, valid: Array) -> F32:
+        sums = self._sums(self._measures(logits, opinion))
         more = len(self.held_out) - np.searchsorted(self.held_out, sums)
         p = (1 + more) / (1 + len(self.held_out))
         long = valid[:, : (valid.shape[1] + 1) // 2].any(1)
@@ -77,9 +111,7 @@ class Typicality:
     def _sums(self, measures: Array) -> F32:
         return np.asarray(np.maximum((measures - self.middle) / self.spread, FLOOR).sum(1), np.float32)
 
-    def _measures(self, logits: Array, features: Array, valid: Array) -> Array:
-        places = _directions((pool(features, valid) - self.center) / self.scale, self.reach)
-        opinion = _kernel(places, self.prototypes) @ self.weights
+    def _measures(self, logits: Array, opinion: Array) -> Array:
         best, rows = logits.argmax(1), np.arange(len(logits))
         return -np.stack((logits[rows, best], opinion[rows, best], opinion.max(1)), axis=1)
 

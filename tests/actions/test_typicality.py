@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgevid.actions.recognizer import softmax
 from edgevid.actions.typicality import Typicality, pool
 from edgevid.errors import FileFormatError
+from edgevid.types import Scores
 
 RNG = np.random.default_rng(0)
 CENTERS = np.array([[2.0, 0, 0, 0, 0], [0, 2, 0, 0, 0], [0, 0, 2, 0, 0]])
@@ -85,3 +87,24 @@ def test_many_training_clips_are_thinned_by_class(monkeypatch: pytest.MonkeyPatc
     assert made.prototypes.shape == (20, 10)
     typicality = made.calibrated(*clips(np.arange(60) % 3))
     assert typicality(*clips(np.full(50, 2))).mean() > 0.3  # the rarest class has its prototypes
+
+
+def test_the_opinion_is_mixed_in_where_held_out_clips_say_so() -> None:
+    labels, held = np.arange(90) % 3, np.arange(300) % 3
+    _, features, valid = clips(labels)
+    made = Typicality.fit(features, valid, labels, 3)
+    assert made.calibrated(*clips(held)).mixture.tolist() == [1, 0]  # without their classes: the head alone
+    logits, windows, steps = clips(held)
+    assert made.calibrated(logits, windows, steps, held).mixture[1] > 0
+    blind = RNG.normal(0, 1, logits.shape)  # a head that knows nothing
+    mixed = made.calibrated(blind, windows, steps, held)
+    share, weight = mixed.mixture
+    assert share <= 0.25 < weight
+    logits, windows, steps = clips(np.arange(60) % 3)
+    given = Scores.of(ids=np.arange(60), values=softmax(RNG.normal(0, 1, logits.shape)), times=np.zeros(60))
+    found = mixed.assess(given, logits, windows, steps)
+    np.testing.assert_allclose(found.values.sum(1), 1, rtol=1e-5)
+    expected = share * np.log(given.values) + weight * mixed.opinion(windows, steps)
+    np.testing.assert_allclose(found.values, softmax(expected), rtol=1e-4)
+    assert (found.values.argmax(1) == np.arange(60) % 3).mean() > 0.9
+    np.testing.assert_array_equal(found.typicality, mixed(logits, windows, steps))
