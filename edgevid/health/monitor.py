@@ -26,7 +26,7 @@ from edgevid.types.closing import Closing
 REMEDY = "check the camera; calibrate it again if it moved"
 MAX_EVENTS = 100
 STATE = "state.json"
-ACKNOWLEDGEMENT = "acknowledgement.json"
+ACKNOWLEDGEMENT = "acknowledgement"
 """Left by `edgevid health` for the running monitor, which removes it at its next check."""
 FORMAT = 2
 OFFSET = ("dx", "dy", "rotation_deg", "scale")
@@ -68,11 +68,9 @@ class HealthFolder:
             state = json.loads(file.read_text(encoding="utf-8"))
             if state["format"] != FORMAT:
                 raise ValueError(f"expected format {FORMAT}, got {state['format']!r}")
-            alarm = None
-            if row := state["alarm"]:
-                if row["kind"] not in get_args(Kind):
-                    raise ValueError(f"expected an alarm among {get_args(Kind)}, got {row['kind']!r}")
-                alarm = Alarm(row["kind"], str(row["message"]), str(row["time"]))
+            alarm = Alarm(**state["alarm"]) if state["alarm"] else None
+            if alarm and alarm.kind not in KINDS:
+                raise ValueError(f"expected an alarm among {KINDS}, got {alarm.kind!r}")
             size = (int(state["size"][0]), int(state["size"][1])) if state["size"] else (0, 0)
             offsets = []
             for row in state["references"]:
@@ -120,19 +118,14 @@ class HealthFolder:
 
     def put_acknowledgement(self, choice: Acknowledgement) -> None:
         """Leaves an answer to the alarm for the running monitor."""
-        write_atomic(self.path / ACKNOWLEDGEMENT, json.dumps({"choice": choice}))
+        write_atomic(self.path / ACKNOWLEDGEMENT, choice)
 
     def pop_acknowledgement(self) -> Acknowledgement | None:
         """The answer to the alarm, once; None without one."""
         file = self.path / ACKNOWLEDGEMENT
-        if not file.exists():
-            return None
-        try:
-            choice = json.loads(file.read_text(encoding="utf-8"))["choice"]
-        except (OSError, ValueError, KeyError, TypeError):
-            choice = None
+        text = file.read_bytes() if file.exists() else b""
         file.unlink(missing_ok=True)
-        return choice if choice in get_args(Acknowledgement) else None
+        return next((choice for choice in get_args(Acknowledgement) if choice.encode() == text), None)
 
     def _reference(self, name: str, offset: Motion) -> LearnedReference | None:
         file = self.path / name

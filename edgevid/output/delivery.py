@@ -269,7 +269,12 @@ class Worker:
         try:
             call(*events)
         except RejectedError as error:
-            return self._one_by_one(events[0], error)
+            sent = events[0]
+            if len(sent) > 1:
+                return all(self._attempt(call, [event]) for event in sent)
+            self.rejected += len(sent)
+            log.warning("%s: rejects the event %s: %s", self.name, sent[0].id if sent else "", error)
+            return True
         except Exception as error:  # a sink of any kind: the loop goes on
             text = masked(str(error)) or type(error).__name__
             if not self.failure:
@@ -279,13 +284,6 @@ class Worker:
         if self.failure and events:
             log.info("%s: takes events again", self.name)
             self.failure = ""
-        return True
-
-    def _one_by_one(self, events: Sequence[Event], error: RejectedError) -> bool:
-        if len(events) > 1:
-            return all(self._attempt(self.sink.send, [event]) for event in events)
-        self.rejected += len(events)
-        log.warning("%s: rejects the event %s: %s", self.name, events[0].id if events else "", error)
         return True
 
 

@@ -60,7 +60,7 @@ class Metrics(Closing):
         summary, reasons = self._summary, dict(self._summary.reasons)
         values: dict[str, dict[Any, float]] = {
             "frames": {(): summary.frames}, "gated": {(): summary.gated},
-            **{name: {(): getattr(self._source, name, 0)} 
+            **{name: {(): getattr(self._source, name, 0)}
                for name in ("dropped", "damaged", "corrupted", "reconnections")},
             "tracks": {(self._class_name(label),): n for label, n in summary.objects().items()},
             "events": dict(summary.class_events),

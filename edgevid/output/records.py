@@ -1,6 +1,5 @@
 """Records: a result as plain JSON values, and JSON lines that survive and are read again. docs/records.md."""
 
-import contextlib
 import json
 import os
 import threading
@@ -131,7 +130,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 orjson_dumps: Callable[[Any], bytes] | None = None
-with contextlib.suppress(ImportError):
+with suppress(ImportError):
     import orjson
 
     orjson_dumps = orjson.dumps
@@ -217,15 +216,12 @@ def upgraded(one: Mapping[str, Any]) -> Mapping[str, Any]:
     made = {**one, "schema": SCHEMA}
     if schema == OLDER[0]:
         made["timings_ms"] = made.pop("ms", {})
-        made["objects"] = [_upgraded_object(item) for item in one.get("objects", ())]
-    return made
-
-
-def _upgraded_object(one: Mapping[str, Any]) -> dict[str, Any]:
-    """An object of edgevid.result/1, whose speed was the live one."""
-    made = {"detected" if key == "seen" else key: value for key, value in one.items()}
-    if "mps" in made.get("speed", ()):
-        made["speed"] = {"kind": "live", **made["speed"], "age_s": 0.0}
+        made["objects"] = [
+            {"detected" if k == "seen" else k: v for k, v in item.items()} for item in one.get("objects", ())
+        ]
+        for item in made["objects"]:
+            if "mps" in item.get("speed", ()):  # the live one
+                item["speed"] = {"kind": "live", **item["speed"], "age_s": 0.0}
     return made
 
 

@@ -64,7 +64,12 @@ class ReviewSink(Closing):
         """Whether the last verdict of a track and task still is to be reviewed."""
         self._run = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%S%f")[:-3]
         self.saved = self.removed = 0  # Pairs of files that were saved, and old pairs that were deleted
-        self._open_folder()
+        make_folder(self._folder)
+        self._sizes: dict[str, int] = {}  # Bytes of each stem, of earlier runs too: the limit holds for them
+        for about in sorted(self._folder.glob("????????T?????????-*.json")):
+            sizes = [path.stat().st_size for end in SUFFIXES if (path := self._folder / (about.stem + end)).exists()]
+            if about.with_suffix(".jpg").exists():
+                self._sizes[about.stem] = sum(sizes)
 
     def open(self, header: Header) -> None:
         """The camera and the run go into the descriptions."""
@@ -172,15 +177,6 @@ class ReviewSink(Closing):
             for suffix in SUFFIXES:
                 (self._folder / (stem + suffix)).unlink(missing_ok=True)
             self.removed += 1
-
-    def _open_folder(self) -> None:
-        """Creates the folder and counts the files of earlier runs: the limit holds for them too."""
-        make_folder(self._folder)
-        self._sizes: dict[str, int] = {}
-        for about in sorted(self._folder.glob("????????T?????????-*.json")):
-            sizes = [path.stat().st_size for end in SUFFIXES if (path := self._folder / (about.stem + end)).exists()]
-            if about.with_suffix(".jpg").exists():
-                self._sizes[about.stem] = sum(sizes)
 
 
 def draw(name: str) -> float:

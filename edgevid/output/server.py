@@ -156,8 +156,13 @@ class WebhookSink(Closing):
         RejectedError where the other side answers that it never takes the event."""
         for event in events:
             if event.id not in self._done:
-                body = json_line(event.to_dict()).rstrip().encode()
-                self._client.request("POST", self._url, content=body, headers=self._headers(event.id, body))
+                body, stamp = json_line(event.to_dict()).rstrip().encode(), str(int(clock.time()))
+                headers = {"content-type": "application/json", "user-agent": "edgevid", "webhook-id": event.id,
+                           "webhook-timestamp": stamp}  # fmt: skip
+                if self._key:
+                    signed = hmac.digest(self._key, f"{event.id}.{stamp}.".encode() + body, "sha256")
+                    headers["webhook-signature"] = f"v1,{base64.b64encode(signed).decode()}"
+                self._client.request("POST", self._url, content=body, headers=headers)
                 self._done.append(event.id)
 
     def check(self) -> str:
@@ -167,15 +172,6 @@ class WebhookSink(Closing):
     def close(self) -> None:
         """Ends the connection."""
         self._client.close()
-
-    def _headers(self, number: str, body: bytes) -> dict[str, str]:
-        stamp = str(int(clock.time()))
-        headers = {"content-type": "application/json", "user-agent": "edgevid", "webhook-id": number,
-                   "webhook-timestamp": stamp}  # fmt: skip
-        if self._key:
-            signed = hmac.digest(self._key, f"{number}.{stamp}.".encode() + body, "sha256")
-            headers["webhook-signature"] = f"v1,{base64.b64encode(signed).decode()}"
-        return headers
 
 
 class RedisSink(Closing):

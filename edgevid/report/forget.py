@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import json
+import math
 import os
 import sqlite3
 from collections import Counter, deque
@@ -49,10 +50,8 @@ class Selection:
         if not all(mine in (None, its) for mine, its in exact):
             return False
         timed = self.after is not None or self.before is not None
-        time = utc_seconds(utc) if timed and utc else None
-        return (self.after is None or (time is not None and time >= self.after)) and (
-            self.before is None or (time is not None and time < self.before)
-        )
+        time = utc_seconds(utc) if timed and utc else math.nan  # which is neither before nor after
+        return (self.after is None or time >= self.after) and (self.before is None or time < self.before)
 
 
 def forget(paths: Sequence[Path], selection: Selection, *, dry_run: bool = True) -> dict[Path, Counter[str]]:

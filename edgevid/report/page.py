@@ -104,7 +104,7 @@ def _plot(title: str, rows: list[tuple[Any, ...]], starts: list[tuple[str, float
         values[2] = np.cumsum(np.nan_to_num(values[0]), 0)
         values[1] = values[2] - values[0]
     low, high = (np.nanmin(values), np.nanmax(values)) if kind == "bands" else (0.0, np.nanmax(values))
-    step = _round_up((high - low) / 4)
+    step = round_cell(max((high - low) / 4, 1e-3))
     base = step * math.floor(low / step)
     top = max(step, step * math.ceil((high - base) / step - 1e-9))
     scaled = (values - base) / top
@@ -143,12 +143,6 @@ def _figure(title: str, more: str, inner: str) -> str:
 
 def _path(kind: str, color: str, parts: Any) -> str:
     return f'<path class="{kind} {color}" d="{"".join(parts)}"/>'
-
-
-def _round_up(value: float) -> float:
-    """The next of ..., 0.5, 1, 2, 5, 10, ..."""
-    unit = 10.0 ** math.floor(math.log10(max(value, 1e-3)))
-    return next(k * unit for k in (1, 2, 5, 10) if k * unit >= value * 0.999)
 
 
 def _heat(one: HeatMap, photo: str) -> str:

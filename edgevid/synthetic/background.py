@@ -219,16 +219,10 @@ def _furniture(camera: Camera) -> tuple[Array, Array]:
     return np.concatenate([one[1] for one in made]), np.concatenate([one[2] for one in made])
 
 
-def _mark(camera: Camera) -> tuple[Array, Array]:
-    """Polygons and samples of the words in the upper left corner."""
-    size = min(2.2, camera.width / 420)
-    ends = np.array(LOOKS["mark"]).reshape(-1, 2, 2) * size + (12, 10)
-    return capsules(None, ends, np.full((len(ends), 2), 0.42 * size)), rgba(np.full((len(ends), 3), 255))
-
-
 @lru_cache(maxsize=4)
 def background(camera: Camera) -> tuple[Array, Array, tuple[Array, Array]]:
-    """The empty street as (H, W, 3) uint8 RGB and as (H, W) samples, and polygons and samples of the mark."""
+    """The empty street as (H, W, 3) uint8 RGB and as (H, W) samples, and polygons and samples of the mark: the words in
+    the upper left corner."""
     canvas = _Canvas(camera)
     for paint in (_sky, _ground, _houses):
         paint(canvas)
@@ -242,7 +236,10 @@ def background(camera: Camera) -> tuple[Array, Array, tuple[Array, Array]]:
     grain = np.random.default_rng(0).normal(0, 1.6, image.shape[:2])[..., None]
     image = np.clip(soft + grain, 0, 255).astype(np.uint8)
     image.setflags(write=False)
-    return image, _samples(image), _mark(camera)
+    size = min(2.2, camera.width / 420)
+    ends = np.array(LOOKS["mark"]).reshape(-1, 2, 2) * size + (12, 10)
+    mark = capsules(None, ends, np.full((len(ends), 2), 0.42 * size)), rgba(np.full((len(ends), 3), 255))
+    return image, _samples(image), mark
 
 
 def _samples(image: Array) -> Array:

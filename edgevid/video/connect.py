@@ -126,8 +126,12 @@ class Connector:
         try:
             return Connection("live", self._open(address, options=options))
         except av.FFmpegError as error:
-            if self._transport == "udp" or "rtsp_transport" not in options or not _transport_refused(error):
-                raise
+            if (
+                self._transport == "udp"
+                or "rtsp_transport" not in options
+                or not re.search("(?i)protocol not supported|461", str(error))
+            ):
+                raise  # 461: Unsupported Transport
             self._transport = "udp"
             self._hooks.report("lost", "the camera rejects RTSP over TCP: UDP is tried")
             return self.connect()
@@ -196,11 +200,6 @@ class Connector:
         if stream.playlist.ended:
             return Connection("file", stream=stream)
         return Connection("paced", self._open(stream, options=QUICKLY), stream)
-
-
-def _transport_refused(error: av.FFmpegError) -> bool:
-    """Whether an RTSP server answered 461, Unsupported Transport."""
-    return "protocol not supported" in str(error).lower() or "461" in str(error)
 
 
 class Snapshots:
