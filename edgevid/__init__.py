@@ -34,7 +34,7 @@ _ROOMS = {
     "health": "CameraHealth",
     "output": "AnnotatedVideo CsvSink JsonLines MotText Overlay from_supervision read_jsonl to_supervision",
     "pipeline": "Pipeline RecognitionTask",
-    "run": "process",
+    "run": "Fleet process",
     "runtime": "InputSpec load_engine",
     "site": "Site read_site",
     "speed": "CameraCalibration Displacement SpeedEstimator SpeedPolicy make_calibration read_calibration",

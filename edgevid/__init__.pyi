@@ -15,7 +15,7 @@ from edgevid.output import (
     to_supervision,
 )
 from edgevid.pipeline import Pipeline, RecognitionTask
-from edgevid.run import process
+from edgevid.run import Fleet, process
 from edgevid.runtime import InputSpec, load_engine
 from edgevid.site import Site, read_site
 from edgevid.speed import (
@@ -46,7 +46,7 @@ from edgevid.zones import Line, Zone, ZoneMonitor
 
 __all__ = [
     "AnnotatedVideo", "ByteTracker", "CameraCalibration", "CameraHealth", "ClipBuffer", "ClipSpec",
-    "Clips", "CsvSink", "Detections", "Detector", "Displacement", "DriftMonitor", "EdgevidError", "Event",
+    "Clips", "CsvSink", "Detections", "Detector", "Displacement", "DriftMonitor", "EdgevidError", "Event", "Fleet",
     "Frame", "Header", "InputSpec", "JsonLines", "Line", "MotText", "OCSortTracker", "Overlay",
     "Pipeline", "Policy", "Reason", "RecognitionTask", "Result", "Scores", "Site", "SpeedEstimator",
     "SpeedPolicy", "SpeedReport", "Speeds", "Tracker", "Tracks", "Verdicts", "VideoWriter", "Zone",

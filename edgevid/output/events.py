@@ -116,6 +116,11 @@ class EventFinder:
                     self._add("stream-back", event.time, seconds=away, reason=event.detail)
                     self._lost_at = None
 
+    def report(self, kind: EventKind, reason: str, place: str = "") -> None:
+        """Adds an event of the program itself, now."""
+        with self._lock:
+            self._add(kind, self._time, place=place, reason=reason)
+
     def close(self) -> None:
         """The run ends, and with it every track."""
         with self._lock:

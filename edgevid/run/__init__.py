@@ -1,8 +1,11 @@
-"""The loop around the pipeline: summary, watchdog, signals."""
+"""The loop around the pipeline, of one camera and of many: summary, watchdog, signals."""
 
+from edgevid.run.fleet import Camera, CameraStatus, Fleet
 from edgevid.run.loop import Summary, run
 from edgevid.run.signals import ended_by_sigterm, uninterrupted
 from edgevid.run.video import process
 from edgevid.run.watchdog import Watchdog
 
-__all__ = ["Summary", "Watchdog", "ended_by_sigterm", "process", "run", "uninterrupted"]
+__all__ = [
+    "Camera", "CameraStatus", "Fleet", "Summary", "Watchdog", "ended_by_sigterm", "process", "run", "uninterrupted",
+]  # fmt: skip

@@ -1,6 +1,7 @@
 """A whole run: frames through a pipeline into sinks, with counts, and every output finished at the end."""
 
 import threading
+import time as clock
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from edgevid.zones import ZoneEvent, ZoneMonitorLike
 FORGET_AFTER_S = 60.0
 """Objects that were not tracked for this long are counted and forgotten: runs of months must not grow."""
 MAX_EVENTS = 1000  # The latest events that a summary keeps
+AWAY_S = 10.0  # For how long a sink that raised is left out, in a run that isolates its sinks
 
 
 class PipelineLike(Protocol):
@@ -41,10 +43,10 @@ class Summary:
     """(width, height) of the latest frame."""
     damaged: int = 0
     """Damaged frames, skipped ones too."""
-    size_changes: int = 0
-    """How often the frames changed their size."""
     gated: int = 0
     """Frames that needed no detection."""
+    size_changes: int = 0
+    """How often the frames changed their size."""
     ids: dict[int, int] = field(default_factory=dict)
     """Every track id of the last minute or two, with the class label of most of its frames."""
     ended: Counter[int] = field(default_factory=Counter)
@@ -124,7 +126,7 @@ def run(
     zones: ZoneMonitorLike | None = None, size: tuple[int, int] | None = None, max_frames: int | None = None,
     on_result: Callable[[Frame, Result], None] | None = None, on_event: Callable[[Event], None] | None = None,
     header: Header | None = None, speed_limit_kmh: float | None = None, skip_damaged: bool = False,
-    summary: Summary | None = None,
+    summary: Summary | None = None, isolate: bool = False,
 ) -> Summary:  # fmt: skip
     """Runs the source to its end, to `max_frames` or to Ctrl-C, and closes every sink in any case.
 
@@ -135,7 +137,8 @@ def run(
     `size` is the (width, height) that pipeline and zones were built for (None: the first frame's); they are
     resized when the frames change theirs. `summary` is filled as the run goes on, for programs that watch it.
 
-    With `skip_damaged`, frames that are damaged are counted and not processed.
+    With `skip_damaged`, frames that are damaged are counted and not processed. With `isolate`, a sink that raises
+    is left out for a while, with an event "sink-failed", and the run goes on.
 
     InputError where pipeline, zones or a sink lacks a method; SourceError where a sink cannot write any more."""
     independent = bool(getattr(frames, "independent", False))  # photos: nothing of one goes into the next
@@ -152,6 +155,7 @@ def run(
         header = header or header_of(pipeline, origin)
         emitter = Emitter(frames, header, parts, summary, on_event, speed_limit_kmh)
         stack.enter_context(emitter)
+        away: dict[int, float] | None = {} if isolate else None
         try:
             for frame in _taken(frames, summary, skip_damaged):
                 _resize(pipeline, zones, frame, summary, independent=independent)
@@ -160,9 +164,7 @@ def run(
                 result = emitter.add(frame, result, found, getattr(pipeline, "health", None))
                 summary.add(result)
                 with uninterrupted():  # a frame is in all records or in none
-                    for sink in writing:
-                        with _one_sentence(sink):
-                            sink.write(frame, result)
+                    _write(writing, frame, result, emitter, away)
                 if on_result is not None:
                     on_result(frame, result)
                 if max_frames is not None and summary.frames >= max_frames:
@@ -180,7 +182,8 @@ class Emitter(Closing):
         self, source: Any, header: Header, sinks: Iterable[Any], summary: Summary,
         on_event: Callable[[Event], None] | None, speed_limit_kmh: float | None,
     ) -> None:  # fmt: skip
-        self._finder = EventFinder(header, self._emit, source, speed_limit_kmh=speed_limit_kmh)
+        finder = EventFinder(header, self._emit, source, speed_limit_kmh=speed_limit_kmh)
+        self._finder, self.report = finder, finder.report
         self._summary, self._on_event, self._found = summary, on_event, deque[Event]()
         self._sinks = list(sinks)
         self._annotators = [sink.annotate for sink in self._sinks if hasattr(sink, "annotate")]
@@ -235,6 +238,31 @@ class Emitter(Closing):
         """A stream that is away sends no frame: what happened to it is found here."""
         while not self._over.wait(0.5):
             self._finder.poll_stream()
+
+
+def _write(
+    sinks: list[Any], frame: Frame, result: Result, emitter: Emitter, away: dict[int, float] | None
+) -> None:  # fmt: skip
+    """Brings a result to the sinks. `away`: until when a sink that raised gets none; None: its error ends the run."""
+    for number, sink in enumerate(sinks):
+        if away and clock.monotonic() < away.get(number, 0.0):
+            continue
+        try:
+            with _one_sentence(sink):
+                sink.write(frame, result)
+        except Exception as error:
+            if away is None:
+                raise
+            away[number] = clock.monotonic() + AWAY_S
+            name = masked(str(getattr(sink, "name", type(sink).__name__)))
+            log.error("%s: %s; it gets results again in %.0f s", name, said(error), AWAY_S)
+            emitter.report("sink-failed", said(error), name)
+
+
+def said(error: BaseException) -> str:
+    """An error in a line, secrets hidden; of one that is not edgevid's, with its kind."""
+    text = " ".join(masked(str(error)).split())
+    return text if isinstance(error, EdgevidError) else f"{type(error).__name__}: {text}"
 
 
 def _checked(

@@ -28,6 +28,11 @@ def notify(state: str) -> bool:
     return True
 
 
+def peak_memory_mb() -> float:
+    """The most resident memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 class Watchdog:
     """A thread that watches a run; use it as a context manager around the run.
 
@@ -66,13 +71,12 @@ class Watchdog:
         fps = (frames - self._reported) / max(now - self._reported_at, 1e-9)
         lost = source.dropped - self._dropped
         self._reported, self._reported_at, self._dropped = frames, now, source.dropped
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         objects = sum(self._summary.objects().values())
         damaged = source.corrupted + self._summary.damaged
         line = (
             f"{fps:.1f} fps, {frames} frames in all; dropped {lost} since the last line, "
             f"{source.dropped} in all; damaged {damaged}; objects {objects}; "
-            f"memory up to {memory:.0f} MB"
+            f"memory up to {peak_memory_mb():.0f} MB"
         )
         if source.live:
             gap_s = max(0.0, source.now() - source.newest_at)

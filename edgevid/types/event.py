@@ -18,6 +18,7 @@ EventKind = Literal[
     "cross", "enter", "leave", "dwell", "stopped", "wrong-way", "occupancy-above", "occupancy-normal",
     "track-speed", "speed-limit", "track-ended", "verdict", "verdict-changed", "verdict-abstained",
     "camera-moved", "camera-aligned", "image-unusable", "image-usable", "stream-lost", "stream-back",
+    "camera-failed", "sink-failed",
 ]  # fmt: skip
 
 

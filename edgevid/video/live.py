@@ -85,15 +85,23 @@ class LiveSource(SourceBase):
         return clock.monotonic() - self._begin
 
     def __iter__(self) -> Iterator[Frame]:
-        while True:
-            with self._changed:
-                self._wait_for(lambda: self._slot is not None)
-                if self._closed or self._slot is None:
-                    return
-                frame, self._slot = self._slot, None
-                self.lag_s = clock.monotonic() - self._arrived
-                self._changed.notify_all()
-            yield frame
+        while self.ready():
+            yield self.take()
+
+    def ready(self) -> bool:
+        """Waits for a frame; False at the end. SourceError where reconnecting was given up."""
+        with self._changed:
+            self._wait_for(lambda: self._slot is not None)
+            return not self._closed and self._slot is not None
+
+    def take(self) -> Frame:
+        """The newest frame, once `ready`."""
+        with self._changed:
+            assert self._slot is not None
+            frame, self._slot = self._slot, None
+            self.lag_s = clock.monotonic() - self._arrived
+            self._changed.notify_all()
+            return frame
 
     def close(self) -> None:
         """Ends the reading and reconnecting; returns when its thread has ended. A read that FFmpeg waits in

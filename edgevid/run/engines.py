@@ -1,0 +1,154 @@
+"""Engines that the cameras of a fleet share: a model is loaded once; requests of one moment are one batch."""
+
+import threading
+import time as clock
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from edgevid.runtime.engine import AcceptsFrames, LoadedEngine, TensorSpec, check_inputs
+from edgevid.runtime.load import load_engine
+from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.variants import model_file
+from edgevid.types import Array
+
+MOST = 16  # Images of one run of a model that takes any number
+WAIT_S = 0.004  # How long a request waits for others to join its batch
+
+
+class SharedEngines:
+    """Loads each model once for all cameras; it is freed when the last of them lets go of it."""
+
+    def __init__(self, in_work: Callable[[], int]) -> None:
+        """`in_work` is the number of frames in work: a batch waits for no more requests than these."""
+        self._in_work, self._lock = in_work, threading.Lock()
+        self._known: WeakValueDictionary[Any, LoadedEngine] = WeakValueDictionary()
+
+    def load(self, model: Any, **options: Any) -> LoadedEngine:
+        """As `load_engine`; the engine that is there already for the same file and options."""
+        file = model_file(model)
+        key = (file, file.stat().st_mtime_ns if file.is_file() else 0, *sorted(options.items()))
+        with self._lock:
+            engine = self._known.get(key)
+            if engine is None:
+                engine = self._known[key] = self._shared(load_engine(model, **options), model)
+            return engine
+
+    def batch(self) -> int:
+        """The largest batch of these engines."""
+        return max((getattr(engine, "batch", 1) for engine in list(self._known.values())), default=1)
+
+    def _shared(self, engine: LoadedEngine, model: Any) -> LoadedEngine:
+        if isinstance(engine, OrtEngine) and engine.device == "cpu":
+            return engine  # threads run it at the same time, where a batch costs as much as its images one by one
+        built = getattr(getattr(engine, "manifest", None), "options", {}).get("batch", [MOST])
+        by_image = getattr(getattr(model, "decode", None), "kind", "") != "batch-rows"
+        return BatchedEngine(engine, self._in_work, most=min(MOST, max(built)) if by_image else 1)
+
+
+@dataclass(eq=False)
+class _Request:
+    """What one thread wants to be run, and what came of it."""
+
+    rows: int
+    inputs: Mapping[str, Array]
+    frames: tuple[Any, ...] = ((), ())  # Of `run_frames`: frames, rectangles, spec and name of the input
+    outputs: dict[str, Array] | None = None
+    error: Exception | None = None
+
+
+class BatchedEngine(LoadedEngine):
+    """An engine for many threads: what they request at one moment runs as one batch. Outputs are each thread's own."""
+
+    def __init__(self, engine: Any, in_work: Callable[[], int], *, most: int = MOST, wait_s: float = WAIT_S) -> None:
+        """Up to `most` images run together where the engine takes any number; a fixed batch is filled up, and an engine
+        with one of 1 runs requests one by one. A request waits for others for up to `wait_s`."""
+        self._engine, self._in_work, self._wait_s = engine, in_work, wait_s
+        sizes = {spec.shape[0] if spec.shape else 1 for spec in (*engine.inputs, *engine.outputs)}
+        size = sizes.pop() if len(sizes) == 1 else 1
+        self.batch, self._fixed = most if size < 0 else size, max(size, 1)
+        self.inputs, self.outputs = (_of_any_batch(s) if size > 1 else s for s in (engine.inputs, engine.outputs))
+        if isinstance(engine, AcceptsFrames):
+            self.run_frames = self._run_frames
+        self._changed, self._busy = threading.Condition(), False
+        self._waiting: list[_Request] = []
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        check_inputs(self.inputs, inputs)
+        rows = len(next(iter(inputs.values())))
+        if rows > self.batch > 1:
+            starts = range(0, rows, self.batch)
+            parts = [self.run({n: a[k : k + self.batch] for n, a in inputs.items()}) for k in starts]
+            return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return self._join(_Request(rows, inputs))
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def _run_frames(self, frames: Any, rectangles: Any, spec: Any, *, name: str, extra_inputs: Any) -> dict[str, Array]:
+        return self._join(_Request(len(frames), extra_inputs, (frames, rectangles, spec, name)))
+
+    def _join(self, request: _Request) -> dict[str, Array]:
+        """The outputs of a request. Of the threads that wait, one runs the batch of all."""
+        until = clock.monotonic() + self._wait_s
+        with self._changed:
+            self._waiting.append(request)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._busy)
+            while request in self._waiting:
+                self._busy = True
+                self._changed.wait_for(self._is_full, timeout=max(0.0, until - clock.monotonic()))
+                batch = self._taken()
+                self._changed.release()
+                try:
+                    self._run(batch)
+                finally:
+                    self._changed.acquire()
+                    self._busy = False
+                    self._changed.notify_all()
+        if request.outputs is None:
+            raise request.error or RuntimeError("a batch without outputs")
+        return request.outputs
+
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= self._in_work() or sum(one.rows for one in self._waiting) >= self.batch
+
+    def _taken(self) -> list[_Request]:
+        """The first requests that fit into one batch."""
+        rows = np.cumsum([one.rows for one in self._waiting])
+        like = [one.frames[2:] == self._waiting[0].frames[2:] for one in self._waiting]
+        count = max(1, int(np.argmin([*((rows <= self.batch) & like), False])))
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
+
+    def _run(self, batch: list[_Request]) -> None:
+        try:
+            outputs, start = self._outputs(batch), 0
+            for one in batch:
+                whole = self.batch == 1 or len(batch) == self._fixed == 1
+                rows = slice(None) if whole else slice(start, start := start + one.rows)
+                one.outputs = {name: np.array(value[rows]) for name, value in outputs.items()}
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].error = error
+                return
+            for one in batch:  # only the one that fails gets the error
+                self._run([one])
+
+    def _outputs(self, batch: list[_Request]) -> Mapping[str, Array]:
+        spare = -sum(one.rows for one in batch) % self._fixed
+        inputs = {}
+        for name, last in batch[-1].inputs.items():
+            inputs[name] = np.concatenate([*(one.inputs[name] for one in batch), *[last[-1:]] * spare])
+        frames, rectangles = ([item for one in batch for item in one.frames[n]] for n in (0, 1))
+        if not frames:
+            return dict(self._engine.run(inputs))
+        spec, name = batch[0].frames[2:]
+        return dict(self._engine.run_frames(frames, rectangles, spec, name=name, extra_inputs=inputs))
+
+
+def _of_any_batch(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(spec.name, (-1, *spec.shape[1:]), spec.dtype) for spec in specs)
