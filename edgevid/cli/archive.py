@@ -32,33 +32,31 @@ def command(
     retry_failed: Annotated[bool, Option("--retry-failed", help="Try those that failed again.")] = False,
 ) -> None:  # fmt: skip
     """Bring every recording through a pipeline into Parquet files; the same command continues."""
-    from edgevid.run.archive import find_videos, local_processes, open_jobs, read_index, run_jobs
+    from edgevid.run.archive import find_videos, local_processes, open_jobs, run_jobs
     from edgevid.run.ray_workers import ray_processes
     from edgevid.runtime.processor import default_threads
     from edgevid.site.file import Site, read_site
 
     chosen = read_site(site) if site else Site()
     chosen = replace(chosen, model=shared.exported(model or chosen.model, ""))
-    jobs = open_jobs(chosen, find_videos(source), out, chunk_s=chunk_s, retry_failed=retry_failed)
+    jobs, rows = open_jobs(chosen, find_videos(source), out, chunk_s=chunk_s, retry_failed=retry_failed)
     count = workers or (RAY_JOBS if ray else default_threads())
     submit = ray_processes(ray, cpus=worker_cpus, gpus=worker_gpus) if ray else local_processes(count)
-    total, number, size, done, frames = sum(job.size for job in jobs), len(jobs), 0, 0, 0
+    total, number, size, done, frames = sum(job.row["bytes"] for job in jobs), len(jobs), 0, 0, 0
     began = printed = clock.monotonic()
     with progress_bar("videos", number) as bar:
         for row in run_jobs(jobs, out, submit, count):
+            rows, now = rows + [row] * bool(row), clock.monotonic()
             done, size, frames = done + bool(row), size + row.get("bytes", 0), frames + row.get("frames", 0)
-            now = clock.monotonic()
             left = timedelta(seconds=round((now - began) * (total - size) / size)) if size else "unknown time"
             bar.update(bar.tasks[0].id, completed=done, description=f"{left} left, videos", fps=frames / (now - began))
             if not bar.console.is_terminal and now - printed >= LINE_S:
                 printed = now
                 notes().print(f"{done} of {number} videos, {frames / (now - began):.0f} fps, {left} left")
-    rows, console = read_index(out), results()
-    failed = [
-        (escape(row["video"]), escape(row["error"].removeprefix(f"{row['video']}: "))) for row in rows if row["error"]
-    ]
-    seconds = timedelta(seconds=round(sum(row["seconds"] for row in rows)))
-    console.print(f"[bold]{escape(str(out))}[/]: {len(rows) - len(failed)} videos of {seconds}, {len(failed)} failed")
+    failed, seconds = [row for row in rows if row["error"]], round(sum(row["seconds"] for row in rows))
+    console = results()
+    console.print(f"{len(rows) - len(failed)} videos of {timedelta(seconds=seconds)} in {out}, {len(failed)} failed")
     if failed:
-        print_rows(console, ("failed", "reason"), failed, text=("reason",))
+        reasons = [[escape(row["video"]), escape(row["error"].removeprefix(f"{row['video']}: "))] for row in failed]
+        print_rows(console, ("failed", "reason"), reasons, text=("reason",))
         raise Exit(1)

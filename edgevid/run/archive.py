@@ -41,7 +41,7 @@ from edgevid.types.event import utc_seconds
 from edgevid.video.files import DEFAULT_FPS, VIDEOS, FileSource
 
 ROW, INDEX = "video.json", "index.jsonl"  # A video's row, in its folder, and those of all
-MOST_ATTEMPTS = 3  # Of a job whose process or node ends
+ATTEMPTS = 3  # At a job whose process or node ends
 STAMP = re.compile(r"(?<!\d)(20\d\d)-?(\d\d)-?(\d\d)[T _-]?(\d\d)[-:.]?(\d\d)[-:.]?(\d\d)")
 COLUMNS = ("boxes", "scores", "labels", "keypoints", "rotated")
 Row = dict[str, Any]
@@ -52,14 +52,11 @@ class Job:
     """What a worker does in one go: a video, or the detections of a chunk of it."""
 
     loaded: LoadedSite
-    settings: str  # SHA-256 of what decides results
-    video: Path
     folder: Path  # Of the result
-    size: int  # Of the video in bytes
+    row: Row  # What is known of the video before
     chunk_s: float
     chunk: int | None = None
     joins: bool = False  # Whether all chunks were tried
-    attempts: int = 1
 
     def chunk_file(self, number: int) -> Path:
         """What is detected in one chunk."""
@@ -82,17 +79,17 @@ def find_videos(source: str | Path) -> list[Path]:
 
 def open_jobs(
     site: Site | str | Path, videos: Sequence[Path], out: Path, *, chunk_s: float = 600.0, retry_failed: bool = False
-) -> deque[Job]:
-    """A job for each video that has no result in the folder `out`, or another size since; with `retry_failed` also for
-    those that failed. Videos longer than 1.5 `chunk_s` seconds are cut. InputError where `out` has results of another
-    site; SourceError where it cannot be written."""
-    loaded, jobs = load_site(site), deque[Job]()
+) -> tuple[deque[Job], list[Row]]:
+    """Jobs, and the rows of the videos that need none: those that have a result in the folder `out` and their size of
+    then; failed ones too, unless `retry_failed`. Videos longer than 1.5 `chunk_s` seconds are cut. InputError where
+    `out` has results of another site; SourceError where it cannot be written."""
+    loaded, jobs, rows = load_site(site), deque[Job](), list[Row]()
     plain = replace(loaded.site, source="", sinks=(), record=None, health=None)
     plain = replace(plain, model=plain.model or resolve_model().name)  # that of this machine on every node
     models = [resolve_model(name).local for name in (plain.model, *(one.model for one in plain.recognizers))]
     files = [plain.calibration, plain.policy, *(one.policy for one in plain.recognizers)]
     digests = [model_digest(one) for one in models if one] + [sha256_of(one) for one in files if one]
-    loaded, settings = replace(loaded, site=plain), sha256(repr((plain, digests)))
+    settings = sha256(repr((plain, digests)))
     make_folder(out)
     for video in videos:
         name, size = re.sub(r"[^\w.-]+", "-", video.stem), video.stat().st_size if video.is_file() else 0
@@ -100,15 +97,18 @@ def open_jobs(
         row = _row_of(folder) if folder.exists() else {}
         if row.get("settings", settings) != settings:
             raise InputError(f"{out}: has results of another site, model, calibration or policy; choose another folder")
-        if not row or row["bytes"] != size or (retry_failed and row["error"]):
-            shutil.rmtree(folder, ignore_errors=True)
-            jobs.append(Job(loaded, settings, video, folder, size, chunk_s))
-    return jobs
+        if row and row["bytes"] == size and not (retry_failed and row["error"]):
+            rows.append(row)
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        row = {"name": folder.name, "video": str(video), "bytes": size, "settings": settings}
+        jobs.append(Job(replace(loaded, site=plain), folder, row, chunk_s))
+    return jobs, rows
 
 
 def run_jobs(jobs: deque[Job], out: Path, submit: Callable[[Job], Future[Row]], limit: int) -> Iterator[Row]:
     """Does the jobs, `limit` at a time, and writes the index of `out`. Gives the row of each video when its result is
-    in place, and an empty one every second. A process or node that ends costs its job one of three attempts."""
+    in place, with an "error" where it failed, and an empty one every second."""
     flying, chunks = dict[Future[Row], Job](), Counter[Path]()
     try:
         while jobs or flying:
@@ -119,10 +119,7 @@ def run_jobs(jobs: deque[Job], out: Path, submit: Callable[[Job], Future[Row]], 
                 job, error = flying.pop(future), future.exception()
                 if isinstance(error, OSError):  # the folder cannot be written
                     raise error
-                if error and job.attempts < MOST_ATTEMPTS:
-                    jobs.appendleft(replace(job, attempts=job.attempts + 1))
-                    continue
-                row = process(job, f"{type(error).__name__} in {MOST_ATTEMPTS} attempts") if error else future.result()
+                row = process(job, f"{type(error).__name__} in {ATTEMPTS} attempts") if error else future.result()
                 if count := row.get("chunks"):
                     chunks[job.folder] = count
                     jobs.extendleft(replace(job, chunk=number) for number in reversed(range(count)))
@@ -136,22 +133,22 @@ def run_jobs(jobs: deque[Job], out: Path, submit: Callable[[Job], Future[Row]], 
         write_atomic(out / INDEX, "".join(json_line(_row_of(one.parent)) for one in sorted(out.glob(f"*/{ROW}"))))
 
 
-def read_index(out: Path) -> list[Row]:
-    """The rows of the index of a folder."""
-    return [json.loads(line) for line in (out / INDEX).read_text(encoding="utf-8").splitlines()]
-
-
 def local_processes(count: int) -> Callable[[Job], Future[Row]]:
     """Submits jobs to as many processes on this machine; one that ends takes no other job with it."""
     threads, own = ThreadPoolExecutor(count), local()
 
     def work(job: Job) -> Row:
-        if not hasattr(own, "pool"):
-            own.pool = ProcessPoolExecutor(1, get_context("spawn"), _end_with_parent)
+        for _ in range(ATTEMPTS - 1):
+            with suppress(BrokenProcessPool):
+                return attempt(job)
+        return attempt(job)
+
+    def attempt(job: Job) -> Row:
+        own.pool = getattr(own, "pool", None) or ProcessPoolExecutor(1, get_context("spawn"), _end_with_parent)
         try:
             return own.pool.submit(process, job).result()  # type: ignore[no-any-return]
         except BrokenProcessPool:
-            del own.pool
+            own.pool = None
             raise
 
     return lambda job: threads.submit(work, job)
@@ -166,8 +163,7 @@ def _end_with_parent() -> None:
 def process(job: Job, error: str = "") -> Row:
     """The video's row, when its folder is in place; with an "error" where it failed, or is not tried. A long one's
     first has "chunks", their number; where a chunk fails, its video is tried without it."""
-    row: Row = {"name": job.folder.name, "video": str(job.video), "bytes": job.size, "settings": job.settings}
-    row |= {"seconds": 0.0, "frames": 0, "objects": 0, "events": 0, "error": error}
+    row = job.row | {"seconds": 0.0, "frames": 0, "objects": 0, "events": 0, "error": error}
     with TemporaryDirectory(".part", f".{job.folder.name}.", job.folder.parent) as made:
         tables = Path(made, "tables")
         try:
@@ -194,7 +190,7 @@ def _row_of(folder: Path) -> Row:
 
 def _attempt(job: Job, tables: Path) -> Row:
     """What becomes known of the video by doing the job."""
-    with FileSource(job.video, threads=1) as video:
+    with FileSource(job.row["video"], threads=1) as video:
         seconds = round(video.duration or (video.frame_count or 0) / (video.fps or DEFAULT_FPS), 3)
         if job.chunk is not None:
             _detect(job, job.chunk, video)
@@ -207,9 +203,9 @@ def _attempt(job: Job, tables: Path) -> Row:
 
 def _run(job: Job, video: FileSource, folder: Path) -> Row:
     """Fills the tables of a whole video, and counts."""
-    loaded, start = replace(job.loaded, site=replace(job.loaded.site, source=str(job.video))), 0.0
+    loaded, start = replace(job.loaded, site=replace(job.loaded.site, source=job.row["video"])), 0.0
     pipeline = build_pipeline(loaded, video.size, threads=1)
-    if found := STAMP.search(job.video.name):
+    if found := STAMP.search(Path(job.row["video"]).name):
         with suppress(ValueError):
             start = utc_seconds("{}-{}-{}T{}:{}:{}".format(*found.groups()))
     header = replace(build_header(loaded, pipeline, start=start), run=job.folder.name)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from edgevid.errors import InputError
+from edgevid.errors import InputError, SourceError
 from edgevid.run import archive
-from edgevid.run.archive import Job, find_videos, local_processes, open_jobs, process, read_index, run_jobs
+from edgevid.run.archive import Job, find_videos, local_processes, open_jobs, process, run_jobs
 from edgevid.site.file import Site
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.video.writer import VideoWriter
@@ -42,7 +42,11 @@ def here(job: Job) -> Future[Any]:
 
 def made(videos: list[Path], out: Path, submit: Any = here, **options: Any) -> list[dict[str, Any]]:
     """The rows that a run gives."""
-    return [row for row in run_jobs(open_jobs(SITE, videos, out, **options), out, submit, 2) if row]
+    return [row for row in run_jobs(open_jobs(SITE, videos, out, **options)[0], out, submit, 2) if row]
+
+
+def index(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "index.jsonl").read_text().splitlines()]
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -72,9 +76,10 @@ def test_each_video_once_and_failures_with_their_reason(street: Path, tmp_path: 
     names = ["events.parquet", "objects.parquet", "tracks.parquet", "video.json"]
     assert sorted(os.listdir(out / good["name"])) == names
     assert os.listdir(out / failed["name"]) == ["video.json"]
-    assert sorted(map(str, read_index(out))) == sorted(map(str, (good, failed)))
+    assert sorted(map(str, index(out))) == sorted(map(str, (good, failed)))
     before = contents(out)
     assert made([street, bad], out) == []
+    assert open_jobs(SITE, [bad, street], out)[1] == [failed, good]
     assert [row["name"] for row in made([street, bad], out, retry_failed=True)] == [failed["name"]]
     assert contents(out) == before
     bad.write_bytes(street.read_bytes())
@@ -95,7 +100,7 @@ def test_the_tables(street: Path, tmp_path: Path) -> None:
 
 
 def test_the_result_that_was_first_stays(street: Path, tmp_path: Path) -> None:
-    (job,) = open_jobs(SITE, [street], tmp_path)
+    ((job,), _) = open_jobs(SITE, [street], tmp_path)
     process(job)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert process(job)["frames"] == 30
@@ -132,21 +137,19 @@ def test_a_cut_video_has_the_results_of_the_whole(
     assert frames == list(range(9, 18))
 
 
-def test_a_process_that_ends_costs_an_attempt(street: Path, tmp_path: Path) -> None:
-    left = [2]
-
-    def ends(job: Job) -> Future[Any]:
-        future: Future[Any] = Future()
-        if left[0]:
-            left[0] -= 1
-            future.set_exception(BrokenProcessPool("ended"))
-            return future
-        return here(job)
-
-    assert [row["error"] for row in made([street], tmp_path / "third", ends)] == [""]
-    left = [3]
-    (row,) = made([street], tmp_path / "never", ends)
+def test_a_job_whose_process_ends_each_time_has_failed(street: Path, tmp_path: Path) -> None:
+    future: Future[Any] = Future()
+    future.set_exception(BrokenProcessPool("ended"))
+    (row,) = made([street], tmp_path, lambda _: future)
     assert row["error"] == "BrokenProcessPool in 3 attempts"
+    assert os.listdir(tmp_path / row["name"]) == ["video.json"]
+
+
+def test_a_folder_that_cannot_be_written_ends_the_run(street: Path, tmp_path: Path) -> None:
+    future: Future[Any] = Future()
+    future.set_exception(SourceError("disk full"))
+    with pytest.raises(SourceError, match="disk full"):
+        made([street], tmp_path, lambda _: future)
 
 
 def test_a_folder_has_the_results_of_one_site(street: Path, tmp_path: Path) -> None:
@@ -158,18 +161,24 @@ def test_a_folder_has_the_results_of_one_site(street: Path, tmp_path: Path) -> N
 def test_a_run_that_is_stopped_has_an_index_and_goes_on(street: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.mp4"
     other.write_bytes(street.read_bytes())
-    rows = run_jobs(open_jobs(SITE, [street, other], tmp_path / "out"), tmp_path / "out", here, 1)
+    rows = run_jobs(open_jobs(SITE, [street, other], tmp_path / "out")[0], tmp_path / "out", here, 1)
     first = next(rows)
     rows.close()
-    assert read_index(tmp_path / "out") == [first]
+    assert index(tmp_path / "out") == [first]
     second = made([street, other], tmp_path / "out")
     assert {first["video"], second[0]["video"]} == {str(street), str(other)}
 
 
-def test_a_process_takes_no_other_job_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def ends_twice(path: Path) -> str:
+    """Ends its process when it is called first and second."""
+    calls = path.read_text() + "x" if path.exists() else "x"
+    path.write_text(calls)
+    if len(calls) < 3:
+        os._exit(3)
+    return calls
+
+
+def test_a_process_that_ends_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     submit: Any = local_processes(1)
-    monkeypatch.setattr(archive, "process", os._exit)
-    with pytest.raises(BrokenProcessPool):
-        submit(3).result(60)
-    monkeypatch.setattr(archive, "process", json.dumps)
-    assert submit([1]).result(60) == "[1]"
+    monkeypatch.setattr(archive, "process", ends_twice)
+    assert submit(tmp_path / "calls").result(60) == "xxx"
