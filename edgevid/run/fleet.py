@@ -22,7 +22,7 @@ from edgevid.run.signals import ended_by_sigterm
 from edgevid.run.turns import Taken, Turns
 from edgevid.run.watchdog import Watchdog, peak_memory_mb
 from edgevid.runtime.processor import default_threads
-from edgevid.site.build import LoadedSite, build_blur, build_pipeline, build_recorder, build_zones, load_site
+from edgevid.site.build import LoadedSite, build_blur, build_pipeline, build_zones, load_site
 from edgevid.site.file import Site, read_site
 from edgevid.site.header import build_header, camera_name, header_of
 from edgevid.site.tables import DatasetTable, StoreTable, TextTable, build_sinks
@@ -132,7 +132,7 @@ class Camera:
         site = replace(site, name=self.name, **fleet.changes)
         self.loaded = LoadedSite(site)  # what is known of it, where its files cannot be read
         self.loaded = load_site(site)
-        recorder = build_recorder(site)
+        recorder = site.record.recorder(self.name, live=is_live(site.source)) if site.record else None
         with ExitStack() as stack:
             reading: Any = {**fleet.reading, "packets": recorder.tap if recorder and not site.blur else None}
             self.source = source = stack.enter_context(
