@@ -9,13 +9,11 @@ import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import marks_of
-from edgevid.evaluate.actions.metrics import ClassReport, Matches, edit_score, report_lines, segment_matches
+from edgevid.evaluate.actions.metrics import OVERLAPS, ClassReport, SegmentReport, report_lines, segment_counts
 from edgevid.evaluate.actions.score import Scored, measure, score
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table, shown
 from edgevid.models.hub import resolve_model
 from edgevid.types import Array
-
-OVERLAPS = (10, 25, 50)
 
 
 def evaluate(model: str, truth: Path, *, clips_per_sequence: int = 0) -> Evaluation:
@@ -94,17 +92,12 @@ def read_labels(folder: Path) -> dict[str, list[str]]:
 def _segments(
     names: list[str], truths: Sequence[Any], found: Sequence[Any], notes: list[str], background: Sequence[str] = ()
 ) -> Evaluation:
-    rows = []
-    for true, made in zip(truths, found, strict=True):
-        matches = [v for k in OVERLAPS for v in segment_matches([true], [made], k / 100, background)]
-        right = sum(a == b for a, b in zip(true, made, strict=True))
-        rows.append([right, len(true), edit_score([true], [made], background) / 100, *matches])
-    table = np.array(rows, float)
+    table = np.array([segment_counts(*pair, background) for pair in zip(truths, found, strict=True)], float)
 
     def measure(counts: Array) -> dict[str, float]:
-        right, steps, edit, *matches = (counts @ table).tolist()
-        f1 = {f"F1@{k}": Matches(*matches[3 * n : 3 * n + 3]).f1 / 100 for n, k in enumerate(OVERLAPS)}
-        return {"accuracy": right / max(steps, 1), "edit": edit / max(float(counts.sum()), 1), **f1}
+        shares = SegmentReport.of_counts(counts @ table, int(counts.sum()))[:5]
+        names = ("accuracy", "edit", *(f"F1@{k}" for k in OVERLAPS))
+        return {name: share / 100 for name, share in zip(names, shares, strict=True)}
 
     notes = [*notes, f"edit and F1 leave out {', '.join(background) or 'no class'}"]
     return Evaluation("segmentation", names, "video", measure, notes=notes)

@@ -130,62 +130,41 @@ def runs(labels: Sequence[Any] | Array, background: Collection[Any] = ()) -> lis
     return [r for r in found if r.label not in background]
 
 
-def frame_accuracy(truths: Sequence[Any], predicted: Sequence[Any]) -> float:
-    """Percentage of correct steps over all steps of all videos."""
-    right = total = 0
-    for truth, prediction in _pairs(truths, predicted):
-        right += sum(a == b for a, b in zip(truth, prediction, strict=True))
-        total += len(truth)
-    return 100.0 * _ratio(right, total)
+OVERLAPS = (10, 25, 50)
+"""Overlaps (IoU) in percent from which segments match."""
 
 
-def edit_score(truths: Sequence[Any], predicted: Sequence[Any], background: Collection[Any] = ()) -> float:
-    """Mean over videos of 100 (1 - Levenshtein / longer) between the orders of segments."""
-    found = []
-    for truth, prediction in _pairs(truths, predicted):
-        a = [r.label for r in runs(prediction, background)]
-        b = [r.label for r in runs(truth, background)]
-        longer = max(len(a), len(b))
-        row = list(range(len(b) + 1))  # of the Levenshtein distance
-        for i, x in enumerate(a, 1):
-            before, row[0] = row[0], i
-            for j, y in enumerate(b, 1):
-                before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
-        found.append(100.0 * (1 - row[-1] / longer) if longer else 100.0)
-    return float(np.mean(found)) if found else 0.0
+def segment_counts(truth: Sequence[Any], predicted: Sequence[Any], background: Collection[Any] = ()) -> list[float]:
+    """Of one video: correct steps, steps, edit score (0 to 1), and true positives, false positives and false negatives
+    of segments at each of OVERLAPS. Those of several videos are their sum."""
+    if len(truth) != len(predicted):
+        raise InputError(f"segmentation: expected a label for each of {len(truth)} steps, got {len(predicted)}")
+    right = sum(a == b for a, b in zip(truth, predicted, strict=True))
+    expected, found = runs(truth, background), runs(predicted, background)
+    edit = _edit([r.label for r in found], [r.label for r in expected])
+    return [right, len(truth), edit, *(n for k in OVERLAPS for n in _matches(expected, found, k / 100))]
 
 
-class Matches(NamedTuple):
-    """True positives, false positives and false negatives."""
-
-    tp: int
-    fp: int
-    fn: int
-
-    @property
-    def f1(self) -> float:
-        """In percent."""
-        return 100.0 * _ratio(2.0 * self.tp, 2.0 * self.tp + self.fp + self.fn)
+def _edit(a: list[Any], b: list[Any]) -> float:
+    """1 - Levenshtein / longer between the orders of segments."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
+    return 1 - row[-1] / max(len(a), len(b), 1)
 
 
-def segment_matches(
-    truths: Sequence[Any], predicted: Sequence[Any], overlap: float, background: Collection[Any] = ()
-) -> Matches:
-    """Matches at an overlap of 0 to 1, pooled over videos. A predicted segment matches the true one of its label with
-    the largest IoU, if that reaches `overlap` and was not matched before (the second largest is not tried)."""
-    tp = fp = fn = 0
-    for truth, prediction in _pairs(truths, predicted):
-        expected, taken = runs(truth, background), set()
-        for segment in runs(prediction, background):
-            ious = [_iou(segment, other) for other in expected]
-            best = int(np.argmax(ious)) if ious else -1
-            if best >= 0 and ious[best] >= overlap and best not in taken:
-                taken.add(best)
-                tp += 1
-            else:
-                fp += 1
-        fn += len(expected) - len(taken)
-    return Matches(tp, fp, fn)
+def _matches(expected: list[Run], found: list[Run], overlap: float) -> tuple[int, int, int]:
+    """True positives, false positives and false negatives. A found segment matches the true one of its label with the
+    largest IoU, if that reaches `overlap` and was not matched before (the second largest is not tried)."""
+    taken = set[int]()
+    for segment in found:
+        ious = [_iou(segment, other) for other in expected]
+        best = int(np.argmax(ious)) if ious else -1
+        if best >= 0 and ious[best] >= overlap:
+            taken.add(best)
+    return len(taken), len(found) - len(taken), len(expected) - len(taken)
 
 
 def _iou(a: Run, b: Run) -> float:
@@ -208,18 +187,15 @@ class SegmentReport(NamedTuple):
     @classmethod
     def of(cls, truths: Sequence[Any], predicted: Sequence[Any], background: Collection[Any] = ()) -> SegmentReport:
         """Of labels by step, one sequence per video; `background` classes are left out of edit and F1."""
-        f1 = [segment_matches(truths, predicted, k, background).f1 for k in (0.1, 0.25, 0.5)]
-        edit = edit_score(truths, predicted, background)
-        return cls(frame_accuracy(truths, predicted), edit, f1[0], f1[1], f1[2], tuple(background))
+        rows = [segment_counts(a, b, background) for a, b in zip(truths, predicted, strict=True)]
+        return cls.of_counts(np.sum(rows, 0), len(rows), background)
 
-
-def _pairs(truths: Sequence[Any], predicted: Sequence[Any]) -> list[tuple[Any, Any]]:
-    if len(truths) != len(predicted):
-        raise InputError(f"segmentation: expected {len(truths)} predicted videos, got {len(predicted)}")
-    for i, (a, b) in enumerate(zip(truths, predicted, strict=True)):
-        if len(a) != len(b):
-            raise InputError(f"segmentation: video {i} has {len(a)} true and {len(b)} predicted steps")
-    return list(zip(truths, predicted, strict=True))
+    @classmethod
+    def of_counts(cls, counts: Array, videos: int, background: Collection[Any] = ()) -> SegmentReport:
+        """Of the sum of the `segment_counts` of so many videos: the edit score is averaged, the others are pooled."""
+        right, steps, edit, *matches = counts.tolist()
+        f1 = [100 * _ratio(2 * tp, 2 * tp + fp + fn) for tp, fp, fn in np.reshape(matches, (-1, 3)).tolist()]
+        return cls(100 * _ratio(right, steps), 100 * edit / max(videos, 1), f1[0], f1[1], f1[2], tuple(background))
 
 
 def report_lines(report: ClassReport) -> list[tuple[str, float, float, float, int]]:

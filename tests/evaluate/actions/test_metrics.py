@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.evaluate.actions.metrics import (
-    ClassReport,
-    SegmentReport,
-    edit_score,
-    frame_accuracy,
-    interval,
-    report_lines,
-    segment_matches,
-)
+from edgevid.evaluate.actions.metrics import ClassReport, SegmentReport, interval, report_lines, segment_counts
 
 # Truth, answer, accuracy, edit, F1@10, F1@25, F1@50: worked by hand from the MS-TCN definitions.
 WORKED = [
@@ -33,15 +25,14 @@ def test_the_worked_examples(row: tuple[str, str, float, float, float, float, fl
 
 
 def test_counts_of_the_first_two_examples() -> None:
-    assert segment_matches([WORKED[0][0]], [WORKED[0][1]], 0.5) == (3, 2, 0)
-    assert segment_matches([WORKED[1][0]], [WORKED[1][1]], 0.5) == (1, 0, 2)
+    assert segment_counts(*WORKED[0][:2])[-3:] == [3, 2, 0]
+    assert segment_counts(*WORKED[1][:2])[-3:] == [1, 0, 2]
 
 
 def test_f1_is_pooled_over_videos_and_edit_is_averaged() -> None:
-    truths, answers = [WORKED[0][0], WORKED[1][0]], [WORKED[0][1], WORKED[1][1]]
-    assert segment_matches(truths, answers, 0.5).f1 == pytest.approx(200 / 3)
-    assert edit_score(truths, answers) == pytest.approx((60 + 100 / 3) / 2)
-    assert frame_accuracy(truths, answers) == pytest.approx(85)
+    found = SegmentReport.of([WORKED[0][0], WORKED[1][0]], [WORKED[0][1], WORKED[1][1]])
+    assert found[:2] == pytest.approx((85, (60 + 100 / 3) / 2))
+    assert found.f1_50 == pytest.approx(200 / 3)
 
 
 def test_background_is_left_out_and_named() -> None:
@@ -50,13 +41,12 @@ def test_background_is_left_out_and_named() -> None:
 
 
 def test_nothing_against_nothing() -> None:
-    assert edit_score([[]], [[]]) == 100
-    assert segment_matches([[]], [[]], 0.5).f1 == 0
+    assert SegmentReport.of([[]], [[]])[:5] == (0, 100, 0, 0, 0)
 
 
 def test_a_shorter_prediction_is_rejected() -> None:
-    with pytest.raises(InputError, match="video 0 has 3 true"):
-        edit_score(["AAA"], ["AA"])
+    with pytest.raises(InputError, match="each of 3 steps, got 2"):
+        SegmentReport.of(["AAA"], ["AA"])
 
 
 def test_the_worked_clip_example() -> None:
