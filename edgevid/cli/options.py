@@ -22,14 +22,13 @@ def out_option(text: str) -> Any:
 
 
 Actions = Annotated[str | None, Option(help="Action recognizer (recipe): adds what each object does.")]
+Recognize = Annotated[list[str], Option(help="TASK=RECIPE, or TASK=RECIPE@DETECTOR inside objects; repeatable.")]
 Browser = Annotated[bool, Option("--browser/--no-browser", help="Open the page in the browser.")]
 Calibration = Annotated[Path | None, Option(help="Camera calibration (TOML): adds speeds.")]
 Classes = Annotated[str | None, Option(help="Such as person,car; default: people and vehicles; or all.")]
 Codec = Annotated[str, Option(help="Of --out: auto, h264, vp9, av1, or an encoder such as libx264.")]
 Decode = Annotated[str, Option(help="Video decoder: auto, cpu, cuda, vaapi, videotoolbox, qsv or d3d11va.")]
-DetectEvery = Annotated[
-    str | None, Option(help='Frames ("3") or seconds ("0.2s") from detection to detection, or auto.')
-]
+DetectEvery = Annotated[str | None, Option(help="Detect every 3 (frames), every 0.2s, or as needed: auto.")]
 Device = Annotated[str, Option(help="auto, cpu, cuda:0 or a provider such as openvino.")]
 Force = Annotated[bool, Option("--force", "--overwrite", help="Overwrite outputs that exist.")]
 GiveUpS = Annotated[float | None, Option(help="Live: seconds without a frame to the end; or never.", min=0)]

@@ -1,17 +1,19 @@
-"""`edgevid tune`: a tuned abstain policy from a table of scores."""
+"""`edgevid tune`: an abstain policy from a table of scores, the gate of a site from a recording."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
+import typer
 from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import check_outputs, results
+from edgevid.cli.console import advance, check_outputs, print_rows, progress_bar, results
 from edgevid.errors import InputError
 from edgevid.files.atomic import write_atomic
 
@@ -34,7 +36,11 @@ Unlike = Annotated[float | None, Option(help="Share of known tracks that may be 
 Model = Annotated[Path | None, Option(help="Model file of the scores: binds the policy to its hash.")]
 
 
-def command(
+command = typer.Typer(no_args_is_help=True, help="Choose thresholds on your own data, with a promise.")
+
+
+@command.command("policy")
+def policy_command(
     scores: Annotated[Path, Argument(help="Scores: CSV or NPZ (docs/abstain.md).")],
     out: Out = Path("calibration/confidence/policy.toml"),
     force: shared.Force = False,
@@ -86,6 +92,42 @@ def command(
     found = evaluation_of(report)
     write_atomic(html, page(found, found.figures(), scores.name))
     _print_report(report, [out, html])
+
+
+@command.command("gate")
+def gate_command(
+    source: shared.Source,
+    site: Annotated[Path | None, Option(help="Site file, which gets the threshold; else it is printed.")] = None,
+    max_loss: Annotated[float, Option(help="Guaranteed mean share of an object's detections lost.")] = 0.05,
+    confidence: Annotated[float, Option(help="Probability with which --max-loss holds.")] = 0.95,
+    max_frames: shared.MaxFrames = None,
+) -> None:
+    """Choose when the detector may be skipped, on a recording of the camera (docs/pipeline.md)."""
+    from edgevid.evaluate.tune.gate import choose, try_gates
+    from edgevid.evaluate.tune.risk import min_error_free, upper_bound
+    from edgevid.site.build import build_detector, load_site
+    from edgevid.site.file import Site, write_gate
+    from edgevid.video.open import open_video
+
+    loaded, delta = load_site(site or Site()), 1 - confidence
+    with open_video(source) as video, progress_bar(source, max_frames or video.frame_count) as bar:
+        detector, frames = build_detector(loaded.site), islice(video, max_frames)
+        trials = try_gates(loaded, detector, frames, video.size, on_frame=lambda: advance(bar))
+    best, objects = choose(trials, max_loss, delta), len(trials[0].drawn)
+    bounds = [upper_bound(int(one.drawn.sum()), objects, delta) for one in trials]
+    print_rows(results(), ("threshold", "frames detected", "lost", "lost at most", "HOTA", "events missed", ""), [
+        (f"{one.threshold:g}", f"{one.inferred:.1%}", f"{one.lost:.2%}", f"{bound:.1%}", f"{one.hota:.3f}",
+         f"{one.missed} of {one.events}", "◄" * (one is best))
+        for one, bound in zip(trials, bounds, strict=True)])  # fmt: skip
+    if best is None:
+        raise InputError(
+            f"max-loss {max_loss:g} cannot be certified with {objects} objects (without any loss it takes "
+            f"{min_error_free(max_loss, delta)}): give a longer recording, or --max-loss {min(bounds) + 0.005:.2f}"
+        )
+    if site:
+        write_gate(site, best.threshold)
+    added = f'[detect]\nevery = "auto"\ngate_threshold = {best.threshold}'
+    results().print(f"wrote {site}" if site else f"Add this to a site file:\n{added}", markup=False)
 
 
 def _started(base: Path | None, names: tuple[str, ...], aggregate: str | None) -> PolicyFile:

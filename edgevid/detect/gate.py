@@ -1,4 +1,4 @@
-"""Gate: which frames need the detector. Between detections the tracker predicts, which costs next to nothing."""
+"""Gate: which frames need the detector. In the others the tracker predicts, which costs next to nothing."""
 
 from typing import Literal
 
@@ -6,16 +6,15 @@ import numpy as np
 
 from edgevid._opencv import cv2
 from edgevid.errors import InputError, shown
-from edgevid.types import F32, Array, Detections, Frame, Tracks
+from edgevid.types import F32, Detections, Frame, Tracks
 
 Every = Literal["auto"] | int | float | str
 EXPECTED = 'auto, a whole number of frames such as 3, or seconds such as "0.2s"'
 THRESHOLD, MAX_GAP_S = 8.0, 0.5
 SIDE = 180  # Luma is sampled to about so many rows, or columns where there are fewer
-HOLD_S = 0.3  # Detection stays at the full rate for so long after a change, and while an object is younger
-USUAL, LEARN_S = (2.0, 6.0), 30.0
-"""Limits of the usual change of a place in gray levels, and the time in which it is learned."""
-AROUND = 0.2  # Share of a box by which it is grown where nothing is learned
+HOLD_S = 0.3  # Every frame is due for so long after a change, and while an object is younger
+USUAL, LEARN_S = (2.0, 6.0), 30.0  # Limits of a place's usual change in gray levels, and the time to learn it
+AROUND = np.array([-0.2, -0.2, 0.2, 0.2])  # Of an object, to where nothing is learned, in shares of its box
 EPS = 1e-3  # Seconds by which stamps and sums of them may differ
 
 
@@ -23,9 +22,9 @@ class Gate:
     """Decides frame by frame whether the detector runs: `due`, then `update` with what was found."""
 
     def __init__(self, every: Every = "auto", *, threshold: float = THRESHOLD, max_gap_s: float = MAX_GAP_S) -> None:
-        """`every`: a whole number of frames, seconds (a float, or a text such as "0.2s"), or "auto": where the luma
-        of some place differs from that of the last detected frame by `threshold` times what is usual there, and at
-        least every `max_gap_s`. In all three, every frame is due while an object is new or was not detected again.
+        """`every`: a whole number of frames, seconds (a float, or a text such as "0.2s"), or "auto": a frame is due
+        where the luma of some place differs from that of the last detected frame by `threshold` times what is usual
+        there, and every `max_gap_s`. While an object is new or was not detected again, each frame is due.
 
         InputError for other values."""
         try:
@@ -38,26 +37,21 @@ class Gate:
 
     def reset(self) -> None:
         """The next frame is due; what is usual is forgotten."""
-        self._small: Array = np.zeros((0, 0), np.float32)
-        self._reference, self._usual = self._small, self._small
+        self._luma: F32 = np.zeros((0, 0), np.float32)
+        self._reference, self._usual = self._luma, self._luma
         self._time = self._detected_at = self._changed_at = -np.inf
         self._skipped, self._unsure, self._tracks = 0, True, Tracks.empty()
 
     def due(self, frame: Frame) -> bool:
         """Whether the detector has to run on `frame`."""
-        time, elapsed = frame.time, frame.time - self._detected_at
-        if not elapsed >= 0:  # the source starts again
+        if frame.time < self._detected_at:  # the source starts again
             self.reset()
-        if self.every == "auto":
-            if self._change(frame) > self.threshold:
-                self._changed_at = time
-            waited = elapsed >= self.max_gap_s - EPS
-        elif isinstance(self.every, int):
-            waited = self._skipped + 1 >= self.every
-        else:
-            waited = elapsed >= self.every - EPS
-        self._time = time
-        return self._unsure or waited or time - self._changed_at <= HOLD_S
+        wait_s = self.max_gap_s if self.every == "auto" else self.every
+        if self.every == "auto" and self._change(frame) > self.threshold:
+            self._changed_at = frame.time
+        counted = isinstance(self.every, int)
+        over = self._skipped + 1 >= wait_s if counted else frame.time - self._detected_at >= wait_s - EPS
+        return over or self._unsure or frame.time - self._changed_at <= HOLD_S
 
     def update(self, frame: Frame, tracks: Tracks, detections: Detections | None, start_score: float) -> float:
         """Takes the tracks of a frame, and its detections, None where it was not due. A detection of `start_score`
@@ -65,7 +59,7 @@ class Gate:
         if detections is None:
             self._skipped += 1
             return frame.time - self._detected_at
-        self._detected_at, self._skipped, self._reference = frame.time, 0, self._small
+        self._detected_at, self._skipped, self._reference = frame.time, 0, self._luma
         before, self._tracks = self._tracks, tracks[tracks.match >= 0]
         starting = detections.scores >= start_score
         starting[self._tracks.match] = False
@@ -75,27 +69,23 @@ class Gate:
         return 0.0
 
     def _change(self, frame: Frame) -> float:
-        """The largest change of a place since the last detected frame, in units of what is usual there."""
+        """The largest change of a place since the last detected frame, in units of what is usual there, which is
+        learned where there is no object."""
         step = max(1, min(frame.size) // SIDE)
-        self._small = frame.luma(slice(None, None, step), slice(None, None, step))
-        if self._reference.shape != self._small.shape:
-            self._usual, self._unsure = np.full(self._small.shape, USUAL[0], np.float32), True
+        self._luma = frame.luma(slice(None, None, step), slice(None, None, step))
+        rate, self._time = min(1.0, (frame.time - self._time) / LEARN_S), frame.time
+        if self._reference.shape != self._luma.shape:
+            self._usual, self._unsure = np.full(self._luma.shape, USUAL[0], np.float32), True
             return 0.0
-        change = self._small - self._reference
+        change = self._luma - self._reference
         change -= np.median(change[::4, ::4])  # the exposure
         change = np.abs(cv2.blur(change, (3, 3)))
-        found = float((change / self._usual).max())
-        self._learn(change, min(1.0, (frame.time - self._time) / LEARN_S), step)
-        return found
-
-    def _learn(self, change: F32, rate: float, step: int) -> None:
-        """What is usual: the mean change where there is no object."""
-        boxes = self._tracks.boxes
-        sides = np.tile(boxes[:, 2:] - boxes[:, :2], 2) * np.array([-AROUND, -AROUND, AROUND, AROUND])
-        for x1, y1, x2, y2 in np.clip((boxes + sides) / step, 0, 1e6).astype(int).tolist():
-            inside = slice(y1, y2 + 1), slice(x1, x2 + 1)
-            change[inside] = self._usual[inside]
+        largest = float((change / self._usual).max())
+        boxes = self._tracks.boxes + np.tile(self._tracks.boxes[:, 2:] - self._tracks.boxes[:, :2], 2) * AROUND
+        for x1, y1, x2, y2 in np.clip(boxes / step, 0, 1e6).astype(int).tolist():
+            change[y1 : y2 + 1, x1 : x2 + 1] = self._usual[y1 : y2 + 1, x1 : x2 + 1]
         self._usual = np.clip(self._usual + rate * (change - self._usual), *USUAL)
+        return largest
 
 
 def parse_every(every: Every) -> Literal["auto"] | int | float:

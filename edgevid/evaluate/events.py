@@ -161,7 +161,7 @@ def differ(a: Path, b: Path, *, tolerance_s: float = 1.0) -> Evaluation:
     """Two runs by events: those only in A, only in B and in both, of one camera, kind, place, class and label. Times
     are those of the clock, UTC or the stream's, by which more events are in both."""
     one, two = read_any(a), read_any(b)
-    found = {utc: _pairs(one, two, tolerance_s, utc) for utc in (False, True)}
+    found = {utc: same_events(one, two, tolerance_s, utc) for utc in (False, True)}
     utc = len(found[True]) > len(found[False])
     both = [set(rows) for rows in zip(*found[utc], strict=True)] or [set(), set()]
     left = [[e for n, e in enumerate(some) if n not in ours] for some, ours in zip((one, two), both, strict=True)]
@@ -178,7 +178,7 @@ def differ(a: Path, b: Path, *, tolerance_s: float = 1.0) -> Evaluation:
                       dict.fromkeys(total, ""), tables=tables, notes=notes)  # fmt: skip
 
 
-def _pairs(a: list[Event], b: list[Event], tolerance_s: float, utc: bool) -> list[tuple[int, int]]:
+def same_events(a: list[Event], b: list[Event], tolerance_s: float, utc: bool) -> list[tuple[int, int]]:
     """Pairs of as many events as possible, by their order in time."""
     sides = []
     for some in (a, b):

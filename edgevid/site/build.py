@@ -76,12 +76,13 @@ def build_pipeline(
     calibration, policies = build_calibration(loaded, size), loaded.recognizer_policies
     return Pipeline(
         detector, site.track.build(site.score), speed_estimator=build_speed_estimator(loaded, size),
+    gate = Gate(site.every, threshold=site.gate_threshold, max_gap_s=site.max_gap_s) if site.every else None
         health=CameraHealth(site.health, calibration=calibration) if site.health else None,
         recognitions={one.task: build_recognition(one, policies.get(one.task), threads=threads, load=load)
                       for one in site.recognizers},
         quality=ImageQuality() if site.quality and (site.recognizers or site.policy or site.health) else None,
         class_policy=loaded.policy.policy() if loaded.policy and loaded.policy.names else own_policy(detector),
-        damaged=damaged, detect_every=build_gate(site),
+        damaged=damaged, detect_every=gate,
     )  # fmt: skip
 
 
@@ -101,13 +102,6 @@ def build_detector(
 def own_policy(detector: Detector) -> Policy | None:
     """The policy of a detector whose recipe has a threshold for each class; None of others. A track gets a class where
     its mean score reaches that: the calibrated scores of one track are as good as one."""
-def build_gate(site: Site) -> Gate | None:
-    """The gate of a site; None where each frame is detected in."""
-    if site.every is None:
-        return None
-    return Gate(site.every, threshold=site.gate_threshold, max_gap_s=site.max_gap_s)
-
-
     own = dict(zip(detector.names, detector.recipe.decode.class_thresholds, strict=False))
     return Policy(detector.names, Settings(per_class=own, correlation=1.0), task="class") if own else None
 

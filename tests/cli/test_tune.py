@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from score_tables import csv_of, drawn
 from typer.testing import CliRunner
 
+from edgevid._opencv import cv2
 from edgevid.abstain.file import read_policy
 from edgevid.cli import app
 from edgevid.errors import InputError, SourceError
 from edgevid.runtime.variants import model_digest
+from edgevid.site.file import read_site
 
 
 def ask(*arguments: str | Path) -> str:
-    done = CliRunner().invoke(app(), ["tune", *map(str, arguments)])
+    command = [] if arguments[0] == "gate" else ["policy"]
+    done = CliRunner().invoke(app(), ["tune", *command, *map(str, arguments)])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -77,3 +81,25 @@ def test_a_place_that_cannot_be_written_is_rejected_before_the_work(tmp_path: Pa
     place = {"--out": tmp_path / "folder", "--html": tmp_path / "folder"}[option]
     with pytest.raises(SourceError, match="cannot be written: it is a"):
         ask(tmp_path / "no-scores.csv", option, place)
+
+
+def test_the_gate_is_written_to_the_site_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials are given: what is chosen of them, printed and written. Comments stay."""
+    from edgevid.evaluate.tune.gate import GateTrial
+
+    lost = {4.0: 0, 8.0: 0, 16.0: 40}
+    trials = [GateTrial(t, 4 / t, n / 80, np.arange(80) < n, 0.9, 3, 0) for t, n in lost.items()]
+    monkeypatch.setattr("edgevid.evaluate.tune.gate.try_gates", lambda *_, **__: trials)
+    video, site = tmp_path / "gate.png", tmp_path / "gate.toml"
+    cv2.imwrite(str(video), np.zeros((90, 160, 3), np.uint8))
+    site.write_text('# the gate\n[detect]\nmodel = "street-nano"  # small\n')
+    printed = ask("gate", video, "--site", site)
+    assert "50.0%" in printed
+    assert "◄" in printed
+    assert "3.7%" in printed  # 1 - 0.05 ** (1 / 80)
+    assert read_site(site).gate_threshold == 8
+    assert read_site(site).every == "auto"
+    assert site.read_text().startswith('# the gate\n[detect]\nmodel = "street-nano"  # small\n')
+    assert "gate_threshold = 8.0" in ask("gate", video)
+    with pytest.raises(InputError, match=r"cannot be certified with 80 objects .* it takes 149\): .* --max-loss 0\.04"):
+        ask("gate", video, "--max-loss", "0.02")
