@@ -20,7 +20,7 @@ from edgevid.errors import EdgevidError, did_you_mean
 COMMANDS = (
     "run", "calibrate", "health", "models", "inspect", "export", "quantize", "build", "compare", "bench",
     "estimate", "train", "tune", "evaluate", "doctor", "schema", "migrate", "cluster", "report", "query",
-    "forget", "review", "data", "improve", "archive",
+    "forget", "review", "data", "improve", "archive", "fleet",
 )  # fmt: skip
 """Subcommands in the order of the work: a camera, its model, its own training, the machine.
 

@@ -1,0 +1,88 @@
+"""A fleet on a Ray cluster: each camera is an actor, which Ray starts again on another node when its own is lost."""
+
+import os
+import socket
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from edgevid.errors import require
+from edgevid.files.atomic import write_atomic
+from edgevid.files.digest import sha256
+from edgevid.files.folders import SPOOL
+from edgevid.files.toml import read_toml
+from edgevid.run.fleet import Fleet
+from edgevid.site.file import Site, read_site
+
+ANSWER_S = 5.0
+
+
+class CameraActor:
+    """One camera, in a process of its own on some node."""
+
+    def __init__(self, site: Site, shared: Path | None, threads: int) -> None:
+        """Runs the site; events that wait for sinks are in the folder `shared`, where every node has it."""
+        self._context = require("ray", extra="ray", purpose="A cluster").get_runtime_context()
+        mark, self.begins = shared and shared / f"{site.name}.node", "first"
+        if self._context.was_current_actor_reconstructed:
+            self.begins = "continues" if mark and mark.exists() else "anew"
+        if mark:
+            os.environ[SPOOL] = str(mark.parent / "spool")
+            write_atomic(mark, self._context.get_node_id())
+        self._fleet = Fleet([site], threads=threads)
+        Thread(target=self._fleet.wait, daemon=True).start()
+
+    def status(self) -> dict[str, Any]:
+        """What it does now, and where."""
+        node = f"{socket.gethostname()} {self._context.get_node_id()[:8]}"
+        cameras = [camera.status()._asdict() for camera in self._fleet.cameras]
+        return {"node": node, "begins": self.begins, **(cameras[0] if cameras else {})}
+
+    def stop(self) -> None:
+        """Finishes its outputs."""
+        self._fleet.close()
+
+
+def place(ray: Any, files: Iterable[Path], *, shared: Path | None = None, cpus: float = 1.0, gpus: float = 0.0) -> None:
+    """Makes the cameras of a cluster those of site files, and of folders of them: new ones start on nodes with `cpus`
+    and `gpus` free, those of other files end, and those of changed files start again; the others go on."""
+    wanted = dict[str, Site]()
+    for path in [one for file in files for one in (sorted(file.glob("*.toml")) if file.is_dir() else [file])]:
+        if "source" in read_toml(path):
+            site = read_site(path.absolute())
+            wanted[f"{site.name} {sha256(repr((site, shared, cpus, gpus)))[:8]}"] = site
+    known = set(ray.util.list_named_actors())
+    stop(ray, wanted)
+    for name in wanted.keys() - known:
+        options = {"name": name, "num_cpus": cpus, "num_gpus": gpus, "max_restarts": -1, "lifetime": "detached"}
+        actor = ray.remote(CameraActor).options(**options, scheduling_strategy="SPREAD")
+        actor.remote(wanted[name], shared and shared.absolute(), max(1, int(cpus)))
+
+
+def stop(ray: Any, wanted: Collection[str] = ()) -> None:
+    """Ends the cameras that are not `wanted`; those that answer finish their outputs."""
+    names = [name for name in ray.util.list_named_actors() if name not in wanted]
+    _ask(ray, names, "stop")
+    for name in names:
+        ray.kill(ray.get_actor(name))
+
+
+def statuses(ray: Any) -> list[dict[str, Any]]:
+    """What each camera does now; of one that does not answer, which starts or has no room, its name and "state"."""
+    names = sorted(ray.util.list_named_actors())
+    rows = zip(names, _ask(ray, names, "status"), strict=True)
+    return [{"name": name.rpartition(" ")[0]} | (row or {"state": "starts, or waits for room"}) for name, row in rows]
+
+
+def _ask(ray: Any, names: Sequence[str], method: str) -> list[Any]:
+    """What cameras answer, None of those that do not in time."""
+
+    def answer(name: str) -> Any:
+        with suppress(ray.exceptions.RayError):
+            return ray.get(getattr(ray.get_actor(name), method).remote(), timeout=ANSWER_S)
+
+    with ThreadPoolExecutor(max(1, len(names))) as threads:
+        return list(threads.map(answer, names))

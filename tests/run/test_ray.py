@@ -1,0 +1,106 @@
+"""Archives and cameras on a Ray cluster of two nodes on this machine; one of them is killed."""
+
+from __future__ import annotations
+
+import re
+import time as clock
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edgevid.cli import app
+from edgevid.run.archive import find_videos, open_jobs, process, run_jobs
+from edgevid.run.ray_fleet import statuses
+from edgevid.run.ray_workers import connect, ray_processes
+from edgevid.site.file import Site
+from edgevid.synthetic.render import RenderedStreet
+from edgevid.video.writer import VideoWriter
+
+pytest.importorskip("ray", reason="ray is not installed")
+pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+SITE = Site(model="street-nano")
+QUICK = {"RAY_health_check_period_ms": "300", "RAY_health_check_initial_delay_ms": "0", "RAY_worker_niceness": "0"}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head that takes no work, and two nodes that take one job each."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUICK.items():
+            patch.setenv(name, value)
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 80_000_000})
+        made.nodes = [made.add_node(num_cpus=1, object_store_memory=80_000_000) for _ in range(2)]
+        try:
+            yield made
+        finally:
+            ray.shutdown()
+            made.shutdown()
+
+
+def command(*arguments: object) -> str:
+    done = CliRunner().invoke(app(), ["fleet", *map(str, arguments)], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, f"{done.output} {done.exception}"
+    return done.output
+
+
+def running(ray: Any, count: int) -> dict[str, dict[str, Any]]:
+    """The cameras by name, when so many have results."""
+    end = clock.monotonic() + 60
+    while clock.monotonic() < end:
+        rows = {row["name"]: row for row in statuses(ray)}
+        if sum(row.get("frames", 0) > 0 for row in rows.values()) == count:
+            return rows
+    raise AssertionError(rows)
+
+
+def test_a_camera_continues_on_another_node(cluster: Any, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "road.mp4", fps=25) as video:
+        for n in range(6000):
+            video.write(np.full((64, 96, 3), 90, np.uint8), n / 25)
+    for name in ("gate", "yard"):
+        table = f'[[sink]]\ntype = "sqlite"\npath = "{name}.db"\n'
+        (tmp_path / f"{name}.toml").write_text(f'source = "road.mp4"\n[detect]\nmodel = "street-nano"\n{table}')
+    address = ("--ray", cluster.address)
+    placed = (*address, "--shared", tmp_path / "shared", "--cpus", 0.5)
+    assert re.search("gate .*\n.*yard ", command(tmp_path, *placed))
+    ray = connect(cluster.address)
+    before = running(ray, 2)
+    assert len({row["node"] for row in before.values()}) == 2
+    assert {row["begins"] for row in before.values()} == {"first"}
+    lost = before["gate"]["node"].split()[1]
+    cluster.remove_node(next(node for node in cluster.nodes if node.node_id.startswith(lost)))
+    after = running(ray, 2)
+    assert (after["gate"]["node"], after["gate"]["begins"]) == (before["yard"]["node"], "continues")
+    assert after["yard"]["frames"] > before["yard"]["frames"]
+    assert list((tmp_path / "shared" / "spool").iterdir())
+    command(tmp_path / "yard.toml", *placed)
+    assert "gate" not in command("status", *address)
+    assert running(ray, 1)["yard"]["frames"] >= after["yard"]["frames"]  # it was not touched
+    command("stop", *address)
+    assert statuses(ray) == []
+
+
+def test_a_node_that_is_killed_costs_no_result(cluster: Any, tmp_path: Path) -> None:
+    cluster.nodes.append(cluster.add_node(num_cpus=1, object_store_memory=80_000_000))
+    for n in range(6):
+        with VideoWriter(tmp_path / f"{n}.mp4", fps=10) as video:
+            for frame in RenderedStreet(seconds=0.5, fps=10):
+                video.write(frame.image[::4, ::4].copy(), frame.time)
+    jobs, _ = open_jobs(SITE, find_videos(tmp_path), tmp_path / "here")
+    alone = [process(job) for job in jobs]
+    jobs, _ = open_jobs(SITE, find_videos(tmp_path), tmp_path / "ray")
+    rows = []
+    for row in run_jobs(jobs, tmp_path / "ray", ray_processes(cluster.address), 6):
+        if row and not rows:
+            cluster.remove_node(cluster.nodes.pop())
+        rows += [row] if row else []
+    assert sorted(map(str, rows)) == sorted(map(str, alone))
+    for file in (tmp_path / "here").rglob("*/*"):
+        assert (tmp_path / "ray" / file.relative_to(tmp_path / "here")).read_bytes() == file.read_bytes()
