@@ -5,6 +5,8 @@ nearest to it, within half a step, or stays empty. It closes at the first frame 
 later frame is farther; until then the last frame before it is kept, and only the nearer one is cropped. So
 clips do not depend on the frame rate, and all objects come due together, in one batch."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edgevid.actions.clip_spec import ClipSpec, crop_rectangles, scaled, to_aspect, union_box, with_context
@@ -74,13 +76,15 @@ class ClipBuffer:
     """Crops of every track, in memory that is allocated once, and the clips that are due."""
 
     def __init__(
-        self, spec: ClipSpec | None = None, *, capacity: int = 64, budget: float | None = None, burst: int = 16
-    ) -> None:
+        self, spec: ClipSpec | None = None, *, capacity: int = 64, budget: float | None = None, burst: int = 16,
+        labels: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         """`capacity` objects are held at a time (more are counted in `rejected` and wait); `budget` is
-        the number of recognitions per second (None: no limit), `burst` the most clips of one frame."""
+        the number of recognitions per second (None: no limit), `burst` the most clips of one frame. `labels`
+        are the classes of the objects that get clips; all without."""
         if capacity < 1:
             raise InputError(f"capacity: expected at least 1 object, got {capacity}")
-        self.spec, self.capacity = spec or ClipSpec(), capacity
+        self.spec, self.capacity, self._labels = spec or ClipSpec(), capacity, np.array(labels, np.int32)
         self._budget = TokenBucket(budget, burst)
         s, ring = self.spec, self.spec.steps + 1  # one cell more: the moment that is still open
         scale = WIDE if s.policy == "union" else 1.0
@@ -140,6 +144,8 @@ class ClipBuffer:
                 f"frame.time: expected {self._now} s or later, got {frame.time}; call reset() when the source changes"
             )
         self._now = frame.time
+        if len(self._labels):
+            tracks = tracks[np.isin(tracks.labels, self._labels)]
         rows, slots = self._admit(tracks)
         self._smooth_boxes(tracks, rows, slots, frame.time)
         points = tracks.keypoints

@@ -17,6 +17,7 @@ from typer import Option
 from edgevid.cli import options as shared
 from edgevid.cli.console import advance, log_shown, progress_bar, results
 from edgevid.cli.options import exported
+from edgevid.cli.run_fleet import is_fleet, run_fleet
 from edgevid.cli.run_outputs import Files, Outputs, print_summary
 from edgevid.errors import InputError, masked
 from edgevid.types.event import utc_seconds
@@ -61,6 +62,8 @@ ViewerToken = Annotated[str | None, Option(help="Token of those who may look, an
 AllowHost = Annotated[list[str], Option(help="Host name to answer to (behind a proxy); repeatable.")]
 TrackerKind = Annotated[str | None, Option("--tracker", help="default, bytetrack or oc-sort.")]
 TrackSettings = Annotated[list[str], Option("--track", help="The tracker's KEY=VALUE (docs/tracking.md).")]
+SiteFiles = Annotated[list[Path], Option("--site", help="Site file (TOML) of a camera; several, or a folder: a fleet.")]
+Weights = Annotated[list[str], Option("--weight", help="Share of a fleet's camera in overload: NAME=2; repeatable.")]
 Show = Annotated[bool, Option("--show", "--display", help="Show the overlay in a window; q closes it.")]
 
 
@@ -68,11 +71,13 @@ def command(
     source: shared.Source = "",
     source_option: shared.SourceOption = "",
     model: shared.Model = None,
-    site: Annotated[Path | None, Option(help="Site file (TOML) of one camera.")] = None,
+    site: SiteFiles = [],  # noqa: B006 (typer needs a list)
+    weight: Weights = [],  # noqa: B006 (typer needs a list)
     calibration: shared.Calibration = None, method: shared.SpeedMethod = None,
     interval: shared.Interval = None, smoothing: shared.Smoothing = None, window_s: shared.WindowS = None,
     grid_m: shared.GridM = None, health: Health = None, clusters: ClustersOf = None,
     actions: shared.Actions = None,
+    recognize: shared.Recognize = [],  # noqa: B006 (typer needs a list)
     policy: Annotated[Path | None, Option(help="Abstain policy (`edgevid tune`).")] = None,
     save_abstained: Review = None, audit: Audit = 0.0, save_below: SaveBelow = 0.0,
     unit: shared.Unit = "km/h",
@@ -120,7 +125,11 @@ def command(
     given = SimpleNamespace(**locals())
     if view is None and (token or viewer_token or allow_host):
         raise InputError("run: --token, --viewer-token and --allow-host are those of --view: give it, too")
-    start_run(given, view_of(view, token, viewer_token, allow_host) if view else None)
+    shown = view_of(view, token, viewer_token, allow_host) if view else None
+    if is_fleet(site):
+        return run_fleet(given, shown, command)
+    given.site = site[0] if site else None
+    start_run(given, shown)
 
 
 def view_of(address: str, token: str | None, viewer_token: str | None, allow_host: list[str]) -> View:
@@ -157,7 +166,8 @@ def start_run(
     shared.check_codec(given.codec)
     path = given.site if given.site and (given.site.exists() or not (view and options["source"])) else None
     options["lines"] = shared.parse_lines(given.line)
-    chosen = _site(path, defaults, options, given.actions, given.policy)
+    texts = [*([f"action={given.actions}"] if given.actions else []), *given.recognize]
+    chosen = _site(path, defaults, options, texts, given.policy)
     if street is None:
         shared.check_source(chosen.source, "edgevid run gate.mp4 --jsonl gate.jsonl")
     chosen = _recorded(dataclasses.replace(chosen, model=exported(chosen.model, chosen.source)), given)
@@ -216,21 +226,27 @@ def _check_options(
         raise InputError("run: --segment-s splits outputs: give --out, --jsonl, --csv or --mot too")
     if save_abstained and not (site.recognizers or site.policy):
         raise InputError(
-            "run: --save-abstained saves abstained verdicts: give --actions too, or a --site with a policy "
-            "or [[recognize]]"
+            "run: --save-abstained saves abstained verdicts: give --actions or --recognize too, or a --site with a "
+            "policy or [[recognize]]"
         )
 
 
 def _site(
-    path: Path | None, defaults: Site | None, options: dict[str, Any], actions: str | None, policy: Path | None
+    path: Path | None, defaults: Site | None, options: dict[str, Any], recognize: list[str], policy: Path | None
 ) -> Site:
     """The site of a file, or of defaults, with the command line's options instead of its own."""
     from edgevid.site.file import RecognizerChoice, Site, read_site
 
-    if actions:
-        options["recognizers"] = (RecognizerChoice("action", actions, policy),)
-    elif policy:
-        raise InputError("run: --policy: give --actions too, or name the policy in the site file")
+    if policy and len(recognize) != 1:
+        raise InputError("run: --policy is that of one --actions or --recognize; name more of them in the site file")
+    tasks = dict(text.partition("=")[::2] for text in recognize)
+    if len(tasks) < len(recognize) or not all(tasks.values()):
+        got = ", ".join(recognize)
+        raise InputError(f"--recognize: expected TASK=RECIPE, another task in each, such as emotion=RECIPE, got {got}")
+    options["recognizers"] = tuple(
+        RecognizerChoice(task, model, policy, inside)
+        for task, (model, _, inside) in ((task, text.partition("@")) for task, text in tasks.items())
+    )
     site = read_site(path) if path else defaults or Site()
     options["lines"] = site.lines + options["lines"]
     return dataclasses.replace(site, **{key: value for key, value in options.items() if value})

@@ -41,7 +41,20 @@ class Decoder:
         if self.how.kind == "batch-rows":
             (rows,) = (outputs[spec.name] for spec in self.outputs)
             return [np.ascontiguousarray(rows[rows[:, 0] == row], np.float32)]
-        return [np.ascontiguousarray(outputs[spec.name][row], np.float32) for spec in self.outputs]
+        found = [np.ascontiguousarray(outputs[spec.name][row], np.float32) for spec in self.outputs]
+        return [self._yunet(found)] if self.how.kind == "yunet" else found
+
+    def _yunet(self, arrays: list[Array]) -> Array:
+        """(N, 5 + 2 K) center, size, score and key points of all levels (Wu et al. 2023, "YuNet: a tiny
+        millisecond-level face detector")."""
+        levels, rows = len(self.how.strides), []
+        for k, stride in enumerate(self.how.strides):
+            (columns, cells), (classes, objects, boxes, *points) = self._grid(stride), arrays[k::levels]
+            cell = np.stack([np.arange(cells) % columns, np.arange(cells) // columns], 1).astype(np.float32)
+            more = [some + np.tile(cell, some.shape[1] // 2) for some in points]
+            values = stride * np.concatenate([boxes[:, :2] + cell, np.exp(boxes[:, 2:]), *more], 1)
+            rows.append(np.insert(values, 4, np.sqrt(np.clip(classes * objects, 0, 1)).ravel(), axis=1))
+        return np.concatenate(rows)
 
     def _with_extra(self, output: Array, threshold: float) -> tuple[Array, Array, Array, Array]:
         how = self.how
@@ -156,6 +169,7 @@ class Decoder:
         shapes: Mapping[str, Sequence[Shape]] = {
             "yolo": [("batch", values, "N") if how.layout == "columns" else ("batch", "N", values), *masks],
             "yolox": [("batch", sum(levels), 5 + classes)],
+            "yunet": [("batch", n, last) for last in (1, 1, 4, how.extra)[: 3 + bool(how.extra)] for n in levels],
             "dfl": [("batch", sum(levels), f"{classes} + 4 * bins")]
             if single
             else [("batch", n, last) for last in (classes, "4 * bins") for n in levels],
@@ -171,6 +185,7 @@ class Decoder:
 _DECODERS: Mapping[DecoderKind, Callable[[Decoder, list[Array], float], Candidates]] = {
     "yolo": Decoder._yolo,
     "yolox": lambda d, a, t: kernels.decode_yolox(a[0], d.size.width, d.size.height, [*d.how.strides], t),
+    "yunet": lambda d, a, t: kernels.decode_rows(a[0][:, :4], a[0][:, 4:], t, None, d.how.xyxy, d.how.logits),
     "dfl": Decoder._dfl,
     "fastestdet": Decoder._fastestdet,
     "end-to-end": Decoder._end_to_end,

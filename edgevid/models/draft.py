@@ -35,7 +35,7 @@ def coco_categories() -> tuple[str, ...]:
 
 def draft(model: ModelSignature, guess: DecoderGuess, path: Path) -> Drafted:
     """The draft recipe of a detector, and notes on what was guessed."""
-    names, note = _class_names(model, guess.classes)
+    names, note = (guess.names, ()) if guess.names else _class_names(model, guess.classes)
     recipe = _recipe(
         model, path, "detect", guess.preprocessing, guess.family,
         outputs=guess.outputs, decode=guess.decode, names=names,

@@ -37,6 +37,7 @@ class DecoderGuess:
     preprocessing: Mapping[str, Any] = field(default_factory=lambda: LETTERBOX)
     """Fields of InputSpec other than the size."""
     notes: tuple[str, ...] = (ASSUMED,)
+    names: tuple[str, ...] = ()  # Of the classes, where the family has always the same
 
 
 def by_metadata(model: ModelSignature) -> DecoderGuess | None:
@@ -182,6 +183,15 @@ def _distribution_levels(model: ModelSignature) -> DecoderGuess | None:
     score, nms_iou = (0.4, 0.5) if paddle else (0.35, 0.6)
     decode = Decode("dfl", strides=strides, offset=0.5, score_threshold=score, nms_iou=nms_iou)
     return DecoderGuess(decode, names, found[0][0].shape[2], family, preprocessing)
+
+
+def _yunet(model: ModelSignature) -> DecoderGuess | None:
+    """Class, objectness, box and five key points of each stride, by their names."""
+    names = tuple(f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32))
+    if {o.name for o in model.outputs} != {*names}:
+        return None
+    decode = Decode("yunet", strides=(8, 16, 32), keypoints=5, keypoint_values=2, score_threshold=0.5, nms_iou=0.3)
+    return DecoderGuess(decode, names, 1, "YuNet, a detector of faces", _YOLOX, names=("face",))
 
 
 def _one(model: ModelSignature, rank: int) -> TensorSpec | None:
@@ -344,6 +354,6 @@ def _yolox(model: ModelSignature, output: TensorSpec) -> DecoderGuess:
 
 
 _MATCHERS: Sequence[Callable[[ModelSignature], DecoderGuess | None]] = (
-    *(_named_outputs, _two_outputs, _distribution_levels, _grid_map, _batch_rows, _nanodet_plus),
+    *(_yunet, _named_outputs, _two_outputs, _distribution_levels, _grid_map, _batch_rows, _nanodet_plus),
     *(_few_rows, _columns, _anchor_rows),
 )

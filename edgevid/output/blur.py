@@ -3,22 +3,23 @@ stay of each object, whatever its size, so that nothing can be restored from the
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, did_you_mean
+from edgevid.models.hub import resolve_model
 from edgevid.runtime import load_engine
+from edgevid.runtime.recipe import LocalRecipe
 from edgevid.types import U8, Array, Frame, Result
 from edgevid.types.closing import Closing
-from edgevid.video.images import resize_area
 
 BLOCKS = 3  # Blocks along the longer side of an object
 LARGER = 0.15  # A box is enlarged by this share of its size on each side
 HOLD_S = 0.5  # Places stay pixelated for this long after the last detection there
 FACE_SCORE = 0.3
-STRIDES = (8, 16, 32)
 VEHICLES = ("car", "truck", "bus", "motorcycle", "van", "vehicle")
 
 
@@ -30,8 +31,8 @@ class Blur(Closing):
         face_model: str | Path | None = None,
     ) -> None:  # fmt: skip
         """`words` are of the detector's `names`, and "face" and "plate"; `found` are those it looks for. Faces are
-        found by `face_model`, a YuNet; without one, the upper part of each person is pixelated. Of a detector without
-        plates the lower part of each vehicle is. InputError where the detector finds nothing that a word needs."""
+        found by `face_model`, such as a YuNet; without one, the upper part of each person is pixelated. Of a detector
+        without plates the lower part of each vehicle is. InputError where it finds nothing that a word needs."""
         found = found or names
         parts = dict.fromkeys(words, (0.0, 1.0))
         if "face" in parts and "face" not in found:
@@ -116,34 +117,22 @@ def _blocks(plane: U8, box: Array) -> None:
 
 
 class _Faces:
-    """YuNet (Wu et al. 2023, "YuNet: a tiny millisecond-level face detector")."""
+    """A detector of faces. One whose input has an open size gets each frame at its own size, for small faces."""
 
     def __init__(self, model: str | Path) -> None:
-        self.engine: Any = load_engine(model)
-        spec = self.engine.inputs[0]
-        self._name = spec.name
-        sides = [side if isinstance(side, int) and side > 0 else 0 for side in spec.shape[2:]]
-        self._fixed = (sides[1], sides[0]) if all(sides) else None
-        needed = {f"{head}_{stride}" for head in ("cls", "obj", "bbox") for stride in STRIDES}
-        if not needed <= {spec.name for spec in self.engine.outputs}:
-            raise InputError(f"{model}: expected a YuNet, whose outputs are cls_8, obj_8, bbox_8, ...")
+        self._recipe = resolve_model(model)
+        self.engine = load_engine(self._recipe)
+        self._open = min(self.engine.inputs[0].shape[2:]) < 1
+        self._detector = self._of(self._recipe)
+
+    def _of(self, recipe: LocalRecipe) -> Detector:
+        """A detector whose overlapping boxes are all there: what is pixelated is to cover each."""
+        return Detector(self.engine, recipe, score_threshold=FACE_SCORE, nms_iou=1.0, same_object_iou=None)
 
     def find(self, frame: Frame) -> Array:
-        """(N, 4) boxes in frame pixels; overlapping ones are all there."""
-        width, height = self._fixed or tuple(-(-side // 32) * 32 for side in frame.size)
-        scale = min(width / frame.width, height / frame.height, 1.0)
-        image = frame.image
-        if scale < 1.0:
-            image = resize_area(image, (round(frame.width * scale), round(frame.height * scale)))
-        batch = np.zeros((1, 3, height, width), np.float32)
-        batch[0, :, : image.shape[0], : image.shape[1]] = image[:, :, ::-1].transpose(2, 0, 1)
-        outputs, found = self.engine.run({self._name: batch}), []
-        for stride in STRIDES:
-            score = np.sqrt(np.clip(outputs[f"cls_{stride}"] * outputs[f"obj_{stride}"], 0, 1)).ravel()
-            rows = np.flatnonzero(score > FACE_SCORE)
-            x, y, w, h = outputs[f"bbox_{stride}"].reshape(-1, 4)[rows].T
-            across = width // stride
-            x, y = (rows % across + x) * stride, (rows // across + y) * stride
-            half = np.exp(w) * stride / 2, np.exp(h) * stride / 2
-            found.append(np.stack([x - half[0], y - half[1], x + half[0], y + half[1]], 1))
-        return np.concatenate(found) / scale
+        """(N, 4) boxes in frame pixels."""
+        width, height = (-(-side // 32) * 32 for side in frame.size)
+        spec = replace(self._detector.recipe.input, width=width, height=height)
+        if self._open and spec != self._detector.recipe.input:
+            self._detector = self._of(replace(self._recipe, input=spec))
+        return self._detector.detect([frame])[0].boxes.astype(float)

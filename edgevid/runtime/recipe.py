@@ -22,7 +22,7 @@ T = TypeVar("T")
 Task = Literal["detect", "classify", "clip", "stream", "features", "head", "pose"]
 Precision = Literal["fp32", "fp16", "int8"]
 DecoderKind = Literal[
-    "yolo", "yolox", "dfl", "fastestdet", "end-to-end", "batch-rows", "boxes-scores", "boxes-scores-labels"
+    "yolo", "yolox", "yunet", "dfl", "fastestdet", "end-to-end", "batch-rows", "boxes-scores", "boxes-scores-labels"
 ]
 OutputLayout = Literal["columns", "rows"]
 BoxFormat = Literal["cxcywh", "xyxy"]
@@ -120,6 +120,8 @@ class Decode:
         """How many outputs the decoder reads: one of these counts."""
         if self.kind == "dfl":
             return 1, 2 * len(self.strides)
+        if self.kind == "yunet":
+            return ((3 + bool(self.keypoints)) * len(self.strides),)
         if self.masks:
             return (2,)
         return ({"boxes-scores": 2, "boxes-scores-labels": 3}.get(self.kind, 1),)
@@ -130,6 +132,7 @@ DECODE_KEYS: Mapping[DecoderKind, tuple[str, ...]] = MappingProxyType(
     {
         "yolo": ("layout", "objectness", "box", "normalized", "logits", "nms_iou", *EXTRA_KEYS),
         "yolox": ("strides", "nms_iou"),
+        "yunet": ("strides", "nms_iou", "keypoints", "keypoint_values"),
         "dfl": ("strides", "offset", "logits", "nms_iou"),
         "fastestdet": ("nms_iou",),
         "end-to-end": ("box", "normalized", *EXTRA_KEYS),

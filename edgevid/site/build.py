@@ -1,6 +1,6 @@
 """From a site, with its files read once, to the pipeline, zones and monitors that serve it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from edgevid.abstain.file import PolicyFile, read_policy
 from edgevid.abstain.policy import Policy, Settings
 from edgevid.actions import load_recognizer
 from edgevid.actions.clip_buffer import ClipBuffer
+from edgevid.actions.inside import InsideRecognizer
+from edgevid.actions.recognizer import Recognizer
 from edgevid.detect.detector import Detector
 from edgevid.detect.gate import Gate
-from edgevid.errors import InputError
+from edgevid.errors import InputError, did_you_mean
 from edgevid.health.monitor import CameraHealth
 from edgevid.health.quality import ImageQuality
 from edgevid.models.hub import resolve_model
@@ -74,12 +76,12 @@ def build_pipeline(
     if loaded.policy is not None:
         loaded.policy.must_fit(names=detector.names, model_sha256=None)
     calibration, policies = build_calibration(loaded, size), loaded.recognizer_policies
+    gate = Gate(site.every, threshold=site.gate_threshold, max_gap_s=site.max_gap_s) if site.every else None
     return Pipeline(
         detector, site.track.build(site.score), speed_estimator=build_speed_estimator(loaded, size),
-    gate = Gate(site.every, threshold=site.gate_threshold, max_gap_s=site.max_gap_s) if site.every else None
         health=CameraHealth(site.health, calibration=calibration) if site.health else None,
-        recognitions={one.task: build_recognition(one, policies.get(one.task), threads=threads, load=load)
-                      for one in site.recognizers},
+        recognitions={one.task: build_recognition(one, policies.get(one.task), names=detector.names,
+                                                   threads=threads, load=load) for one in site.recognizers},
         quality=ImageQuality() if site.quality and (site.recognizers or site.policy or site.health) else None,
         class_policy=loaded.policy.policy() if loaded.policy and loaded.policy.names else own_policy(detector),
         damaged=damaged, detect_every=gate,
@@ -114,16 +116,25 @@ def kept_classes(wanted: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, 
 
 
 def build_recognition(
-    choice: RecognizerChoice, policy: PolicyFile | None = None, *, threads: int | None = None,
-    load: LoadEngine = load_engine,
+    choice: RecognizerChoice, policy: PolicyFile | None = None, *, names: Sequence[str] = (),
+    threads: int | None = None, load: LoadEngine = load_engine,
 ) -> RecognitionTask:  # fmt: skip
-    """A recognizer with its clips and its abstain policy (without a `policy`, the default one)."""
-    recognizer = load_recognizer(choice.model, threads=threads, load=load)
+    """A recognizer with its clips and its abstain policy (without a `policy`, the default one). `names` are the
+    detector's, of which the choice may have some; InputError for other ones."""
+    recognizer: Recognizer = load_recognizer(choice.model, threads=threads, load=load)
     if policy is not None:
         model = resolve_model(choice.model).local
         policy.must_fit(names=recognizer.names, model_sha256=model_digest(model) if model else None)
+    if unknown := [name for name in choice.classes if name not in names]:
+        raise InputError(f"recognize {choice.task}: expected classes among {', '.join(names)}, got {unknown[0]!r}"
+                         f"{did_you_mean(unknown[0], names)}")  # fmt: skip
+    if choice.inside:
+        recipe = resolve_model(choice.inside)
+        recognizer = InsideRecognizer(recognizer, Detector(load(recipe, threads=threads), recipe))
+    labels = [names.index(name) for name in choice.classes]
+    clips = ClipBuffer(recognizer.spec, budget=RECOGNITIONS_PER_S, labels=labels)
     decide = policy.policy() if policy and policy.names else Policy(recognizer.names, task=choice.task)
-    return RecognitionTask(ClipBuffer(recognizer.spec, budget=RECOGNITIONS_PER_S), recognizer, decide)
+    return RecognitionTask(clips, recognizer, decide)
 
 
 def build_speed_estimator(loaded: LoadedSite, size: tuple[int, int]) -> SpeedEstimator | None:

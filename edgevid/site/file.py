@@ -41,6 +41,8 @@ class RecognizerChoice:
     task: str  # Name of the task, the key of its verdicts: "action", "emotion" and others
     model: Model  # Name or path of the recognizer's recipe
     policy: File | None = None  # Abstain policy of `edgevid tune`; None: the default one
+    inside: Model = ""  # Detector of what is recognized inside each object, such as "yunet" for faces; empty: all of it
+    classes: tuple[str, ...] = ()  # Classes of the objects that are recognized; empty: all
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ Camera: Any = pick(
     ("name", "calibration", "speed_method", "speed_interval", "speed_smoothing", "speed_window_s", "grid_m",
      "contact", "road_deg", "size", "clusters", "health", "quality", "blur", "face_model", "speed_limit_kmh"),
 )  # fmt: skip
-Recognize: Any = pick(RecognizerChoice, "Recognize", ("task", "model", "policy"), task="action")
+Recognize: Any = pick(RecognizerChoice, "Recognize", ("task", "model", "policy", "inside", "classes"), task="action")
 Top: Any = pick(Site, "Top", ("source", "policy"))
 
 

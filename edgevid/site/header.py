@@ -52,6 +52,7 @@ def _hashes(pipeline: Any) -> Iterator[tuple[str, str]]:
     yield "policy", getattr(getattr(pipeline, "class_policy", None), "sha256", "")
     for task, one in getattr(pipeline, "recognitions", {}).items():
         yield task, model(one.recognizer)
+        yield f"{task} inside", model(getattr(getattr(one.recognizer, "align", None), "detector", None))
         yield f"{task} policy", getattr(one.policy, "sha256", "")
 
 

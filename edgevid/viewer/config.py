@@ -26,7 +26,7 @@ from edgevid.synthetic.motion import motion_actions
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import ACTIONS, CLASSES, Camera
 from edgevid.track import LOST_AFTER_S, Tracker
-from edgevid.types import Clips, Frame, Reason, Scores, Tracks, Verdicts
+from edgevid.types import Reason, Scores, Tracks, Verdicts
 from edgevid.zones import Line, Zone, ZoneMonitor, in_pixels
 
 SHIPPED = "street-nano"  # The detector inside the package, which needs no network
@@ -94,14 +94,6 @@ def build_config(loaded: LoadedSite, video: Any, reopen: Callable[[], Any], **op
     )  # fmt: skip
 
 
-class PeopleClips(ClipBuffer):
-    """Clips of people alone."""
-
-    def update(self, frame: Frame, tracks: Tracks) -> Clips:
-        """As of any clip buffer."""
-        return super().update(frame, tracks[tracks.labels == PERSON])
-
-
 class PeoplePolicy(Policy):
     """Verdicts on people; what vehicles do is not measured."""
 
@@ -119,7 +111,9 @@ def build_street(street: RenderedStreet) -> ViewerConfig:
     """A rendered street: its own geometry as calibration, the detector in the package, zones and a line."""
     calibration = rendered_calibration(street.scene.camera)
     policy = PeoplePolicy(ACTIONS, threshold=0.6, min_observations=2, memory_s=2.0, task="action")
-    action = RecognitionTask(PeopleClips(MOTION_CLIPS), FunctionRecognizer(motion_actions, ACTIONS), policy)
+    action = RecognitionTask(
+        ClipBuffer(MOTION_CLIPS, labels=[PERSON]), FunctionRecognizer(motion_actions, ACTIONS), policy
+    )
     speeds = SpeedEstimator(calibration, lost_after_s=LOST_AFTER_S)
     pipeline = Pipeline(
         Detector.load(SHIPPED, score_threshold=0.4), Tracker(), speed_estimator=speeds,

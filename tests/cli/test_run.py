@@ -82,9 +82,11 @@ def test_the_demo_does_not_write_over_what_it_shows(clip: Path) -> None:
     [
         (["--unit", "furlong"], "expected one of km/h, mph, m/s"),
         (["--codec", "h246"], "codec: expected one of auto, h264, vp9"),
-        (["--policy", "p.toml"], "give --actions too"),
-        (["--policy", "p.toml", "--site", "s.toml"], "give --actions too, or name the policy in the site file"),
-        (["--save-abstained", "kept"], "--save-abstained saves abstained verdicts: give --actions too"),
+        (["--policy", "p.toml"], "--policy is that of one --actions or --recognize"),
+        (["--policy", "p.toml", "--actions", "a", "--recognize", "b=c"], "name more of them in the site file"),
+        (["--recognize", "emotion"], "--recognize: expected TASK=RECIPE, another task in each"),
+        (["--recognize", "a=b", "--recognize", "a=c"], "another task in each, such as emotion=RECIPE, got a=b, a=c"),
+        (["--save-abstained", "kept"], "saves abstained verdicts: give --actions or --recognize too"),
         (["--audit", "0.1"], "--audit and --save-below are those of --save-abstained"),
         (["--segment-s", "60"], "--segment-s splits outputs: give --out, --jsonl, --csv or --mot too"),
         (["--out", "seen.avi"], "ends in .mp4"),
@@ -181,10 +183,10 @@ def test_verdicts_of_people_are_said_or_silent_and_the_silent_are_kept(
     monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data))
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
     clip, out, kept = (shared_data / "videos" / "felix_exercise.avi", tmp_path / "seen.jsonl", tmp_path / "kept")
-    words = ["run", str(clip), "--classes", "person", "--actions", "emotion-mini-xception-64"]
+    words = ["run", str(clip), "--classes", "person", "--recognize", "emotion=emotion-mini-xception-64"]
     with pytest.raises(SystemExit):
         cli.main([*words, "--jsonl", str(out), "--save-abstained", str(kept), "--max-frames", "60"])
-    verdicts = [o["verdicts"]["action"] for line in read_jsonl(out) for o in line["objects"]]
+    verdicts = [o["verdicts"]["emotion"] for line in read_jsonl(out) for o in line["objects"]]
     said, silent = [v for v in verdicts if "label" in v], [v for v in verdicts if "reason" in v]
     assert len(said) + len(silent) == len(verdicts) > 100
     assert {v["reason"] for v in silent} <= {reason.name for reason in Reason}

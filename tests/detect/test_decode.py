@@ -18,7 +18,7 @@ from edgevid.runtime.recipe import Decode, DetectorRecipe
 
 def decoder(decode: Decode, *shapes: tuple[int, ...], **more: Any) -> Decoder:
     """The decoder of a recipe over outputs a, b, ... of these shapes."""
-    outputs = [TensorSpec("abcdef"[n], shape, np.dtype(np.float32)) for n, shape in enumerate(shapes)]
+    outputs = [TensorSpec("abcdefgh"[n], shape, np.dtype(np.float32)) for n, shape in enumerate(shapes)]
     return Decoder(DetectorRecipe.of(recipe(decode, **more)), outputs)
 
 
@@ -129,6 +129,25 @@ def test_yolox_counts_cells_and_takes_the_exponential_of_sizes() -> None:
     np.testing.assert_allclose(boxes, [[20, 18, 28, 22]], atol=1e-4)  # center (24, 20), size 8 x 4
     np.testing.assert_allclose(scores, [0.4], rtol=1e-6)
     assert labels.tolist() == [1]
+
+
+def test_yunet_adds_cells_and_takes_the_root_of_class_and_objectness() -> None:
+    """At stride 16 of 32 pixels: column 1, row 0; center (24, 4), size 16 x 8, a key point at (20, 12)."""
+    how = Decode("yunet", strides=(8, 16), keypoints=1, keypoint_values=2)
+    outputs = {
+        n: np.zeros((1, cells, last), np.float32)
+        for n, (last, cells) in zip(
+            "abcdefgh", ((1, 16), (1, 4), (1, 16), (1, 4), (4, 16), (4, 4), (2, 16), (2, 4)), strict=True
+        )
+    }
+    outputs["b"][0, 1], outputs["d"][0, 1] = 0.9, 0.4
+    outputs["f"][0, 1], outputs["h"][0, 1] = [0.5, 0.25, 0, np.log(0.5)], [0.25, 0.75]
+    read = decoder(how, *(array.shape for array in outputs.values()), names=("face",)).read
+    boxes, scores, labels, points = read(outputs, 0, 0.25)
+    np.testing.assert_allclose(boxes, [[16, 0, 32, 8]], atol=1e-4)
+    np.testing.assert_allclose(scores, [0.6], rtol=1e-6)
+    np.testing.assert_allclose(points, [[20, 12]], atol=1e-4)
+    assert labels.tolist() == [0]
 
 
 def test_fastestdet_is_a_share_of_the_input() -> None:

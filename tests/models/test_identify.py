@@ -46,6 +46,16 @@ def zeros(*shape: int) -> np.ndarray:
         ),
         ({"o": zeros(1, 300, 44)}, {"metadata": {**ULTRALYTICS, "names": ""}}, "yolo", {"normalized": True}),
         ({"o": zeros(1, 84, 85)}, {}, "yolox", {"strides": (8, 16, 32)}),
+        (
+            {
+                f"{part}_{stride}": zeros(1, (64 // stride) ** 2, last)
+                for stride in (8, 16, 32)
+                for part, last in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
+            },
+            {},
+            "yunet",
+            {"keypoints": 5, "keypoint_values": 2},
+        ),
         ({"o": zeros(1, 85, 112)}, {}, "dfl", {"strides": (8, 16, 32, 64), "offset": 0.0}),
         ({"o": zeros(1, 85, 4, 4)}, {}, "fastestdet", {}),
         (

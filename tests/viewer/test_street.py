@@ -13,7 +13,7 @@ from edgevid.synthetic.motion import WEIGHTS, features, motion_actions
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import ACTIONS
 from edgevid.types import Clips, Event, Reason, Result
-from edgevid.viewer.config import MOTION_CLIPS, PERSON, STREET_LIMIT_KMH, PeopleClips, build_street
+from edgevid.viewer.config import MOTION_CLIPS, PERSON, STREET_LIMIT_KMH, build_street
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,11 @@ def test_motion_tells_what_the_people_of_another_street_do() -> None:
 
 
 def test_clips_are_those_of_people(shown: tuple[list[Result], list[Event]]) -> None:
-    street, buffer, every = RenderedStreet(seconds=9), PeopleClips(MOTION_CLIPS), ClipBuffer(MOTION_CLIPS)
+    street, buffer, every = (
+        RenderedStreet(seconds=9),
+        ClipBuffer(MOTION_CLIPS, labels=[PERSON]),
+        ClipBuffer(MOTION_CLIPS),
+    )
     counts = [0, 0]
     for result, frame in zip(shown[0][:60], street, strict=False):
         people = set(result.tracks.ids[result.tracks.labels == PERSON].tolist())
