@@ -20,13 +20,6 @@ class FrameClock:
 
     def next(self, timestamp: float | None) -> float:
         """The time in seconds of an update; InputError for one that is not later than the last."""
-        if isinstance(timestamp, float) and self.last < timestamp < math.inf:
-            self.last = timestamp
-            return timestamp
-        return self._other(timestamp)
-
-    def _other(self, timestamp: float | None) -> float:
-        """The time where it is none, no float or not later."""
         if timestamp is None:
             if not self._gap:
                 raise InputError(
