@@ -16,7 +16,7 @@ from edgevid import kernels
 from edgevid.errors import InputError, did_you_mean, shown
 from edgevid.types import Array, Detections, Tracks, as_detections
 from edgevid.types.clock import FrameClock
-from edgevid.types.peers import Hinted
+from edgevid.types.peers import Hinted, habits
 
 FLAGS = ("observation_centric", "common_shift", "height_overlap", "observed_boxes")
 COSTS = ("match_thresh", "second_match_thresh", "new_match_thresh")
@@ -57,13 +57,6 @@ FIXED: Mapping[str, tuple[Any, ...]] = {
     "instant_first_frame_activation": (True,),
 }  # fmt: skip
 """Parameters of theirs that have one value here."""
-ABSENT: Mapping[str, str] = {
-    **dict.fromkeys(("with_reid", "model", "appearance_thresh", "proximity_thresh"), "appearance"),
-    **dict.fromkeys(("gmc_method", "cmc_method", "enable_cmc", "cmc_downscale"), "camera motion from pixels"),
-    **dict.fromkeys(("iou", "asso_func", "state_estimator_class"), "a choice of overlap or filter"),
-    "delta_t": "a span of frames (the direction is that of the last observations)",
-}
-"""Parameters of theirs without a counterpart, and what they would set."""
 
 
 class ByteTracker(Hinted):
@@ -255,8 +248,8 @@ def _translated(own: dict[str, float], tuning: Mapping[str, Any], rate: float) -
 
 def _known(name: str) -> str:
     """`name` where it is one of TUNING, else InputError."""
-    if name in ABSENT:
-        raise InputError(f"{name}: edgevid's trackers have no setting of {ABSENT[name]}; leave it out")
+    if what := habits()["tracker"].get(name):
+        raise InputError(f"{name}: edgevid's trackers have no setting of {what}; leave it out")
     if name not in TUNING:
         raise InputError(
             f"tracker setting: expected one of {', '.join([*_DEFAULTS, *TUNING])}, got {name!r}"

@@ -12,7 +12,8 @@ import tiny_detector
 from result_samples import sample_result
 from video_clips import write_clip
 
-from edgevid.track import ABSENT, FIXED, PEERS
+from edgevid.track import FIXED, PEERS
+from edgevid.types.peers import habits
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "coming_from.md").read_text()
 ROWS = re.findall(r"^\| [^|]* \| `([^|`]+)` \| [^|]*\|$", PAGE, re.MULTILINE)
@@ -47,4 +48,4 @@ def test_every_parameter_that_is_taken_stands_on_the_page() -> None:
     for name in PEERS:
         assert f"`{name}`" in PAGE or name.endswith("_assoc"), name
     assert all(f"`{name}=" in PAGE for name in FIXED if name != "mot20")
-    assert {"with_reid", "gmc_method", "iou", "delta_t"} <= set(ABSENT)
+    assert {"with_reid", "gmc_method", "iou", "delta_t"} <= set(habits()["tracker"])
