@@ -110,8 +110,7 @@ def command(
     score_threshold: Score = None,
     tracker: TrackerKind = None,
     track: TrackSettings = [],  # noqa: B006 (typer needs a list)
-    imgsz: Imgsz = None,
-    detect_every: shared.DetectEvery = None,
+    imgsz: Imgsz = None, detect_every: shared.DetectEvery = None,
     device: Annotated[str | None, Option(help="auto, cpu or cuda:0.")] = None,
     precision: shared.Precision = None, threads: shared.Threads = None, max_frames: shared.MaxFrames = None,
     status_s: Annotated[float, Option(help="Live: seconds between status lines (0: none).", min=0)] = 60.0,
