@@ -5,24 +5,18 @@ The double features of Yang et al., "Make Skeleton-based Action Recognition Mode
 speeds; here also the centered joints themselves. A step uses only earlier steps, so a live stream and a
 recorded clip give the same values."""
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from edgevid.errors import InputError
+from edgevid.files.toml import read_toml
 from edgevid.types import Array
 
-JHMDB15 = (
-    "neck", "belly", "face", "right shoulder", "left shoulder", "right hip", "left hip", "right elbow",
-    "left elbow", "right knee", "left knee", "right wrist", "left wrist", "right ankle", "left ankle",
-)  # fmt: skip
-COCO17 = (
-    "nose", "left eye", "right eye", "left ear", "right ear", "left shoulder", "right shoulder",
-    "left elbow", "right elbow", "left wrist", "right wrist", "left hip", "right hip", "left knee",
-    "right knee", "left ankle", "right ankle",
-)  # fmt: skip
 JointSet = Literal["jhmdb15", "coco17"]
-JOINT_SETS: dict[str, tuple[str, ...]] = {"jhmdb15": JHMDB15, "coco17": COCO17}
+JOINT_SETS = {kind: tuple(names) for kind, names in read_toml(Path(__file__).with_suffix(".toml")).items()}
+JHMDB15, COCO17 = JOINT_SETS["jhmdb15"], JOINT_SETS["coco17"]
 SHOULDERS, BELLY = 0.13, 0.80
 """Position of the shoulders' midpoint and the belly between JHMDB's neck and hips (its medians)."""
 LAGS = (1, 2)  # Steps over which movement is measured

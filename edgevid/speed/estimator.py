@@ -13,7 +13,7 @@ from edgevid.speed.abstain import Contact, SpeedPolicy, SpeedRules, contact_poin
 from edgevid.speed.calibration import CameraCalibration, ScaleErrorGrid
 from edgevid.speed.displacement import Displacement, DisplacementCore
 from edgevid.speed.track_speed import track_speed
-from edgevid.speed.window import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS, Rows, SpeedCore, WindowCore
+from edgevid.speed.window import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS, Rows, WindowCore
 from edgevid.types import F64, KMH, U8, Reason, SpeedReport, Speeds, Tracks, with_speeds
 from edgevid.types.clock import FrameClock
 from edgevid.types.peers import Hinted
@@ -70,7 +70,7 @@ class SpeedEstimator(Hinted):
             "process_noise": float(process_noise), "steady_noise": STEADY_SHARE * process_noise,
             "steady_correlation_s": CORRELATION_S, "lag_s": float(lag_s), "lost_after_s": float(lost_after_s),
         }  # fmt: skip
-        cores: dict[Method, Callable[[F64, F64], SpeedCore]] = {
+        cores: dict[Method, Callable[[F64, F64], kernels.PlaneCore | WindowCore]] = {
             "filter": lambda to_ground, to_image: kernels.PlaneCore(settings, to_ground, to_image),
             "window": lambda to_ground, _: WindowCore(window_s, process_noise, to_ground, lost_after_s),
             "displacement": lambda to_ground, _: DisplacementCore(

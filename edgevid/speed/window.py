@@ -1,8 +1,7 @@
-"""`SpeedCore`, the protocol of all methods, and the window method: recent positions, and lines through them."""
+"""The window method: recent positions of each track, and lines through them."""
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -34,22 +33,6 @@ CORRELATION_S = 0.15  # Correlation time of box errors in seconds: typical of de
 Rows = tuple[I64, F64]  # Track ids (N,) and their values (N, len(PlaneColumn))
 PlaneUpdate = tuple[Rows, Rows, list[tuple[int, F64]]]
 """Live rows, smoothed rows, and (id, sightings (n, 4): time, u, v, noise) of each track that ended."""
-
-
-class SpeedCore(Protocol):
-    """Velocities on the plane of all tracks."""
-
-    def update(
-        self, ids: I64, pixels: F64, noise: F64, measured: Array, time: float, heights: F64 | None = None
-    ) -> PlaneUpdate:
-        """One moment of tracks `ids` (N,) at undistorted `pixels` (N, 2); tracks that are not named end.
-        `measured` (N,) is 1, 2 where a track was detected and cannot be measured, or 0; `heights` (N,) are
-        those of the boxes in pixels."""
-        ...
-
-    def reset(self) -> None:
-        """Forgets every track."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +75,9 @@ class WindowCore:
     def update(
         self, ids: I64, pixels: F64, noise: F64, measured: Array, time: float, heights: F64 | None = None
     ) -> PlaneUpdate:
+        """One moment of tracks `ids` (N,) at undistorted `pixels` (N, 2); tracks that are not named end.
+        `measured` (N,) is 1, 2 where a track was detected and cannot be measured, or 0; `heights` (N,) are
+        those of the boxes in pixels."""
         slots = self.begin(time, ids)
         if not len(ids):
             return no_rows(), no_rows(), self.ended
