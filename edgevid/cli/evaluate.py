@@ -26,7 +26,7 @@ command = typer.Typer(no_args_is_help=True, help="Measure quality on labeled dat
 
 Options = dict[str, tuple[Any, Any]]  # By name the annotation and the default
 BOXES, EVENTS = "MOT, KITTI, COCO JSON, YOLO folder or records.", "Events: JSON lines or SQLite of `edgevid run`."
-RECIPE = "Recipe of the deployed model: runs/actions/recipe.toml"
+RECIPE, MODEL = "Recipe of the deployed model: runs/actions/recipe.toml", "Recipe or name of a recognizer or detector."
 Score = Annotated[float, Option("--score-threshold", "--conf", help="Of precision and recall.", min=0, max=1)]
 Background = Annotated[str | None, Option(help="Classes that edit and F1 leave out.")]
 PerSequence = Annotated[int, Option(help="Clips per sequence, for segmentation.", min=0)]
@@ -35,6 +35,7 @@ Labels = Annotated[str, Option(help="What labels are, if unclear: names or indic
 Pairs = Annotated[Path | None, Option(help="CSV with truth,result where the ids differ.")]
 Kind = Annotated[str, Option(help="Only live, smoothed or track speed values.")]
 Kinds = Annotated[str | None, Option(help="Kinds of events that are alarms; default: those of the truth.")]
+Policy = Annotated[Path | None, Option(help="Abstain policy of `edgevid tune`; else the default one.")]
 Tolerance = Annotated[float, Option(help="Seconds between two moments that are the same.", min=0)]
 CameraDays = Annotated[float, Option(help="Observed time; default: from first to last event.", min=0)]
 CLASSES: Options = {"classes": (shared.Classes, None)}
@@ -61,7 +62,8 @@ TASKS = {
     "actions": Task(
         "recognition.evaluate", "Accuracy and F1 of a recognizer on clips that it was not trained on.", RECIPE, CLIPS),
     "robustness": Task(
-        "recognition.evaluate_robustness", "Accuracy under JPEG, blur, noise, scale, or of damaged poses.", RECIPE, {}),
+        "robustness.evaluate", "What is right, wrong and abstained under JPEG, blur, noise, dark, scale, rotation.",
+        MODEL, {"policy": (Policy, None)}),
     "abstain": Task(
         "abstention.evaluate", "Whether a policy's promised risk holds on new labeled scores (CSV, NPZ).",
         "Policy file of `edgevid tune`.", {"values": (Values, "auto"), "labels": (Labels, "auto")}),
@@ -160,7 +162,10 @@ def _compare(
 
 for _name, _task in TASKS.items():
     _own: Options = {
-        "results": (Annotated[str if _task.results == RECIPE else Path, Argument(help=_task.results)], REQUIRED),
+        "results": (
+            Annotated[str if _task.results in (RECIPE, MODEL) else Path, Argument(help=_task.results)],
+            REQUIRED,
+        ),
         "truth": (Annotated[Path, Option(help="Labeled data to compare with.")], REQUIRED),
     }
     _add(_name, _task.text, _own | _task.options,

@@ -104,7 +104,8 @@ def classes_of(item: Item) -> list[tuple[str, float, float]]:
     """The classes of an item, with width and height in pixels or shares of the image: those of its boxes, or its labels
     with their attribute, unless that is "label"."""
     labels = item.labels.items()
-    return [*item.boxes, *((value if name == "label" else f"{name}: {value}", 1.0, 1.0) for name, value in labels)]
+    boxes = ((name, right - left, bottom - top) for name, left, top, right, bottom, weight in item.boxes if weight > 0)
+    return [*boxes, *((value if name == "label" else f"{name}: {value}", 1.0, 1.0) for name, value in labels)]
 
 
 def _part(pattern: re.Pattern[str], text: str) -> str:

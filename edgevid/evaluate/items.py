@@ -28,8 +28,9 @@ class Item(NamedTuple):
     """"train", "val", "test" or another word; empty: not split yet."""
     camera: str = ""
     day: str = ""
-    boxes: tuple[tuple[str, float, float], ...] = ()
-    """Class, width and height (pixels, or shares of the image) of the boxes in a detector's image."""
+    boxes: tuple[tuple[str, float, float, float, float, float], ...] = ()
+    """Class, x1, y1, x2, y2 (pixels, or shares of the image) and weight of each box in a detector's image; a negative
+    weight marks a region that does not count."""
 
 
 def read_items(data: Path) -> tuple[list[Item], list[LeftOut]]:
@@ -107,11 +108,12 @@ def _of_detector(data: Path, left_out: list[LeftOut]) -> Iterator[Item]:
         for number, line in enumerate(text.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
             try:
                 kind, *words = line.split() or [""]
-                left, top, right, bottom = map(float, words[:4] or "0000")
+                a, b, c, d, weight = map(float, [*words, "1"][:5] if kind else "00000")
             except ValueError:
                 left_out.append((f"{text}, line {number}", f"expected a class and 4 numbers, got {line!r}"))
                 continue
-            shares = max(left, top, right, bottom) <= 1  # YOLO: center and size
-            boxes += [(kind, right, bottom) if shares else (kind, right - left, bottom - top)] if kind else []
+            shares = max(a, b, c, d) <= 1  # YOLO: center and size
+            box = (a - c / 2, b - d / 2, a + c / 2, b + d / 2) if shares else (a, b, c, d)
+            boxes += [(kind, *box, weight)] if kind else []
         yield Item(path, {}, group_of(path), SPLITS.get(name.parts[0].lower(), ""), boxes=tuple(boxes))
     left_out += [(str(path), "has no image") for path in texts.values() if path.stem != "classes"]

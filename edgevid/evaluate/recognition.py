@@ -1,7 +1,7 @@
 """Quality of action recognition on clips and on long videos; clips that a model was trained on are left out."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import marks_of
 from edgevid.evaluate.actions.metrics import OVERLAPS, ClassReport, SegmentReport, report_lines, segment_counts
-from edgevid.evaluate.actions.score import Scored, measure, score
+from edgevid.evaluate.actions.score import Scored, score
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table, shown
 from edgevid.models.hub import resolve_model
 from edgevid.types import Array
@@ -101,14 +101,3 @@ def _segments(
 
     notes = [*notes, f"edit and F1 leave out {', '.join(background) or 'no class'}"]
     return Evaluation("segmentation", names, "video", measure, notes=notes)
-
-
-def evaluate_robustness(model: str, truth: Path) -> Evaluation:
-    """Accuracy (abstentions are errors) under corruptions of images (JPEG, blur, noise, scale) or of poses."""
-    found = measure(model, truth)
-    rows = [(kind, strength, accuracy) for kind, pairs in found.items() for strength, accuracy in pairs]
-    lines: Mapping[str, Any] = {kind: tuple(zip(*pairs, strict=True)) for kind, pairs in found.items()}
-    values = {"untouched": rows[0][2]} | {f"least: {kind}": min(line[1]) for kind, line in lines.items()}
-    plots = {kind: Plot("strength", "accuracy", {kind: line}) for kind, line in lines.items()}
-    return Evaluation("robustness", ["all"], "data set", lambda _: values, plots=plots,
-                      tables={"Accuracy": Table(("corruption", "strength", "accuracy %"), rows)})  # fmt: skip

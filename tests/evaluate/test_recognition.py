@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError
+from edgevid.evaluate import robustness
 from edgevid.evaluate.actions.metrics import SegmentReport
 from edgevid.evaluate.recognition import evaluate, evaluate_segments, read_labels
 from edgevid.types import Array
@@ -52,6 +53,11 @@ def test_shuffled_labels_are_no_skill_and_trained_clips_are_named(tmp_path: Path
     leak = evaluate(str(forgotten), train)
     assert leak.figures()["accuracy"].value > 0.9
     assert "does not state what it was trained on" in " ".join(leak.notes)
+    damaged = robustness.evaluate(str(recipe), train)
+    rows = {row[:2]: row[2:] for row in damaged.tables["By corruption"].rows}
+    assert {kind for kind, _ in rows} == {"untouched", *robustness.POSES}
+    assert all(sum(row) == pytest.approx(1) for row in rows.values())
+    assert rows["moments lost, %", 75][2] > rows["untouched", 0.0][2]  # it abstains more
 
 
 def folder_of(folder: Path, videos: dict[str, str], head: str = "") -> Path:

@@ -1,15 +1,14 @@
 """Accuracy of a deployed recognizer on labeled data, which it receives like a live stream. Needs no torch."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from edgevid._opencv import cv2
+from edgevid.abstain.policy import Policy
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.load import load_recognizer
@@ -29,24 +28,8 @@ from edgevid.evaluate.actions.data import (
 from edgevid.evaluate.actions.metrics import ClassReport, SegmentReport
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import load_engine
-from edgevid.types import Array, Clips, Frame, Tracks
-from edgevid.video.images import resize_area
+from edgevid.types import Array, Clips, Frame, Reason, Scores, Tracks
 from edgevid.video.open import open_video
-
-Corruption = Callable[[Array, int], Array]  # Corrupts rows or crops of one example, given its number as a seed
-IMAGE_CORRUPTIONS: Mapping[str, tuple[float, ...]] = {
-    "JPEG quality": (100, 95, 75, 50, 30, 20, 10), "blur, sigma px": (0, 1, 2, 3, 5),
-    "noise, sigma of 255": (0, 5, 10, 20, 40), "scale": (1, 0.75, 0.5, 0.33, 0.25),
-}  # fmt: skip
-"""Corruptions of images with their strengths; the first changes nothing."""
-POSE_CORRUPTIONS: Mapping[str, tuple[float, ...]] = {
-    "joint noise, % of body size": (0, 2, 5, 10, 20),
-    "joints lost, %": (0, 5, 10, 20, 40),
-    "moments lost, %": (0, 10, 25, 50, 75),
-}
-"""Corruptions of skeletons with their strengths."""
-
-Table = dict[str, list[tuple[float, float]]]
 
 
 def crop_video(path: Path, spec: ClipSpec) -> tuple[Array, Array]:
@@ -102,28 +85,40 @@ def load_for_rows(model: str | Path, corpus: Corpus, *, threads: int | None = No
 
 def replay_rows(recognizer: SequenceRecognizer, id_: int, rows: Array) -> list[Array | None]:
     """The scores (C,) at each moment of rows replayed as a live track; None where there are none."""
+    return [scores.values[0] if len(scores) else None for scores in row_scores(recognizer, id_, rows)]
+
+
+def row_scores(recognizer: SequenceRecognizer, id_: int, rows: Array) -> Iterator[Scores]:
+    """The scores at each moment of rows replayed as a live track."""
     head, rate = recognizer.head, recognizer.spec.rate_hz
     recognizer.store.forget(np.array([id_]))
     # A window graph scores every `stride` moments: skip moments so that it scores the last one.
     wait = head.min_steps + (len(rows) - head.min_steps) % head.stride if head.kind == "window" else 0
-    replayed: list[Array | None] = []
     for moment, row in enumerate(rows):
-        scores = recognizer.recognize_rows(
+        yield recognizer.recognize_rows(
             np.array([id_]), np.array([moment / rate]), row[None], answer=moment + 1 >= min(wait, len(rows))
         )
-        replayed.append(scores.values[0] if len(scores) else None)
-    return replayed
 
 
 def replay_crops(recognizer: Recognizer, crops: Array, boxes: Array, id_: int) -> Array | None:
     """Mean probabilities (C,) of a whole video's crops (L, h, w, 3); None without scores."""
-    rate, steps = recognizer.spec.rate_hz, recognizer.spec.steps
-    values: list[Array] = []
-    for moment in range(len(crops)):
-        if steps > 1 and moment != len(crops) - 1 and (moment + 1) % max(steps // 2, 1):
-            continue
-        values += list(recognizer.recognize(_window(crops, boxes, moment, steps, rate, id_)).values)
+    values = [row for scores in crop_scores(recognizer, crops, boxes, id_) for row in scores.values]
     return np.mean(values, axis=0) if values else None
+
+
+def crop_scores(recognizer: Recognizer, crops: Array, boxes: Array, id_: int) -> Iterator[Scores]:
+    """The scores of a whole video's crops (L, h, w, 3), one after another."""
+    rate, steps = recognizer.spec.rate_hz, recognizer.spec.steps
+    for moment in range(len(crops)):
+        if steps == 1 or moment == len(crops) - 1 or (moment + 1) % max(steps // 2, 1) == 0:
+            yield recognizer.recognize(_window(crops, boxes, moment, steps, rate, id_))
+
+
+def decided(policy: Policy, found: Iterable[Scores], id_: int) -> list[int]:
+    """The class that a policy emits after these scores of one track; none where it abstains."""
+    track = Tracks.of(ids=[id_], boxes=[[0, 0, 1e6, 1e6]], scores=[1], labels=[0], match=[0], age=[0], unseen=[0])
+    verdicts = [policy.update(scores, track, float(scores.times.max(initial=0))) for scores in found]
+    return verdicts[-1].labels[verdicts[-1].reason == Reason.OK].tolist() if verdicts else []
 
 
 def _window(crops: Array, boxes: Array, moment: int, steps: int, rate_hz: float, id_: int) -> Clips:
@@ -157,11 +152,6 @@ class Scored:
         total = int(self.report.confusion.sum()) + self.abstained
         return 1 - self.abstained / total if total else 0.0
 
-    @property
-    def accuracy_of_all(self) -> float:
-        """Accuracy where abstentions count as errors."""
-        return self.report.accuracy * self.coverage
-
 
 def check_classes(model: tuple[str, ...], data: tuple[str, ...]) -> None:
     """InputError unless every class of the data is one of the model's."""
@@ -170,7 +160,7 @@ def check_classes(model: tuple[str, ...], data: tuple[str, ...]) -> None:
         raise InputError(f"data: expected classes of the model, {list(model)}, got also {other}")
 
 
-def evaluate_rows(model: str | Path, corpus: Corpus, *, corrupt: Corruption | None = None) -> Scored:
+def evaluate_rows(model: str | Path, corpus: Corpus) -> Scored:
     """Of a temporal head on a corpus of rows (skeletons): the last scores of each clip count. Where the steps
     of an example have different labels, every scored step counts."""
     check(corpus, what="test")
@@ -181,8 +171,7 @@ def evaluate_rows(model: str | Path, corpus: Corpus, *, corrupt: Corruption | No
     step = corpus.rate_hz / recognizer.spec.rate_hz
     truths, predictions = [], []
     for number, example in enumerate(corpus.examples):
-        rows = example.raw if corrupt is None else corrupt(example.raw, number)
-        replayed = replay_rows(recognizer, number + 1, resample(rows, step))
+        replayed = replay_rows(recognizer, number + 1, resample(example.raw, step))
         at = np.linspace(0, len(example.labels) - 1, len(replayed)).round().astype(int)
         scored = [(i, int(v.argmax())) for i, v in zip(at, replayed, strict=True) if v is not None]
         truths.append([class_of[example.labels[i]] for i, _ in scored])
@@ -210,15 +199,12 @@ def crop_videos(recognizer: Recognizer, videos: Sequence[LabeledVideo]) -> list[
     return [(*crop_video(v.path, spec), recognizer.names.index(v.label)) for v in videos]
 
 
-def evaluate_crops(
-    recognizer: Recognizer, videos: list[tuple[Array, Array, int]], *, corrupt: Corruption | None = None
-) -> Scored:
+def evaluate_crops(recognizer: Recognizer, videos: list[tuple[Array, Array, int]]) -> Scored:
     """Of any recognizer on videos: the mean of all scores of a video counts."""
     outcomes: list[tuple[list[int], list[int]]] = []
     recognizer.reset()
     for number, (crops, boxes, label) in enumerate(videos):
-        shown = crops if corrupt is None or not len(crops) else corrupt(crops, number)
-        scores = replay_crops(recognizer, shown, boxes, number + 1)
+        scores = replay_crops(recognizer, crops, boxes, number + 1)
         outcomes.append(([label], [] if scores is None else [int(scores.argmax())]))
     return _scored(outcomes, recognizer.names)
 
@@ -251,63 +237,3 @@ def score(
             names = [(one.name, one.group) for one in corpus.examples]
         scored = evaluate_rows(model, corpus)
     return dataclasses.replace(scored, names=names, left_out=left_out)
-
-
-def corrupt_images(crops: Array, seed: int, kind: str, strength: float) -> Array:
-    """(T, h, w, 3) uint8 crops after one corruption; JPEG by the real codec."""
-    if kind not in IMAGE_CORRUPTIONS:
-        raise InputError(f"corruption: expected one of {', '.join(IMAGE_CORRUPTIONS)}, got {kind!r}")
-    if strength == IMAGE_CORRUPTIONS[kind][0]:
-        return crops
-    if kind == "JPEG quality":
-        coded = [cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(strength)])[1] for crop in crops]
-        return np.stack([np.asarray(cv2.imdecode(one, cv2.IMREAD_COLOR))[..., ::-1] for one in coded])
-    if kind.startswith("blur"):
-        side = 2 * int(3 * strength) + 1
-        return np.stack([cv2.GaussianBlur(crop, (side, side), strength) for crop in crops])
-    if kind.startswith("noise"):
-        noisy = crops + np.random.default_rng(seed).normal(0, strength, crops.shape)
-        return noisy.round().clip(0, 255).astype(np.uint8)
-    height, width = crops.shape[1:3]
-    small = (max(round(width * strength), 1), max(round(height * strength), 1))
-    return np.stack([cv2.resize(resize_area(crop, small), (width, height)) for crop in crops])
-
-
-def corrupt_poses(rows: Array, seed: int, kind: str, strength: float) -> Array:
-    """Rows (T, 2 J + 1) after one corruption; lost joints keep their last position, lost moments score 0."""
-    if kind not in POSE_CORRUPTIONS:
-        raise InputError(f"corruption: expected one of {', '.join(POSE_CORRUPTIONS)}, got {kind!r}")
-    rng = np.random.default_rng(seed)
-    out = rows.copy()
-    points = out[:, :-1].reshape(len(rows), -1, 2)
-    if kind.startswith("joint noise"):
-        size = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean())
-        points += rng.normal(0, size * strength / 100, points.shape)
-    elif kind.startswith("joints lost"):
-        lost = rng.random(points.shape[:2]) < strength / 100
-        for t in range(1, len(points)):
-            points[t][lost[t]] = points[t - 1][lost[t]]
-    else:
-        out[rng.random(len(out)) < strength / 100, -1] = 0
-    return out
-
-
-def measure(model: str | Path, data: Path, *, report: Callable[[str], None] = lambda line: None) -> Table:
-    """Accuracy (abstentions count as errors) by corruption and strength."""
-    corpus = read_rows(data, resolve_model(model).names)
-    corrupt: Callable[..., Array]
-    evaluate: Callable[..., Scored]
-    if corpus is not None:
-        corruptions, corrupt = POSE_CORRUPTIONS, corrupt_poses
-        evaluate = partial(evaluate_rows, model, corpus)
-    else:
-        recognizer = load_recognizer(model)
-        corruptions, corrupt = IMAGE_CORRUPTIONS, corrupt_images
-        evaluate = partial(evaluate_crops, recognizer, crop_videos(recognizer, list_videos(data)[1]))
-    table: Table = {kind: [] for kind in corruptions}
-    for kind, strengths in corruptions.items():
-        for strength in strengths:
-            accuracy = evaluate(corrupt=partial(corrupt, kind=kind, strength=strength)).accuracy_of_all
-            table[kind].append((strength, accuracy))
-            report(f"{kind} {strength:g}: {100 * accuracy:.1f} %")
-    return table
