@@ -15,22 +15,28 @@ BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 class Metrics(Closing):
     """A sink that serves the counts of a run, its source and its sinks (docs/events.md)."""
 
-    def __init__(self, address: str, source: Any, summary: Any) -> None:
-        """`address` is "127.0.0.1:9109" or a port. InputError for another text, SourceError where the port is
-        taken, MissingExtraError without prometheus_client."""
+    def __init__(self, address: str, source: Any = None, summary: Any = None, page: "Metrics | None" = None) -> None:
+        """`address` is "127.0.0.1:9109" or a port; many cameras share the `page` of one that has none itself.
+        InputError for another text, SourceError where the port is taken, MissingExtraError without
+        prometheus_client."""
+        self._source, self._summary, self._camera = source, summary, ""
+        self._server: Any = None
+        self._stages: dict[str, Any] = {}
+        self._class_name: Callable[[int], str] = str
+        self._cameras: dict[str, Metrics] = {} if page is None else page._cameras
+        self._seconds: Any = page and page._seconds
+        if page is not None:
+            return
         self._client = require("prometheus_client", extra="metrics", purpose="Metrics")
         self._core = require("prometheus_client.core", extra="metrics", purpose="Metrics")
         host, _, port = address.rpartition(":")
         if not port.isdecimal() or not 0 <= int(port) < 65536:
             raise InputError(f"metrics: expected an address such as 127.0.0.1:9109, got {address!r}")
-        self._source, self._summary, self._camera = source, summary, "camera"
         registry = self._client.CollectorRegistry()
         self._seconds = self._client.Histogram(
             "edgevid_stage_seconds", "Seconds per frame in each stage; total: in all of them.",
             ["camera", "stage"], buckets=BUCKETS_S, registry=registry,
         )  # fmt: skip
-        self._stages: dict[str, Any] = {}
-        self._class_name: Callable[[int], str] = str
         registry.register(self)
         try:
             self._server, _ = self._client.start_http_server(int(port), host or "127.0.0.1", registry)
@@ -41,6 +47,7 @@ class Metrics(Closing):
     def open(self, header: Header) -> None:
         """The camera's name is a label of each metric."""
         self._camera = header.camera
+        self._cameras[self._camera] = self
 
     def write(self, frame: Frame, result: Result) -> None:
         """Adds the times of one frame."""
@@ -51,14 +58,26 @@ class Metrics(Closing):
             self._stages[stage].observe(seconds)
 
     def close(self) -> None:
-        """Stops serving."""
-        self._server.shutdown()
-        self._server.server_close()
+        """Stops serving; a page of many cameras goes on."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
 
     def collect(self) -> Iterator[Any]:
         """What Prometheus reads, from counts that are kept anyway."""
+        cameras = {camera: one._values() for camera, one in list(self._cameras.items())}
+        for name, (what, *labels) in read_toml(Path(__file__).with_suffix(".toml")).items():
+            kind = self._core.GaugeMetricFamily if name == "sink_backlog" else self._core.CounterMetricFamily
+            made = kind(f"edgevid_{name}", what, labels=["camera", *labels])
+            for camera, values in cameras.items():
+                for key, value in values[name].items():
+                    made.add_metric([camera, *key], value)
+            yield made
+
+    def _values(self) -> dict[str, dict[Any, float]]:
+        """By metric, then by its labels."""
         summary, reasons = self._summary, dict(self._summary.reasons)
-        values: dict[str, dict[Any, float]] = {
+        return {
             "frames": {(): summary.frames}, "gated": {(): summary.gated},
             **{name: {(): getattr(self._source, name, 0)}
                for name in ("dropped", "damaged", "corrupted", "reconnections")},
@@ -69,9 +88,3 @@ class Metrics(Closing):
             **{f"sink_{name}": {(one.name,): getattr(one, name) for one in summary.workers}
                for name in ("delivered", "rejected", "dropped", "backlog")},
         }  # fmt: skip
-        for name, (what, *labels) in read_toml(Path(__file__).with_suffix(".toml")).items():
-            kind = self._core.GaugeMetricFamily if name == "sink_backlog" else self._core.CounterMetricFamily
-            made = kind(f"edgevid_{name}", what, labels=["camera", *labels])
-            for key, value in values[name].items():
-                made.add_metric([self._camera, *key], value)
-            yield made

@@ -198,7 +198,7 @@ async function put() {
   const sent = edits;
   const annotations = structuredClone(state.annotations);
   try {
-    const reply = await fetch("/api/annotations", {
+    const reply = await fetch("api/annotations", {
       method: "PUT",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ annotations: annotations.map(({ arrow, key, ...annotation }) => annotation), version: state.version }),

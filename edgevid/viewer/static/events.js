@@ -79,7 +79,7 @@ async function ask() {
   const number = ++requests;
   document.getElementById("events-clear").hidden = !Object.keys(chosen).length;
   if (Object.keys(chosen).length) {
-    const answer = await fetch(`/api/events?${new URLSearchParams({ ...chosen, limit: ANSWERED })}`).catch(() => null);
+    const answer = await fetch(`api/events?${new URLSearchParams({ ...chosen, limit: ANSWERED })}`).catch(() => null);
     const rows = await answer?.json().catch(() => null);
     if (number !== requests) return; // a newer choice was made meanwhile
     if (!answer?.ok) toast(rows?.error ?? "The events cannot be read: is the server there?");
@@ -137,7 +137,7 @@ function line(event) {
   const words = el("div", { className: "words" }, el("span", {}, ...describe(event)), time);
   if (event.clip) {
     const show = () => playClip(event, describe(event).map((part) => part?.textContent ?? part ?? "").join(""));
-    const save = el("a", { href: `/media/${event.clip}?download`, download: "", className: "button quiet" }, "Save");
+    const save = el("a", { href: `media/${event.clip}?download`, download: "", className: "button quiet" }, "Save");
     save.setAttribute("aria-label", "Save the clip");
     words.append(el("span", { className: "actions" }, el("button", { type: "button", className: "clip", onclick: show }, "▸ Clip"), save));
   }
@@ -146,7 +146,7 @@ function line(event) {
   if (!event.snapshot) return el("li", {}, words);
   const image = el("img", { alt: "", loading: "lazy", width: 84, height: 63 });
   let tries = event.run === state.run ? 3 : 0; // it may not be written yet
-  const load = () => (image.src = `/media/${event.snapshot}`);
+  const load = () => (image.src = `media/${event.snapshot}`);
   image.onerror = () => (tries-- > 0 ? setTimeout(load, 1000) : image.remove()); // deleted for newer ones
   setTimeout(load, Date.now() - Date.parse(event.utc) < 2000 ? 500 : 0);
   const open = el("button", { type: "button", className: "shot", onclick: () => showMoment(event) }, image);

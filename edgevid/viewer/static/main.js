@@ -295,6 +295,7 @@ function skip(seconds) {
   stream.send({ seek: Math.min(Math.max(0, to), state.hello.duration) });
 }
 
+$("wall").hidden = location.pathname === "/";
 listKeys($("shortcuts").tBodies[0]);
 prepareEvents((id) => id !== state.selected && select(id));
 prepareTimeline((seconds) => stream.send({ seek: seconds }));

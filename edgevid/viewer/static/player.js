@@ -13,12 +13,12 @@ let until = 0; // ms since 1970 when it is there
 export function play(name, title, seconds = 0, onEnd = null, written = 0) {
   [next, until] = [onEnd, written];
   setText($("player-title"), title);
-  $("player-save").href = `/media/${name}?download`;
+  $("player-save").href = `media/${name}?download`;
   $("player").hidden = false;
   $("screen").hidden = true;
   video.onloadedmetadata = () => (video.currentTime = Math.min(seconds, Math.max(0, (video.duration || seconds) - 0.2)));
   load = () => {
-    video.src = `/media/${name}`;
+    video.src = `media/${name}`;
     video.play().catch(() => {}); // the browser may want a click first
   };
   load();
@@ -52,7 +52,7 @@ export function playing() {
 /** An event's object at its best moment, large. */
 export function showMoment(event) {
   setText($("moment-title"), `${event.class_name || "object"} ${event.track}`);
-  const plain = `/media/${event.snapshot}`;
+  const plain = `media/${event.snapshot}`;
   const drawn = plain.replace(/\.jpg$/, "-drawn.jpg");
   const image = el("img", { src: drawn, alt: `${event.class_name || "object"} ${event.track} at its best moment` });
   image.onerror = () => (image.src.endsWith("-drawn.jpg") ? (image.src = plain) : image.remove());

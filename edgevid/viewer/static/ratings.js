@@ -10,7 +10,7 @@ const itemOf = (event) => `${event.id}~${event.task}~${event.track}~${event.labe
 
 /** Takes the ratings that are stored already. */
 export async function loadRatings() {
-  const answer = await fetch("/review/api/review/ratings").catch(() => null);
+  const answer = await fetch("review/api/review/ratings").catch(() => null);
   for (const row of answer?.ok ? await answer.json() : []) known.set(row.item, row.label);
   document.querySelectorAll("#events .rating").forEach(paint);
 }
@@ -47,7 +47,7 @@ function paint(node) {
 
 async function rate(item, label) {
   const sent = { batch: crypto.getRandomValues(new Uint32Array(4)).join("-"), reviewer: reviewer(), labels: { [item]: label } };
-  const answer = await fetch("/review/api/review", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(sent) }).catch(() => null);
+  const answer = await fetch("review/api/review", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(sent) }).catch(() => null);
   if (!answer?.ok) {
     const told = await answer?.json().catch(() => null);
     toast(told?.error ?? "The rating is not saved: the server did not take it. Try again.", 8);

@@ -15,8 +15,7 @@ export function openStream(on) {
   let newest = 0; // number of the newest image that was shown
 
   function connect() {
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    socket = new WebSocket(`${scheme}://${location.host}/ws`);
+    socket = new WebSocket(new URL("ws", location.href.replace(/^http/, "ws"))); // next to the page, as all that it asks for
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       backoff = MIN_BACKOFF_MS;
@@ -64,7 +63,7 @@ export function openStream(on) {
 /** Whether the server is back and needs a token that this browser does not have. */
 async function needsToken() {
   try {
-    return (await fetch("/", { method: "HEAD" })).status === 401;
+    return (await fetch("", { method: "HEAD" })).status === 401;
   } catch {
     return false;
   }

@@ -51,7 +51,7 @@ function isFile() {
 
 async function load() {
   if (!state.hello?.records) return;
-  const rows = await fetch("/api/recordings").then((answer) => answer.json()).catch(() => []);
+  const rows = await fetch("api/recordings").then((answer) => answer.json()).catch(() => []);
   files = rows.filter((row) => row.kind === "segment").map((row) => ({ ...row, start: Date.parse(row.utc) })).sort((a, b) => a.start - b.start);
   files.forEach((one, n) => (one.end = Math.min(files[n + 1]?.start ?? Infinity, one.start + 1000 * TAIL_S)));
 }
