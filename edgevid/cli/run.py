@@ -71,8 +71,7 @@ def command(
     source: shared.Source = "",
     source_option: shared.SourceOption = "",
     model: shared.Model = None,
-    site: SiteFiles = [],  # noqa: B006 (typer needs a list)
-    weight: Weights = [],  # noqa: B006 (typer needs a list)
+    site: SiteFiles = [], weight: Weights = [],  # noqa: B006 (typer needs a list)
     calibration: shared.Calibration = None, method: shared.SpeedMethod = None,
     interval: shared.Interval = None, smoothing: shared.Smoothing = None, window_s: shared.WindowS = None,
     grid_m: shared.GridM = None, health: Health = None, clusters: ClustersOf = None,
@@ -117,8 +116,7 @@ def command(
     give_up_s: shared.GiveUpS = None,
     rtsp_transport: shared.RtspTransport = "tcp",
     decode: shared.Decode = "cpu",
-    damaged: OfDamaged = "coast",
-    images: OfImages = None,
+    damaged: OfDamaged = "coast", images: OfImages = None,
 ) -> None:  # fmt: skip
     """Detect, track and record the objects of a video or camera."""
     given = SimpleNamespace(**locals())
