@@ -10,7 +10,7 @@ from edgevid.types import F32, Detections, Frame, Tracks
 
 Every = Literal["auto"] | int | float | str
 EXPECTED = 'auto, a whole number of frames such as 3, or seconds such as "0.2s"'
-THRESHOLD, MAX_GAP_S = 8.0, 0.5
+THRESHOLD, MAX_GAP_S = 12.0, 0.5
 SIDE = 180  # Luma is sampled to about so many rows, or columns where there are fewer
 HOLD_S = 0.3  # Every frame is due for so long after a change, and while an object is younger
 USUAL, LEARN_S = (2.0, 6.0), 30.0  # Limits of a place's usual change in gray levels, and the time to learn it

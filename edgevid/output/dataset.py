@@ -45,9 +45,9 @@ class DatasetSink(Closing):
         self._run = header.run
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Writes a frame that is due."""
+        """Writes a frame that is due; one that nothing was detected in would be an image without boxes."""
         due = frame.time < self._last or frame.time - self._last >= self._every_s
-        if not (due if self._every_s else result.events):
+        if result.gated or result.damaged or not (due if self._every_s else result.events):
             return
         self._last = frame.time
         if names := result.names.get("class", ()):

@@ -129,7 +129,7 @@ class Overlay:
         tracks = result.tracks
         # Far objects first, so that near ones lie on top.
         order = np.argsort(tracks.boxes[:, 3], kind="stable").tolist()
-        ids, coasting = tracks.ids.tolist(), (tracks.match < 0).tolist()
+        ids, coasting = tracks.ids.tolist(), ((tracks.match < 0) & (not result.gated)).tolist()
         for number in [ids[row] for row in order if self.trail_s > 0 and ids[row] in self._trails]:
             points = np.array(self._trails[number])[:, 1:].astype(np.int32)
             cv2.polylines(image, [points], False, color_of(number), max(1, style.line // 2), cv2.LINE_AA)

@@ -68,6 +68,14 @@ def test_only_frames_with_events(tmp_path: Path) -> None:
     assert [path.name[-12:] for path in (tmp_path / "images").iterdir()] == ["00000001.jpg"]
 
 
+@pytest.mark.parametrize("key", ["gated", "damaged"])
+def test_a_frame_that_nothing_was_detected_in_is_no_image_without_boxes(tmp_path: Path, key: str) -> None:
+    with DatasetSink(tmp_path, "coco", every_s=1.0) as sink:
+        sink.write(*moment(0.0, **{key: True}))
+        sink.write(*moment(0.1))
+    assert [path.name[-12:] for path in (tmp_path / "images").iterdir()] == ["00000001.jpg"]
+
+
 def test_masks_are_run_lengths(tmp_path: Path) -> None:
     masks = np.empty(1, object)
     masks[0] = Mask(0, 20, np.ones((60, 50), np.uint8))
