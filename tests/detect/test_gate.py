@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from edgevid.detect.gate import HOLD_S, Gate
 from edgevid.errors import InputError
 from edgevid.pipeline import Pipeline
+from edgevid.speed.estimator import SpeedEstimator
+from edgevid.synthetic.scene import Camera, Scene, drive
 from edgevid.track import Tracker
 from edgevid.types import Detections, Frame, Result, Tracks
+from edgevid.viewer.config import rendered_calibration
+from edgevid.zones import Line, ZoneMonitor
 
 STEP = 0.125
 """Seconds between frames, exact in binary."""
@@ -192,3 +198,43 @@ def test_a_new_size_is_looked_at() -> None:
     pipeline.resize((640, 360))
     pipeline.process(Frame(np.zeros((360, 640, 3), np.uint8), 2 * STEP, 2))
     assert detector.calls == [0, 2]
+
+
+class Astray(Tracker):
+    """A tracker whose predictions are 60 pixels too far to the right."""
+
+    def coast(self, timestamp: float | None = None) -> Tracks:
+        tracks = super().coast(timestamp)
+        return replace(tracks, boxes=tracks.boxes + np.float32([60, 0, 60, 0]))
+
+
+def drive_past(tracker: Tracker, every: int) -> tuple[float, dict[str, list[float]], list[str]]:
+    """The share of gated frames, the speeds of a car at 50 km/h by kind, and events of a line along its side."""
+    camera, times = Camera(640, 360, 465.0, 6.5, 14.0), [n / 25 for n in range(100)]
+    found = [one for _, one, _ in Scene([drive(1, 50, towards=True, lane=-1.75)], camera).simulate(times)]
+    estimator, events = SpeedEstimator(rendered_calibration(camera), lost_after_s=1.0), list[str]()
+    zones = ZoneMonitor(lines=[Line("side", (330, 0), (330, 360))])
+    pipeline = Pipeline(Still(*found), tracker, detect_every=every, speed_estimator=estimator)
+    results = []
+    for n, time in enumerate(times):
+        results.append(pipeline.process(Frame(np.zeros((360, 640, 3), np.uint8), time, n)))
+        events += [event.kind for event in zones.update(results[-1].tracks, time)]
+    reports = [*(one.speeds for one in results), pipeline.flush()]
+    speeds = {kind: [row.mps for one in reports for row in getattr(one, kind)] for kind in ("smoothed", "track_speeds")}
+    return float(np.mean([one.gated for one in results])), speeds, events
+
+
+def test_only_detections_are_measured_and_counted() -> None:
+    """Wrong predictions in two of three frames change no speed, and cross no line. Speeds are those of detections in
+    each frame within 3 %."""
+    _, plain, _ = drive_past(Tracker(), 1)
+    share, right, events = drive_past(Tracker(), 3)
+    assert 0.5 < share < 0.67
+    _, astray, others = drive_past(Astray(), 3)
+    np.testing.assert_equal(astray, right)
+    assert events == others == []
+    assert plain["track_speeds"] == pytest.approx([50 / 3.6], rel=0.01)
+    assert right["track_speeds"] == pytest.approx(plain["track_speeds"], rel=0.01)
+    both = [(a, b) for a, b in zip(plain["smoothed"], right["smoothed"], strict=False) if a == a and b == b]
+    assert len(both) > 20
+    assert max(abs(b / a - 1) for a, b in both) < 0.03
