@@ -113,7 +113,7 @@ class Store(Closing):
         self.base.execute(f"INSERT INTO {table} BY NAME SELECT {', '.join(names)} FROM ({select})")
 
     def _add_parquet(self, path: Path) -> None:
-        files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+        files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
         events, objects = (_list(f for f in files if f.name.startswith(k)) for k in ("events", "objects"))
         if events == "[]":
             raise InputError(f"{path}: expected files events-*.parquet, got none; give --parquet's folder")

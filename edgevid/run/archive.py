@@ -224,7 +224,7 @@ def _run(job: Job, video: FileSource, folder: Path) -> Row:
     if summary.interrupted:
         raise KeyboardInterrupt
     for path in folder.glob("*.parquet"):
-        path.rename(folder / f"{path.name.partition('-')[0]}.parquet")
+        path.rename(folder / f"{path.name.partition('-')[0]}-{job.folder.name}.parquet")
     return {"frames": summary.frames, "objects": summary.objects().total(), "events": summary.event_counts.total()}
 
 

@@ -73,8 +73,8 @@ def test_each_video_once_and_failures_with_their_reason(street: Path, tmp_path: 
     assert (good["frames"], good["seconds"], good["error"]) == (30, 3.0, "")
     assert good["objects"] > 0
     assert "FFmpeg cannot read" in failed["error"]
-    names = ["events.parquet", "objects.parquet", "tracks.parquet", "video.json"]
-    assert sorted(os.listdir(out / good["name"])) == names
+    names = [f"{kind}-{good['name']}.parquet" for kind in ("events", "objects", "tracks")]
+    assert sorted(os.listdir(out / good["name"])) == [*names, "video.json"]
     assert os.listdir(out / failed["name"]) == ["video.json"]
     assert sorted(map(str, index(out))) == sorted(map(str, (good, failed)))
     before = contents(out)
@@ -90,13 +90,13 @@ def test_the_tables(street: Path, tmp_path: Path) -> None:
     from pyarrow.parquet import read_table
 
     (row,) = made([street], tmp_path)
-    tracks = read_table(tmp_path / row["name"] / "tracks.parquet").to_pylist()
-    objects = read_table(tmp_path / row["name"] / "objects.parquet").to_pylist()
+    tables = (tmp_path / row["name"] / f"{kind}-{row['name']}.parquet" for kind in ("tracks", "objects", "events"))
+    tracks, objects, events = (read_table(table).to_pylist() for table in tables)
     assert {one["run"] for one in tracks} == {row["name"]}
     assert row["objects"] == len(tracks) == len({one["tracker_id"] for one in objects})
     assert {one["utc"][:10] for one in objects} == {"2026-01-31"}
     assert min(one["utc"] for one in objects) < "2026-01-31T12:00:00.400Z"
-    assert row["events"] == len(read_table(tmp_path / row["name"] / "events.parquet"))
+    assert row["events"] == len(events)
 
 
 def test_the_result_that_was_first_stays(street: Path, tmp_path: Path) -> None:
