@@ -7,13 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgevid.abstain import Policy
+from edgevid.actions.clip_buffer import ClipBuffer
+from edgevid.actions.clip_spec import ClipSpec
 from edgevid.detect.gate import HOLD_S, Gate
 from edgevid.errors import InputError
-from edgevid.pipeline import Pipeline
+from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.scene import Camera, Scene, drive
 from edgevid.track import Tracker
-from edgevid.types import Detections, Frame, Result, Tracks
+from edgevid.types import Clips, Detections, Frame, Result, Tracks
 from edgevid.viewer.config import rendered_calibration
 from edgevid.zones import Line, ZoneMonitor
 
@@ -238,3 +241,23 @@ def test_only_detections_are_measured_and_counted() -> None:
     both = [(a, b) for a, b in zip(plain["smoothed"], right["smoothed"], strict=False) if a == a and b == b]
     assert len(both) > 20
     assert max(abs(b / a - 1) for a, b in both) < 0.03
+
+
+def test_actions_go_on_in_gated_frames() -> None:
+    """A person who stands is cut out in every frame: clips have no holes, though detections are a second apart."""
+    clips = list[Clips]()
+
+    def recognize(given: Clips) -> np.ndarray:
+        clips.append(replace(given, pixels=given.pixels.copy()))
+        return np.full((len(given), 2), 0.5)
+
+    spec = ClipSpec(steps=8, rate_hz=8.0, width=16, height=32, stride_s=0.5, min_side=8)
+    task = RecognitionTask(ClipBuffer(spec), recognize, Policy(["stand", "sit"]), names=("stand", "sit"))  # type: ignore[arg-type]
+    results = process(Still(boxes(100)), [frame(n, x=100) for n in range(40)], detect_every=Gate(max_gap_s=1.0),
+                      recognitions={"action": task})  # fmt: skip
+    assert np.mean([one.gated for one in results]) > 0.7
+    late = [one for one in clips if len(one) and one.times[0, -1] > 2]
+    assert len(late) >= 4
+    for one in late:
+        assert np.isfinite(one.times).all()
+        assert one.pixels.min(axis=(0, 2, 3, 4)).min() >= 85  # the person, or the road: no step is black
