@@ -178,7 +178,7 @@ def _yolo(path: Path, texts: list[tuple[str, str]]) -> BoxTable:
     names: list[str] = []
     for file in (path / "data.yaml", path.parent / "data.yaml", path / "classes.txt", path.parent / "classes.txt"):
         if file.is_file() and not names:
-            text = file.read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8-sig")
             listed = re.search(r"names:\s*\[([^\]]*)\]", text)
             names = (listed[1].split(",") if listed else re.findall(r"^\s+\d+: *(.+)$", text, re.MULTILINE)
                      if file.suffix == ".yaml" else text.splitlines())  # fmt: skip

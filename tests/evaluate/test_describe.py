@@ -120,7 +120,7 @@ def test_a_detectors_folder(tmp_path: Path) -> None:
 
 def test_the_command_prints_limits_and_writes_a_page(tmp_path: Path) -> None:
     for n in range(3):
-        write(tmp_path / "data" / "a" / f"x{n}.jpg", scene(n))
+        write(tmp_path / "data" / "Käfer 甲虫" / f"ü{n}.jpg", scene(n))
         write(tmp_path / "data" / "b" / f"y{n}.jpg", scene(10 + n))
     page = tmp_path / "data.html"
     run = CliRunner().invoke(
@@ -128,4 +128,5 @@ def test_the_command_prints_limits_and_writes_a_page(tmp_path: Path) -> None:
     )
     assert run.exit_code == 1
     assert "unbalanced is 2, above the ceiling of 1" in run.output
-    assert page.read_text().count("jpeg") >= 6
+    assert page.read_text(encoding="utf-8").count("jpeg") >= 6
+    assert "Käfer 甲虫" in run.output

@@ -45,7 +45,7 @@ def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array
     Raises InputError that names file and line for an unknown class, wrong numbers or an empty box.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a label file for each image, even if empty ({error})") from None
     labels, rows = [], []
@@ -72,7 +72,7 @@ def write_image(folder: Path, stem: str, image: Array, labels: str) -> None:
         make_folder(folder / name)
     path = folder / "images" / f"{stem}.jpg"
     cv2.imwrite(str(path), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-    (folder / "labels" / f"{stem}.txt").write_text(labels)
+    (folder / "labels" / f"{stem}.txt").write_text(labels, encoding="utf-8")
 
 
 def load(folder: Path, classes: Sequence[str], *, longest: int = 640) -> list[Sample]:

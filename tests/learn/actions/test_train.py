@@ -17,7 +17,8 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from edgevid.actions.clip_spec import ClipSpec  # noqa: E402
 from edgevid.learn.actions import train as module  # noqa: E402
 from edgevid.learn.actions.train import official_splits, split_by_group  # noqa: E402
-from edgevid.runtime.recipe import LocalRecipe  # noqa: E402
+from edgevid.runtime.engine import InputSpec  # noqa: E402
+from edgevid.runtime.recipe import LocalRecipe, Source  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -43,15 +44,16 @@ def test_features_of_another_model_of_that_name_are_extracted_again(
     monkeypatch.setattr(module, "crop_video", lambda *_: crops)
     video, model = tmp_path / "a.mp4", tmp_path / "own.onnx"
     video.touch()
-    recipe = LocalRecipe("own", "features", model.name, tmp_path, local=model)
     values: list[float] = []
-    for value in (1.0, 2.0, 2.0):
-        model.write_text(str(value))
+    for value, mean in ((1.0, 0.0), (2.0, 0.0), (2.0, 0.0), (3.0, 9.0)):
+        model.write_text(str(min(value, 2.0)))  # the last one is the same file, which takes other pixels
+        spec, source = InputSpec(4, 4, mean=(mean,) * 3), Source(sha256="0" * 64)  # as an older file's recipe states
+        recipe = LocalRecipe("own", "features", model.name, tmp_path, source=source, input=spec, local=model)
         extractor: Any = SimpleNamespace(recipe=recipe, extract=lambda *_, v=value: np.full((2, 3), v))
-        spec = ClipSpec(steps=1, rate_hz=15, width=4, height=4, stride_s=0.0)
-        values.append(float(module._features(video, extractor, spec, 0)[0, 0]))
-    assert values == [1, 2, 2]
-    assert len(list((tmp_path / "cache" / "features").iterdir())) == 2
+        clips = ClipSpec(steps=1, rate_hz=15, width=4, height=4, stride_s=0.0)
+        values.append(float(module._features(video, extractor, clips, 0)[0, 0]))
+    assert values == [1, 2, 2, 3]
+    assert len(list((tmp_path / "cache" / "features").iterdir())) == 3
 
 
 def skeleton_file(path: Path, labels: list[str], seed: int = 0) -> None:
