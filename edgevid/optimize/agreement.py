@@ -190,6 +190,25 @@ class TaskMetrics:
         return {**head, "compared": self.count, "unit": self.unit, **details}
 
 
+def percent(share: float) -> str:
+    """A share as a percentage that never rounds up to a floor above it.
+
+    >>> percent(0.96999), percent(0.97), percent(1.0)
+    ('96.9 %', '97.0 %', '100.0 %')
+    """
+    return f"{int(share * 1000 + 1e-6) / 10:.1f} %"
+
+
+def shortfall(name: str, found: TaskMetrics | None, floor: Floor, remedy: str) -> str:
+    """Why a file does not pass, with what to do; empty where it does, and where nothing was measured."""
+    if found is None or (found.total and found.agreement >= floor.value):
+        return ""
+    if not found.total:
+        what = f"neither it nor the model found any {found.unit} in these frames"
+        return f"{name} is unverified: {what}; give frames that show what the model detects"
+    return f"{name} agrees on {percent(found.agreement)}, below the floor of {percent(floor.value)}: {remedy}"
+
+
 class Task(Protocol):
     """Compares two models frame by frame."""
 
@@ -263,53 +282,44 @@ class OutputTally:
     """Sums up differences frame by frame."""
 
     def __init__(self, specs: tuple[TensorSpec, ...]) -> None:
-        self._sums = {spec.name: _Sum() for spec in specs}
+        self._rows: dict[str, list[tuple[float, ...]]] = {spec.name: [] for spec in specs}
         self.uncompared = 0  # Frames on which the shapes of an output differed
 
     def add(self, a: Mapping[str, Array], b: Mapping[str, Array]) -> None:
         """One more frame; where the batches differ, the first image's rows are compared."""
         compared = True
-        for name, tally in self._sums.items():
+        for name, rows in self._rows.items():
             left, right = np.asarray(a[name]), np.asarray(b[name])
             if left.shape != right.shape and left.ndim == right.ndim and left.ndim:
                 left, right = left[:1], right[:1]
             compared &= left.shape == right.shape
             if left.shape == right.shape:
-                tally.add(left, right)
+                rows.append(_differences(left, right))
         self.uncompared += not compared
 
     def metrics(self) -> tuple[OutputParity, ...]:
         """One row per output that was compared at least once."""
-        return tuple(s.metrics(name) for name, s in self._sums.items() if s.cosines)
+        made = []
+        for name, rows in self._rows.items():
+            if rows:
+                high, total, squares, counts, non_finite, cosines = np.array(rows).T
+                count = max(counts.sum(), 1)
+                means = float(total.sum() / count), float(np.sqrt(squares.sum() / count)), float(cosines.mean())
+                ends = float(cosines.min()), int(non_finite.sum())
+                made.append(OutputParity(name, float(high.max()), *means, *ends))
+        return tuple(made)
 
 
-class _Sum:
-    def __init__(self) -> None:
-        self.high = self.total = self.squares = 0.0
-        self.count = self.non_finite = 0
-        self.cosines: list[float] = []
-
-    def add(self, left: Array, right: Array) -> None:
-        a, b = (np.asarray(x, np.float64).ravel() for x in (left, right))
-        finite_a, finite_b = np.isfinite(a), np.isfinite(b)
-        non_finite = int((finite_a & ~finite_b).sum())
-        self.non_finite += non_finite
-        both = finite_a & finite_b
-        if not both.all():
-            a, b = a[both], b[both]
-        difference = np.abs(a - b)
-        self.high = max(self.high, float(difference.max(initial=0.0)))
-        self.total += float(difference.sum())
-        self.squares += float(a @ a)
-        self.count += len(a)
-        self.cosines.append(0.0 if non_finite and not len(a) else cosine(a, b))
-
-    def metrics(self, name: str) -> OutputParity:
-        count = max(self.count, 1)
-        return OutputParity(
-            name, self.high, self.total / count, math.sqrt(self.squares / count),
-            float(np.mean(self.cosines)), min(self.cosines), self.non_finite,
-        )  # fmt: skip
+def _differences(left: Array, right: Array) -> tuple[float, ...]:
+    """Of one frame: largest and summed |a - b|, sum of a^2, their count, values not finite in b alone, and cosine."""
+    a, b = (np.asarray(x, np.float64).ravel() for x in (left, right))
+    finite = np.isfinite(a)
+    both = finite & np.isfinite(b)
+    non_finite = int((finite & ~both).sum())
+    if not both.all():
+        a, b = a[both], b[both]
+    off, similarity = np.abs(a - b), 0.0 if non_finite and not len(a) else cosine(a, b)
+    return float(off.max(initial=0.0)), float(off.sum()), float(a @ a), len(a), non_finite, similarity
 
 
 def cosine(a: Array, b: Array) -> float:

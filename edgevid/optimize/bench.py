@@ -13,16 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgevid.actions.recognizer import input_named
-from edgevid.detect.detector import Detector
-from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import EdgevidError, InputError
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import RecordingEngine
 from edgevid.optimize.compare.gate import same_outputs
 from edgevid.optimize.compare.run import compare, find_model, load_model
 from edgevid.optimize.conditions import clocks, conditions, gpu, load_average, take_turns
-from edgevid.optimize.frames import read_frames
+from edgevid.optimize.frames import FrameRunner, read_frames
 from edgevid.runtime import Engine, Recipe
 from edgevid.runtime.load import Choice, Runtime, remember_choice
 from edgevid.runtime.processor import usable
@@ -133,18 +130,9 @@ class Subject:
 
 def _work(engine: Engine, recipe: Recipe | None) -> Callable[[Frame], Any]:
     """The work on a frame, as the pipeline does it, as far as the task needs no other model."""
-    if recipe is not None and recipe.task == "detect":
-        detector = Detector(engine, recipe)
-        return lambda frame: detector.detect([frame])
-    if recipe is not None and recipe.input is not None and recipe.task in ("classify", "pose", "features"):
-        name = input_named(engine, recipe.input_name, recipe)
-        prepare = Preprocessor(recipe.input, max(name.shape[0], 1))
-
-        def run(frame: Frame) -> None:
-            prepare([frame])
-            engine.run({name.name: prepare.buffer})
-
-        return run
+    if recipe is not None and recipe.input is not None and recipe.task in ("detect", "classify", "pose", "features"):
+        runner = FrameRunner(recipe, engine)
+        return runner.run if recipe.task == "detect" else lambda frame: engine.run(runner.inputs(frame))
     rng = np.random.default_rng(0)
     inputs: dict[str, Array] = {}  # random ones for models that take more than an image
     for spec in engine.inputs:

@@ -33,7 +33,7 @@ def conditions() -> dict[str, Any]:
         "governor": ", ".join(sorted({*map(text_of, governors)} - {""})), "clocks": clocks(),
         "temperature": f"{degrees:.0f} °C (hottest sensor)" if degrees else "",
         "board": text_of(Path("/proc/device-tree/model")).rstrip("\0"),
-        "load": _load(), "kernels": kernels.BACKEND, "versions": versions(),
+        "load": f"{load_average():.2f} before the run", "kernels": kernels.BACKEND, "versions": versions(),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
     }  # fmt: skip
     return {key: value for key, value in found.items() if value}
@@ -84,12 +84,8 @@ def as_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def load_average() -> float:
-    """Runnable processes, averaged over the last minute; 0 where the system does not report it."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-
-
-def _load() -> str:
-    return f"{load_average():.2f} before the run" if hasattr(os, "getloadavg") else ""
+    """Runnable processes, averaged over the last minute."""
+    return os.getloadavg()[0]
 
 
 def take_turns(

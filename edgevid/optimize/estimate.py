@@ -237,20 +237,17 @@ def measure_this_cpu(seconds: float = 0.4) -> Device:
 
 def _product_seconds(precision: str, side: int, seconds: float) -> float:
     """Minimum time of a product of two square matrices in ONNX Runtime, one thread."""
-    helper = require("onnx", extra="build", purpose="measuring this machine").helper
-    kinds = (helper.np_dtype_to_tensor_dtype(np.dtype(t)) for t in _PRODUCT_TYPES[precision])
-    a, b, y = (helper.make_tensor_value_info(n, k, [side, side]) for n, k in zip("aby", kinds, strict=True))
-    node = helper.make_node("MatMul" if precision == "fp32" else "MatMulInteger", ["a", "b"], ["y"])
-    opset = helper.make_opsetid("", 13)
-    model = helper.make_model(helper.make_graph([node], "product", [a, b], [y]), opset_imports=[opset])
-    model.ir_version = 8
+    parser = require("onnx.parser", extra="build", purpose="measuring this machine")
+    a, b, y, product = _PRODUCTS[precision]
+    names = f"{a}[{side}, {side}] a, {b}[{side}, {side}] b) => ({y}[{side}, {side}] y"
+    model = parser.parse_model(f'<ir_version: 8, opset_import: ["": 13]> g ({names}) {{ y = {product}(a, b) }}')
     session = open_session(model.SerializeToString(), threads=1)
-    one, two, _ = _PRODUCT_TYPES[precision]
-    feeds = {"a": np.ones((side, side), one), "b": np.ones((side, side), two)}
+    types = (np.float32, np.float32) if precision == "fp32" else (np.uint8, np.int8)
+    feeds = {name: np.ones((side, side), kind) for name, kind in zip("ab", types, strict=True)}
     return _best(lambda: session.run(None, feeds), seconds)
 
 
-_PRODUCT_TYPES = {"fp32": (np.float32, np.float32, np.float32), "int8": (np.uint8, np.int8, np.int32)}
+_PRODUCTS = {"fp32": ("float", "float", "float", "MatMul"), "int8": ("uint8", "int8", "int32", "MatMulInteger")}
 
 
 def _best(action: Callable[[], object], seconds: float) -> float:

@@ -20,7 +20,7 @@ from edgevid.errors import InputError, ModelError, ParityError, log, require
 from edgevid.files.atomic import check_file, make_folder
 from edgevid.files.digest import sha256_of
 from edgevid.files.folders import cache_folder
-from edgevid.models.draft import draft_recipe
+from edgevid.models.draft import inspect
 from edgevid.models.identify import TASKS
 from edgevid.optimize.agreement import cosine
 from edgevid.runtime.onnxruntime.engine import OrtEngine
@@ -160,18 +160,14 @@ def _export(model: Any, size: int | tuple[int, int], opset: int, dynamic_batch: 
 
 def _recipe(made: Path) -> DetectorRecipe:
     """The recipe from the file's metadata: size, names, decoder, license."""
-    with OrtEngine(made, device="cpu") as engine:
-        notes = engine.metadata
+    report = inspect(made)
+    if report.recipe is None:
+        raise ModelError(report.problem or f"{made}: no decoder fits its outputs")
+    notes = report.metadata
     license = notes.get("license", "").split(" ")[0]
     source = Source(license=license, note=f"Exported by Ultralytics {notes.get('version', '')}".strip())
-    level = log.level
-    log.setLevel(logging.ERROR)  # a new file has no recipe yet
-    try:
-        drafted = draft_recipe(made)
-    finally:
-        log.setLevel(level)
-    summary = f"{notes.get('description', 'Ultralytics model').strip()}, {len(drafted.names)} classes"
-    return DetectorRecipe.of(dataclasses.replace(drafted, source=source, summary=summary))
+    summary = f"{notes.get('description', 'Ultralytics model').strip()}, {len(report.recipe.names)} classes"
+    return DetectorRecipe.of(dataclasses.replace(report.recipe, source=source, summary=summary))
 
 
 def _compare(model: Any, made: Path, recipe: DetectorRecipe, frames: Sequence[Frame]) -> tuple[float, float, float]:

@@ -19,7 +19,7 @@ from edgevid._version import __version__
 from edgevid.errors import ModelError, log
 from edgevid.files.atomic import check_file, write_atomic
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.agreement import Floor, TaskMetrics, floor_of
+from edgevid.optimize.agreement import Floor, TaskMetrics, floor_of, shortfall
 from edgevid.optimize.compare.tasks import KINDS
 from edgevid.optimize.frames import FEW_FRAMES, FrameRunner, FrameSources, select_frames
 from edgevid.optimize.half import not_finite, simulate_fp16
@@ -135,17 +135,9 @@ def convert_fp16(
         simulated = simulate_fp16(load_onnx().load(str(dst)))
         evaluator = Evaluator(recipe, frames, model)
         report.agreement = evaluator.agreement(simulated, disable_optimizations=True)
-        if not report.agreement.total:
-            report.warnings.append(
-                f"fp16 is unverified: no {report.agreement.unit} were found on these frames; give frames "
-                "that show what the model detects"
-            )
-        elif report.failed:
-            report.warnings.append(
-                f"fp16 agrees on {report.agreement.agreement:.1%}, below the floor of "
-                f"{report.floor.value:.1%}, with every operator that overflows in FP32 already: run this "
-                "model in FP32, or lower --min-agreement"
-            )
+        remedy = "run this model in FP32, or lower --min-agreement: every operator that overflows is in FP32 already"
+        if problem := shortfall("fp16", report.agreement, report.floor, remedy):
+            report.warnings.append(problem)
     return report
 
 

@@ -3,6 +3,7 @@ count always give the same frames, so that what was measured can be measured aga
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.actions.load import load_recognizer
+from edgevid.actions.recognizer import input_named
 from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.detect.detector import Detector
 from edgevid.detect.preprocess import Preprocessor
@@ -82,12 +84,7 @@ def _non_empty(frames: Iterator[NamedFrame], source: str) -> Iterator[NamedFrame
     first = next(frames, None)
     if first is None:
         raise SourceError(f"--data: {source}: expected at least one image, none can be decoded")
-
-    def rest() -> Iterator[NamedFrame]:
-        yield first
-        yield from frames
-
-    return rest()
+    return chain((first,), frames)
 
 
 def _listed(path: Path) -> list[Path]:
@@ -165,19 +162,22 @@ class FrameRunner:
     def __init__(self, recipe: Recipe, engine: Engine, *, score_threshold: float | None = None) -> None:
         self.recipe, self.engine = recipe, engine
         self.detector = Detector(engine, recipe, score_threshold=score_threshold) if recipe.task == "detect" else None
-        self._preprocess = Preprocessor(recipe.input) if recipe.input else None
+        self._preprocess: Preprocessor | None = None
+        if recipe.input is not None and self.detector is None:
+            self._image = input_named(engine, recipe.input_name, recipe)
+            self._preprocess = Preprocessor(recipe.input, max(self._image.shape[0], 1))
 
     def inputs(self, frame: Frame) -> dict[str, Array]:
         """The engine's inputs for one frame, valid until the next call; InputError without an image input."""
         if isinstance(frame, HeadFrame):
             return {**frame.inputs}
+        if self.detector is not None:
+            return self.detector.preprocess([frame])[0]
         if self._preprocess is None or self.recipe.task == "head":
             wanted = "expected one that takes images, or clips for a temporal head"
             raise InputError(f"{self.recipe.name}: has no image input, so frames cannot calibrate it; {wanted}")
-        if self.detector is not None:
-            return self.detector.preprocess([frame])[0]
-        images, _ = self._preprocess([frame])
-        return {self.recipe.input_name or self.engine.inputs[0].name: images}
+        self._preprocess([frame] * self._preprocess.batch)
+        return {self._image.name: self._preprocess.buffer}
 
     def run(self, frame: Frame) -> Any:
         """Detections of a detector; copies of all outputs of other models."""

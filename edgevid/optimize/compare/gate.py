@@ -10,7 +10,7 @@ from typing import Any
 
 from edgevid.errors import InputError, ParityError
 from edgevid.optimize import agreement
-from edgevid.optimize.agreement import Floor, FramePair, OutputParity, OutputTally, TaskMetrics
+from edgevid.optimize.agreement import Floor, FramePair, OutputParity, OutputTally, TaskMetrics, percent
 from edgevid.optimize.compare.tasks import task_of
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Recipe, TensorSpec
@@ -156,15 +156,6 @@ def check_comparable(reference: Engine, candidate: Engine, recipe: Recipe, other
             f"compare: expected two engines with the same outputs; the reference has {first}, the candidate "
             f"{second}. Another model needs its own recipe"
         )
-
-
-def percent(share: float) -> str:
-    """A share as a percentage that never rounds up to a floor above it.
-
-    >>> percent(0.96999), percent(0.97), percent(1.0)
-    ('96.9 %', '97.0 %', '100.0 %')
-    """
-    return f"{int(share * 1000 + 1e-6) / 10:.1f} %"
 
 
 def _same_shapes(a: tuple[TensorSpec, ...], b: tuple[TensorSpec, ...]) -> bool:

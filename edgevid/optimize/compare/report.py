@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.errors import InputError
-from edgevid.files.atomic import check_file, write_atomic
+from edgevid.files.atomic import write_atomic
 from edgevid.files.page import fill_page
 from edgevid.optimize.agreement import FramePair, OutputParity, TopClass
 from edgevid.optimize.compare.gate import ParityReport
@@ -23,22 +22,10 @@ WIDTH = 960  # Images in the page are at most this wide, in pixels
 POINTS = 1500  # Most points of the plot of scores
 
 
-def check_target(path: str | Path) -> Path:
-    """The path, checked before any work; InputError where no report can be written there."""
-    path = Path(path)
-    if path.suffix.lower() != ".html":
-        raise InputError(f"report: expected a file that ends in .html, got {path}")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"report: {path} cannot be written, there is no folder {path.absolute().parent}")
-    check_file(path)
-    return path
-
-
 def write_report(report: ParityReport, path: str | Path, found: Mapping[str, Any] | None = None) -> Path:
     """Writes the report; `found` are the conditions of the measurement."""
-    path = check_target(path)
-    write_atomic(path, page(report, found or {}))
-    return path
+    write_atomic(Path(path), page(report, found or {}))
+    return Path(path)
 
 
 def page(report: ParityReport, found: Mapping[str, Any]) -> str:

@@ -121,13 +121,10 @@ def frame_task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, thresh
     return kinds[recipe.task](a, b, recipe, other)
 
 
-class ImageTask(FrameTask):
-    """Models with one answer per image."""
+class SumTask(Task):
+    """Sums up what agrees of both models' answers."""
 
     side: Callable[[Engine, Recipe], Any]  # What runs one of the two models
-    notes: tuple[str, ...] = (
-        "each frame is used as one whole image: give crops of the objects where the model expects crops",
-    )
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
         self.recipe = recipe
@@ -145,6 +142,19 @@ class ImageTask(FrameTask):
         """The share of what agrees over all frames."""
         share = self.agreeing / self.total if self.total else 0.0
         return TaskMetrics(self.recipe.task, share, self.total, int(self.total), unit, condition, definition, details)
+
+    def top_classes(self, unit: str) -> TaskMetrics:
+        """The share of frames or clips with the same most probable class."""
+        definition = f"share of {unit} on which both models' most probable class is the same (top-1)"
+        return self.metrics_of(unit, " by top-1 class", definition, drift_details("probability", self.drifts))
+
+
+class ImageTask(SumTask, FrameTask):
+    """Models with one answer per image."""
+
+    notes: tuple[str, ...] = (
+        "each frame is used as one whole image: give crops of the objects where the model expects crops",
+    )
 
 
 class ClassTask(ImageTask):
@@ -171,9 +181,7 @@ class ClassTask(ImageTask):
 
     def metrics(self) -> TaskMetrics:
         """Top-1 agreement."""
-        definition = "share of frames on which both models' most probable class is the same (top-1)"
-        details = drift_details("probability", self.drifts)
-        return self.metrics_of("frames", " by top-1 class", definition, details)
+        return self.top_classes("frames")
 
 
 class HeadTask(ClassTask):
@@ -254,17 +262,20 @@ KINDS: dict[str, Callable[[Engine, Recipe], actions.Recognizer]] = {
 }
 
 
-class ClipTask:
+class ClipTask(SumTask):
     """Clip models (one full window per frame) and streaming models (one step per frame, with state)."""
 
     notes: tuple[str, ...] = ("whole frames are used, in their order, as the steps of one object's clip",)
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
-        self.recipe = recipe
-        self._recognizers = [KINDS[r.task](e, r) for e, r in ((a, recipe), (b, other))]
-        self._spec = self._recognizers[0].spec
+        super().__init__(a, b, recipe, other)
+        self._spec, self._time = self.sides[0].spec, 0.0
         self._steps: deque[tuple[Array, float]] = deque(maxlen=self._spec.steps)
-        self._time, self._agreeing, self._drifts = 0.0, 0.0, list[float]()
+
+    @staticmethod
+    def side(engine: Engine, recipe: Recipe) -> Any:
+        """A recognizer."""
+        return KINDS[recipe.task](engine, recipe)
 
     def compare(self, frame: NamedFrame) -> FramePair:
         """Both models' most probable class of the clip that ends with this frame, once it is full."""
@@ -274,25 +285,17 @@ class ClipTask:
         self._time += 1.0 / self._spec.rate_hz  # each frame is one step, however far apart they were
         if len(self._steps) < self._spec.steps:
             return FramePair(frame, 0.0, 0.0, 0.0, "the first clip is not full yet", None, None)
-        a, b = (self._probabilities(recognizer) for recognizer in self._recognizers)
-        pair = class_pair(frame, a, b, self.recipe.names)
-        self._agreeing += pair.agreeing
-        self._drifts.append(pair.drift)
-        return pair
+        a, b = map(self._probabilities, self.sides)
+        return self.count(class_pair(frame, a, b, self.recipe.names))
 
     def metrics(self) -> TaskMetrics:
         """Top-1 agreement over the clips."""
-        count = len(self._drifts)
-        if not count:
+        if not self.drifts:
             raise InputError(
                 f"compare: expected at least the {self._spec.steps} frames of one clip of "
                 f"{self.recipe.name}, got {len(self._steps)}"
             )
-        definition = "share of clips on which both models' most probable class is the same (top-1)"
-        return TaskMetrics(
-            self.recipe.task, self._agreeing / count, float(count), count, "clips", " by top-1 class",
-            definition, drift_details("probability", self._drifts),
-        )  # fmt: skip
+        return self.top_classes("clips")
 
     def _probabilities(self, recognizer: actions.Recognizer) -> Array:
         """(C,) probabilities; NaN where the model's answer is not finite."""

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from edgevid.errors import InputError, ModelError
 from edgevid.files.atomic import check_file, check_folder, write_atomic
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.agreement import Floor, TaskMetrics, floor_of
+from edgevid.optimize.agreement import Floor, TaskMetrics, floor_of, shortfall
 from edgevid.optimize.frames import FEW_FRAMES, MAX_FRAMES, FrameSelection, FrameSources, select_frames
 from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, ExclusionSearch, build, hardest_frames, speedup
 from edgevid.optimize.quantize.graph import Graph, normalize, save_model
@@ -62,8 +62,12 @@ class Report:
     @property
     def failed(self) -> list[QuantizedFile]:
         """The files below the floor, or unverified because no frame showed anything."""
-        tested = [(file, file.agreement) for file in self.files if file.agreement is not None]
-        return [file for file, found in tested if not found.total or found.agreement < self.floor.value]
+        return [file for file in self.files if self.shortfall(file)]
+
+    def shortfall(self, file: QuantizedFile) -> str:
+        """Why a file does not pass; empty where it does."""
+        remedy = "do not use it before frames, calibrator or floor are changed"
+        return shortfall(file.variant, file.agreement, self.floor, remedy)
 
 
 def quantize(
@@ -125,7 +129,7 @@ def _quantize_variants(
             nodes = {**report.calibration.excluded_nodes, variant: excluded}
             report.calibration = dataclasses.replace(report.calibration, excluded_nodes=nodes)
             report.files.append(_write(report, graph, variant, out, agreement, search.sensitivities))
-    report.warnings += [_failure(file, report.floor) for file in report.failed]
+    report.warnings += [report.shortfall(file) for file in report.failed]
     report.warnings += [text for file in report.files if (text := _few_layers(file))]
 
 
@@ -178,19 +182,6 @@ def lacks_vnni() -> bool:
     """Whether this is an x86 processor without VNNI, as far as Linux reports it."""
     features = processor_features()
     return "avx2" in features and not features & {"avx512_vnni", "avx_vnni"}
-
-
-def _failure(file: QuantizedFile, floor: Floor) -> str:
-    assert file.agreement is not None
-    if not file.agreement.total:
-        return (
-            f"{file.variant} is unverified: neither it nor the model detected anything in the held-out "
-            "frames; give frames that show what the model detects"
-        )
-    return (
-        f"{file.variant} agrees on {file.agreement.agreement:.1%}, below the floor of {floor.value:.1%}: do "
-        "not use it before frames, calibrator or floor are changed"
-    )
 
 
 def output_layers(graph: Graph) -> tuple[str, ...]:

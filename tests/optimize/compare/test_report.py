@@ -11,9 +11,8 @@ import pytest
 from chromium import chromium
 from compare_samples import always, engine, frames, recipe
 
-from edgevid.errors import InputError
 from edgevid.optimize.compare.gate import ParityReport, compare_engines
-from edgevid.optimize.compare.report import check_target, write_report
+from edgevid.optimize.compare.report import write_report
 
 MISSED, MATCHED, EXTRA = (16, 16, 20, 20, 0.9, 0), (48, 48, 20, 20, 0, 0.9), (48, 16, 20, 20, 0.8, 0)
 CONDITIONS = {"processor": "made <up>", "versions": {"numpy": "2"}}
@@ -122,10 +121,3 @@ def test_engines_that_agree_have_no_worst_frames(opened: Opened) -> None:
     page = opened(compare_engines(always(MATCHED), always(MATCHED), recipe(), frames()))
     assert "No frame differs" in page.inner_text("main")
     assert page.locator("article").count() == 0
-
-
-def test_targets_that_cannot_be_written_are_errors_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"ends in \.html"):
-        check_target(tmp_path / "r.png")
-    with pytest.raises(InputError, match="there is no folder"):
-        check_target(tmp_path / "absent" / "r.html")

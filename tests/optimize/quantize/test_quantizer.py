@@ -67,7 +67,7 @@ def test_a_file_with_few_int8_layers_is_a_warning(
     monkeypatch.setattr(Evaluator, "agreement", lambda *_, **__: metrics(0.5, 4))
     report = quantize(net, video, max_frames=5, variants=["int8-trt"], save_ranges=tmp_path / "r.toml")
     assert not report.files[0].plan.layers  # nothing reached the floor: all are excluded
-    assert any("agrees on 50.0%, below the floor of 97.0%" in w for w in report.warnings)
+    assert any("agrees on 50.0 %, below the floor of 97.0 %" in w for w in report.warnings)
     assert any("only 0 of 3 layers are INT8" in w for w in report.warnings)
 
 
