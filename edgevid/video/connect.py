@@ -180,7 +180,8 @@ class Connector:
         if head.lower().startswith(PAGES):
             raise PermanentError("expected a video, the address shows a web page")
         if kind.startswith("image/") and head[4:8] != b"ftyp":
-            return Connection("images", stream=response)
+            response.close()
+            return Connection("images")
         if response.length is not None or self.finite:
             response.read_on(hooks.retry, hooks.check)
             return Connection("file", stream=response)
@@ -205,10 +206,9 @@ class Connector:
 class Snapshots:
     """The images of an address; unchanged ones have the same ETag, or the same bytes."""
 
-    def __init__(self, address: str, first: HttpStream, *, timeout_s: float, every_s: float | None = None) -> None:
-        """`first` is the open response; `every_s` the seconds between two requests, None: as it changes."""
+    def __init__(self, address: str, *, timeout_s: float, every_s: float | None = None) -> None:
+        """`every_s` are the seconds between two requests, None: as it changes."""
         self._client = HttpClient(address, timeout_s=timeout_s)
-        self._first: Any = first
         self._every_s, self._etag, self._bytes = every_s, "", b""
         self.pause_s = SLOWEST_S if every_s is None else every_s  # Seconds to wait before the next request
 
@@ -228,25 +228,13 @@ class Snapshots:
 
     def _fetch(self) -> bytes:
         """The image's bytes, b"" where the server says that it has not changed."""
-        response, self._first = self._first, None
         try:
-            if response is None:
-                response = self._client.get(headers={"If-None-Match": self._etag} if self._etag else {})
+            with self._client.get(headers={"If-None-Match": self._etag} if self._etag else {}) as response:
+                self._etag, data = response.headers.get("ETag", ""), bytes(response.read(LARGEST + 1))
         except HttpError as error:
             if error.status == 304:
                 return b""
             raise
-        self._etag = response.headers.get("ETag", "")
-        try:
-            return bytes(response.read(LARGEST) if not isinstance(response, HttpStream) else _all(response))
-        finally:
-            response.close()
-
-
-def _all(stream: HttpStream) -> bytes:
-    parts = []
-    while part := stream.read(1 << 16):
-        parts.append(part)
-        if stream.tell() > LARGEST:
+        if len(data) > LARGEST:
             raise SourceError(f"expected an image, its more than {LARGEST >> 20} MB do not end")
-    return b"".join(parts)
+        return data

@@ -207,7 +207,7 @@ class LiveSource(SourceBase):
             if connection.kind == "file":
                 self._play(connection)
             elif connection.kind == "images":
-                self._poll(connection)
+                self._poll()
             else:
                 self._take(connection)
         except _RecordingError:  # nothing has been handed on yet: it is read again, as a file
@@ -244,9 +244,9 @@ class LiveSource(SourceBase):
                 self._retries = 0
         self._end()
 
-    def _poll(self, connection: Connection) -> None:
+    def _poll(self) -> None:
         """Hands on the image of an address whenever it has changed."""
-        images = Snapshots(self._connector.address, connection.stream, timeout_s=self.stall_s, every_s=self._snapshot_s)
+        images = Snapshots(self._connector.address, timeout_s=self.stall_s, every_s=self._snapshot_s)
         connected = False
         while True:
             image = images.next()
