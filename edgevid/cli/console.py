@@ -5,7 +5,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -99,12 +100,38 @@ def progress_bar(title: str, total: int | None) -> Iterator[Any]:
         yield bar
 
 
+@contextmanager
+def training_bar(checkpoint: Path | None = None) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar that the yielded function updates: with what is done, its total and a text. Without a terminal it prints a
+    line a minute. Ctrl-C names the `checkpoint` that the same command continues from."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console, printed = notes(soft_wrap=False), [-LINE_EVERY_S]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=is_quiet() or not console.is_terminal) as bar:
+        bar.add_task("", total=None, visible=False)
+
+        def update(done: int, total: int, text: str) -> None:
+            bar.update(bar.task_ids[0], completed=done, total=total, description=escape(text), visible=done < total)
+            if not console.is_terminal and time.monotonic() >= printed[0] + LINE_EVERY_S:
+                printed[0] = time.monotonic()
+                console.print(f"{text}: {done} of {total}", markup=False)
+
+        try:
+            yield update
+        except KeyboardInterrupt:
+            if checkpoint and any(checkpoint.parent.rglob(checkpoint.name)):
+                errors().print(f"interrupted: the same command continues from {checkpoint}", markup=False)
+            raise
+
+
 def advance(bar: Any) -> None:
     """One frame further."""
     task = bar.tasks[0]
     bar.update(task.id, advance=1, fps=task.speed or task.fields["fps"])
 
 
+LINE_EVERY_S = 60.0  # Between the lines of a training's progress, where no terminal shows its bar
 ARG_START = 45  # Place of the address of the first argument in /proc/self/stat, counted behind the program's name
 
 

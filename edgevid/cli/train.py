@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import check_outputs, is_quiet, notes, print_rows, results
+from edgevid.cli.console import check_outputs, print_rows, results, training_bar
 from edgevid.errors import InputError, require
 from edgevid.files.atomic import check_folder, make_folder
 
@@ -44,8 +46,6 @@ def detector(
     name: Annotated[str, Option(help="Name of the model.")] = "my-detector",
 ) -> None:
     """Train a compact detector on labeled images, or fine-tune one; resumes an interrupted training."""
-    from rich.progress import Progress
-
     require("torch", extra="train", purpose="edgevid train detector")
     require("onnx", extra="train", purpose="edgevid train detector")
     from edgevid.detect.detector import Detector
@@ -73,11 +73,10 @@ def detector(
     task = Task(data, checkpoint, schedule, shape, start=known, held_out=clips)
     if device == "cpu" and processes is None:
         processes = next(n for n in (4, 3, 2, 1) if n <= default_threads() and batch % n == 0)
-    with Progress(console=notes(soft_wrap=False), disable=is_quiet()) as bar:
-        line = bar.add_task("training", total=schedule.steps)
+    with training_bar(checkpoint) as update:
 
         def progress(step: int, total: int, loss: float) -> None:
-            bar.update(line, completed=step, total=total, description=f"training, loss {loss:.3f}")
+            update(step, total, f"training, loss {loss:.3f}")
 
         network = train_detector(task, device=device, processes=processes or 1, progress=progress)
     file = export_onnx(network, out / f"{name}.onnx")
@@ -153,9 +152,8 @@ def actions(
     threads: Annotated[int, Option(help="CPU threads.", min=1)] = 2,
 ) -> None:
     """Train a temporal head on labeled clips or skeletons of people."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     require("torch", extra="train", purpose="training")
+    from edgevid.learn.actions.fit import CHECKPOINT
     from edgevid.learn.actions.train import TrainConfig, train_actions
 
     check_folder(out)
@@ -167,13 +165,7 @@ def actions(
         threads=threads,
     )  # fmt: skip
     console = results(soft_wrap=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notes(soft_wrap=False), transient=True, disable=is_quiet()) as bar:
-        task = bar.add_task("extracting features", total=None, visible=False)
-
-        def progress(done: int, total: int, name: str) -> None:
-            bar.update(task, completed=done, total=total, visible=done < total)
-
+    with training_bar(out / CHECKPOINT) as progress:
         outcome = train_actions(config, report=console.print, progress=progress)
     _print_outcome(console, outcome, head)
 
@@ -198,6 +190,72 @@ def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
 def _percent(value: Interval) -> str:
     band = "" if value.low == value.high else f" ({100 * value.low:.1f} to {100 * value.high:.1f})"
     return f"{100 * value.mean:.1f} %{band}"
+
+
+@command.command("classifier")
+def classifier(
+    data: Annotated[Path, Argument(help="Class folders, or a CSV (path, columns of labels[, group]).")],
+    heads: Annotated[str, Option(help="compact, a torchvision network, features (recipe); or several.")] = "compact",
+    out: Annotated[Path, shared.out_option("Folder for the ONNX, recipe, scores and report.")] = Path(
+        "runs/classifier"
+    ),
+    force: shared.Force = False,
+    align: Annotated[str, Option(help="none, or a transformer that turns images: stn, stn-perspective.")] = "none",
+    rotation: Annotated[float, Option(help="Augmentation: largest rotation, degrees.", min=0, max=180)] = 8.0,
+    flip: Annotated[bool, Option(help="Augmentation: mirrored images.")] = True,
+    jpeg: Annotated[bool, Option("--jpeg", help="Augmentation: JPEG of quality 10 to 95 (kornia).")] = False,
+    size: Annotated[str, Option(help="Pixels of the input: 64, or 64x32 (height x width).")] = "64",
+    context: Annotated[float, Option(help="What images show: times the side of the object's box.", min=0.1)] = 1.0,
+    epochs: Annotated[int, Option(help="Passes over the data.", min=1)] = 40,
+    patience: Annotated[int, Option(help="Epochs without progress before the end; 0: never.", min=0)] = 10,
+    test: Annotated[float, Option(help="Share of the images held out for testing.", min=0.05, max=0.9)] = 0.25,
+    group: Annotated[str, Option(help="What is never split: group, camera, day, or file (each alone).")] = "group",
+    learning_curve: Annotated[bool, Option("--learning-curve", help="Also train on 25 and 50 % of them.")] = False,
+    seeds: Annotated[int, Option(help="Trainings with different seeds.", min=1)] = 1,
+    threads: Annotated[int, Option(help="CPU threads.", min=1)] = 2,
+) -> None:
+    """Train a classifier of the crops of objects; several heads are compared on one split."""
+    require("torch", extra="train", purpose="training")
+    from edgevid.evaluate.evaluation import between, shown
+    from edgevid.evaluate.items import read_items
+    from edgevid.learn.actions.fit import CHECKPOINT
+    from edgevid.learn.actions.train import TrainConfig, train_actions
+    from edgevid.learn.augment import ImageAugmentation
+    from edgevid.learn.classifier.network import ImageOptions
+    from edgevid.models.hub import resolve_model
+    from edgevid.optimize.bench import bench
+
+    check_folder(out)
+    check_outputs({"--out": (out / "report.json", "JSON")}, force=force)
+    side, console, found = shared.parse_size(size, "--size"), results(soft_wrap=False), []
+    height, width = (side, side) if isinstance(side, int) else side
+    images = ImageOptions(width, height, context, cast("Any", align), ImageAugmentation(rotation, flip, jpeg))
+    attributes, kinds = (
+        {key: 0 for one in read_items(data)[0] for key in one.labels},
+        shared.split_names(heads, "--heads"),
+    )
+    with training_bar(out / CHECKPOINT) as progress:
+        for attribute, kind in product(attributes, kinds):
+            extractor, parts = "" if kind == "compact" else kind, (attribute, Path(kind).name)
+            folder = out.joinpath(
+                *(part for part, many in zip(parts, (attributes, kinds), strict=True) if len(many) > 1)
+            )
+            config = TrainConfig(
+                data, "linear" if extractor else "compact", folder, seeds, epochs, rate_hz=4.0, window=1,
+                extractor=extractor, test=test, patience=patience, attribute=attribute, group=group, images=images,
+                learning_curve=learning_curve, threads=threads,
+            )  # fmt: skip
+            console.print(f"[bold]{escape(attribute)}, {escape(kind)}[/]")
+            found.append((attribute, kind, train_actions(config, report=console.print, progress=progress)))
+    rows = []
+    for attribute, kind, one in found:
+        files = [next(one.recipe.parent.glob("*.onnx")), *([] if kind == "compact" else [resolve_model(kind).local])]
+        ms = sum(part.at("inference", 50) for part in bench(files, runs=50, threads=1, device="cpu").timings)
+        share, megabytes = one.held_out, sum(file.stat().st_size for file in files) / 1e6
+        rows.append((attribute, kind, shown(share.value), between(share), f"{ms:.2f}", f"{megabytes:.2f}",
+                     f"{max(one.parity.window, one.parity.pipeline):.1e}", str(one.recipe)))  # fmt: skip
+    titles = ("attribute", "head", "accuracy", "95 % interval", "ms", "MB", "parity", "recipe")
+    print_rows(console, titles, rows, text=("recipe",))
 
 
 @command.command("backbone")

@@ -116,15 +116,23 @@ def marks_of(one: Example | LabeledVideo) -> set[str]:
     return {content[:12], sha256(f"scene {one.group}")[:12]}
 
 
-def list_videos(data: Path) -> tuple[tuple[str, ...], list[LabeledVideo]]:
-    """Class names and videos of a folder (one folder per class) or a CSV (path,label[,group]); InputError for a class
-    without a file, and a line without a label or file."""
+def list_videos(data: Path, attribute: str = "", group: str = "") -> tuple[tuple[str, ...], list[LabeledVideo]]:
+    """Class names and videos of a folder (one folder per class) or a CSV (path,label[,group]). With `attribute`, those
+    that its column labels; a `group` is "file" (each alone) or one of the known columns, such as "camera". InputError
+    for a class without a file, and a line without a label or file."""
     items, left_out = read_items(data)
     if bad := next((one for one in left_out if not Path(one[0]).is_file()), None):
         raise InputError(f"{bad[0]}: {bad[1]}")
-    if lacking := next((one.path for one in items if "label" not in one.labels), None):
+    items = [one for one in items if not attribute or attribute in one.labels]
+    key, group = attribute or "label", group or "group"
+    if lacking := next((one.path for one in items if key not in one.labels), None):
         raise InputError(f"{data}: expected a class of each file, in a folder of its name or a column label: {lacking}")
-    found = [LabeledVideo(one.path, one.labels["label"], one.group) for one in items]
+    groups = [str(one.path) if group == "file" else getattr(one, group, "") for one in items]
+    if not all(groups):
+        raise InputError(
+            f"{data}: expected a {group!r} of each file to group by: known are group, camera, day and file"
+        )
+    found = [LabeledVideo(one.path, one.labels[key], name) for one, name in zip(items, groups, strict=True)]
     names = tuple(sorted({v.label for v in found}))
     if len(names) < 2:
         raise InputError(f"{data}: expected at least 2 classes, found {list(names)}")

@@ -2,28 +2,48 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+import torch
 
+from edgevid.actions.recognizer import softmax
 from edgevid.actions.typicality import Typicality
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, check, concatenate
 from edgevid.evaluate.actions.metrics import ClassReport, Interval, SegmentReport, interval
-from edgevid.evaluate.evaluation import Evaluation, Plot
+from edgevid.evaluate.actions.score import Scored
+from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, Thumb
 from edgevid.evaluate.page import page
-from edgevid.evaluate.recognition import class_views
-from edgevid.files.atomic import write_atomic
+from edgevid.evaluate.recognition import class_views, of_scored
+from edgevid.files.atomic import atomic_path, write_atomic
 from edgevid.learn.actions.asformer import ASFormerHead, segmentation_loss
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
-from edgevid.learn.actions.fit import Fitted, TrainOptions, clip_loss, fit, predict, step_of, windows_of
+from edgevid.learn.actions.fit import (
+    CHECKPOINT,
+    Fitted,
+    Progress,
+    TrainOptions,
+    clip_loss,
+    fit,
+    predict,
+    step_of,
+    windows_of,
+)
 from edgevid.learn.actions.heads import Head, LinearHead, RecurrentHead, StepLinearHead, TransformerHead
+from edgevid.learn.classifier.network import ImageHead, ImageOptions
+from edgevid.types import Array
+from edgevid.video.images import read_image, thumbnail
 
-HeadKind = Literal["gru", "lstm", "transformer", "asformer"]
+PAIRS, EACH, SIDE = 6, 8, 96  # Confused pairs on the page, images of each, and their pixels
+SHARES = (0.25, 0.5, 1.0)  # Of the training clips, for the learning curve
+HeadKind = Literal["gru", "lstm", "transformer", "asformer", "linear", "compact"]
 Report = Callable[[str], None]
 
 
@@ -49,6 +69,8 @@ class Outcome:
     parity: Parity
     report: ClassReport
     cpu_s: float
+    held_out: Figure
+    """Accuracy of the exported head; the interval is of the groups."""
 
     def interval_of(self, what: Literal["accuracy", "baseline"]) -> Interval:
         """Mean and 95 % interval over seeds of the mean over splits."""
@@ -63,9 +85,15 @@ def check_head(kind: str) -> None:
         raise InputError(f"head: expected one of {', '.join(get_args(HeadKind))}, got {kind!r}")
 
 
-def make_head(kind: HeadKind, width: int, classes: int, *, window: int, causal: bool = True) -> Head:
+def make_head(
+    kind: HeadKind, width: int, classes: int, *, window: int, causal: bool = True, images: ImageOptions | None = None
+) -> Head:
     """A new head."""
     check_head(kind)
+    if kind == "compact":
+        return ImageHead(classes, images or ImageOptions())
+    if kind == "linear":
+        return LinearHead(width, classes)
     if kind == "gru" or kind == "lstm":
         return RecurrentHead(width, classes, cell=kind, bidirectional=not causal, window=window)
     if kind == "transformer":
@@ -84,12 +112,18 @@ class Split(NamedTuple):
 def run(
     splits: Mapping[str, Split], kind: HeadKind, out: Path, options: TrainOptions, deployment: Deployment, *,
     seeds: int = 3, causal: bool = True, clips_per_sequence: int = 0, report: Report = lambda line: None,
+    progress: Progress = lambda done, total, text: None, learning_curve: bool = False,
 ) -> Outcome:  # fmt: skip
     """Trains `kind` on every split with every seed; exports the first one and writes report and plots.
     `clips_per_sequence` clips one after another make the sequences of a segmentation head where no video is labeled by
     steps."""
     if seeds < 1:
         raise InputError(f"seeds: expected at least 1, got {seeds}")
+    first = next(iter(splits.values()))
+    with TemporaryDirectory() as folder:  # what cannot be exported is not worth hours of training
+        untrained = _maker(kind, first, options, causal=causal)()
+        export_head(untrained, Path(folder), kind, options, deployment)
+        check_parity(untrained, Path(folder), first.test, options)
     trials: list[Trial] = []
     fits: list[tuple[Fitted, Split]] = []
     for seed in range(seeds):
@@ -101,23 +135,68 @@ def run(
                     train=concatenate(train, len(train), seed=seed, length=length),
                     test=concatenate(test, count, seed=0, length=length),
                 )
-            fitted, trial = _trial(kind, name, split, dataclasses.replace(options, seed=seed), causal=causal)
+            file = out / f"{seed}-{name}-{CHECKPOINT}"
+            seeded = dataclasses.replace(options, seed=seed)
+            fitted, trial = _trial(kind, name, split, seeded, causal=causal, checkpoint=file, progress=progress)
             trials.append(trial)
             fits.append((fitted, split))
             report(
                 f"split {name} seed {seed}: {kind} {100 * trial.accuracy:.1f} %, "
                 f"linear baseline {100 * trial.baseline:.1f} % ({fitted.cpu_s:.0f} CPU s)"
             )
-    return _deploy(*fits[0], trials, kind, out, deployment, sum(fitted.cpu_s for fitted, _ in fits))
+            report(_course_of(fitted))
+    curve = _learning_curve(kind, first, options, causal=causal) if learning_curve else None
+    if curve:
+        report(curve[0])
+    outcome = _deploy(*fits[0], trials, kind, out, deployment, sum(fitted.cpu_s for fitted, _ in fits), curve)
+    for file in out.glob(f"*-{CHECKPOINT}"):
+        file.unlink()
+    return outcome
 
 
-def _trial(kind: HeadKind, name: str, split: Split, options: TrainOptions, *, causal: bool) -> tuple[Fitted, Trial]:
+def _maker(kind: HeadKind, split: Split, options: TrainOptions, *, causal: bool) -> Callable[[], Head]:
+    return partial(make_head, kind, split.train.width, len(split.train.names), window=options.window, causal=causal,
+                   images=options.images)  # fmt: skip
+
+
+def _course_of(fitted: Fitted) -> str:
+    norms = [one.gradient_norm for one in fitted.history]
+    end = fitted.stopped or f"{len(norms)} epochs"
+    return (f"gradient norm: median {np.median(norms):.2g}, largest {max(norms):.2g}; ended by {end}; epoch "
+            f"{fitted.best_epoch + 1} is kept")  # fmt: skip
+
+
+def _learning_curve(kind: HeadKind, split: Split, options: TrainOptions, *, causal: bool) -> tuple[str, Plot]:
+    """Held-out errors of trainings with parts of the clips, and what a power law through them expects."""
+    order, counts, errors = np.random.default_rng(0).permutation(len(split.train)), [], []
+    for share in SHARES:
+        part = check(split.train.pick(order[: max(round(share * len(order)), 2)]))
+        head = fit(_maker(kind, split, options, causal=causal), part, split.validation, options).head
+        counts.append(len(part))
+        errors.append(max(1 - evaluate(head, split.test, options)[0], 0.5 / len(split.test)))
+    slope, start = np.polyfit(np.log(counts), np.log(errors), 1)
+    expected = np.exp(start + slope * np.log(ahead := [counts[-1], 2 * counts[-1]])).tolist()
+    measured = ", ".join(f"{e:.1%} with {n}" for n, e in zip(counts, errors, strict=True))
+    text = f"errors {measured}; a power law through them expects {expected[1]:.1%} with twice as many"
+    return text, Plot("clips", "share of errors", {"measured": (counts, errors), "expected": (ahead, expected)})
+
+
+def _trial(
+    kind: HeadKind,
+    name: str,
+    split: Split,
+    options: TrainOptions,
+    *,
+    causal: bool,
+    checkpoint: Path,
+    progress: Progress,
+) -> tuple[Fitted, Trial]:
     train, test, held = split
     check(test, what="test")
     width, classes = train.width, len(train.names)
     linear, loss = (StepLinearHead, segmentation_loss) if kind == "asformer" else (LinearHead, clip_loss)
-    new_head = partial(make_head, kind, width, classes, window=options.window, causal=causal)
-    fitted = fit(new_head, train, held, options, objective=loss)
+    new_head = _maker(kind, split, options, causal=causal)
+    fitted = fit(new_head, train, held, options, objective=loss, checkpoint=checkpoint, progress=progress)
     base = fit(partial(linear, width, classes), train, held, options, objective=loss)
     accuracy, segments = evaluate(fitted.head, test, options)
     return fitted, Trial(name, options.seed, accuracy, evaluate(base.head, test, options)[0], segments)
@@ -136,20 +215,28 @@ def evaluate(head: Head, test: Corpus, options: TrainOptions) -> tuple[float, Se
 
 def _deploy(
     fitted: Fitted, data: Split, trials: list[Trial], kind: HeadKind, out: Path, deployment: Deployment,
-    cpu_s: float,
+    cpu_s: float, curve: tuple[str, Plot] | None,
 ) -> Outcome:  # fmt: skip
     """Exports and verifies a head; writes its plots and report.json, figures with their conditions."""
     head, options, test = fitted.head, fitted.options, data.test
     typicality = None if head.per_step else typicality_of(head, data.train, test, options)
     recipe = export_head(head, out, f"actions-{kind}", options, deployment, typicality)
     parity = check_parity(head, out, test, options)
-    predicted, truth = predict(head, test, options).argmax(-1), test.labels
+    logits, truth = predict(head, test, options), test.labels
+    predicted = logits.argmax(-1)
     if head.per_step:
         _, valid, labels = windows_of(test, options)
         predicted, truth = predicted[valid.numpy()], labels.numpy()[valid.numpy()]
     report = ClassReport.of(truth, predicted, len(test.names), test.names)
-    write_atomic(out / "report.html", _page(fitted, report, trials[0]))
-    outcome = Outcome(tuple(trials), recipe, parity, report, cpu_s)
+    found = _evaluation(fitted, report, trials[0], test, predicted)
+    if curve:
+        found = dataclasses.replace(
+            found, notes=[*found.notes, curve[0]], plots={**found.plots, "Errors by clips": curve[1]}
+        )
+    write_atomic(out / "report.html", page(found, measured := found.figures(), f"split {trials[0].split}, seed 0"))
+    if typicality is not None:
+        write_scores(out / "scores.npz", test, softmax(logits), typicality(logits, *_described(head, test, options)))
+    outcome = Outcome(tuple(trials), recipe, parity, report, cpu_s, measured["accuracy"])
     figures = {
         "head": kind,
         "classes": list(test.names),
@@ -165,12 +252,47 @@ def _deploy(
     return outcome
 
 
+def _described(head: Head, corpus: Corpus, options: TrainOptions) -> tuple[Array, Array]:
+    """What typicality looks at, and which steps are valid."""
+    features, valid, _ = windows_of(corpus, options)
+    with torch.no_grad():
+        parts = [head.describe(part).numpy() for part in features.split(64)]
+    return np.concatenate(parts), valid.numpy()
+
+
 def typicality_of(head: Head, train: Corpus, held_out: Corpus, options: TrainOptions) -> Typicality:
     """What tells clips that are unlike those of `train`, calibrated on held-out scenes."""
-    features, valid, _ = (one.numpy() for one in windows_of(train, options))
-    known = Typicality.fit(features, valid, train.labels, len(train.names))
-    features, valid, _ = (one.numpy() for one in windows_of(held_out, options))
-    return known.calibrated(predict(head, held_out, options), features, valid)
+    known = Typicality.fit(*_described(head, train, options), train.labels, len(train.names))
+    return known.calibrated(predict(head, held_out, options), *_described(head, held_out, options))
+
+
+def _evaluation(fitted: Fitted, report: ClassReport, trial: Trial, test: Corpus, predicted: Array) -> Evaluation:
+    """The figures and plots of a training, and images of the most confused pairs."""
+    notes = [f"held-out accuracy of a linear baseline: {trial.baseline:.1%}", _course_of(fitted)]
+    if fitted.head.per_step:
+        tables, plots = class_views(report)
+        found = Evaluation(
+            "training", ["all"], "split", lambda _: {"accuracy": trial.accuracy}, tables=tables, plots=plots
+        )
+        return dataclasses.replace(found, notes=notes, plots={**plots, **epochs_plot(fitted)})
+    pairs = list(zip(test.labels.tolist(), predicted.tolist(), strict=True))
+    about = [(e.name, e.group) for e in test.examples]
+    found = of_scored(Scored(report, 0, None, [([true], [made]) for true, made in pairs], about), notes)
+    images = {}
+    for (true, made), count in Counter(pair for pair in pairs if pair[0] != pair[1]).most_common(PAIRS):
+        names = [e.name for e, pair in zip(test.examples, pairs, strict=True) if pair == (true, made)]
+        shown = [(Path(name).name, read_image(Path(name))) for name in names[:EACH]]
+        images[f"{test.names[true]}, recognized as {test.names[made]}: {count}"] = [
+            Thumb(name, thumbnail(image, SIDE)) for name, image in shown if image is not None]  # fmt: skip
+    return dataclasses.replace(found, images=images, plots={**found.plots, **epochs_plot(fitted)})
+
+
+def write_scores(path: Path, test: Corpus, shares: Array, typicality: Array) -> None:
+    """The probabilities of the held-out clips, for `edgevid tune`."""
+    names = np.array(test.names)
+    with atomic_path(path) as new:
+        np.savez(new, values=shares, labels=names[test.labels], tracks=np.array([e.name for e in test.examples]),
+                 names=names, typicality=typicality[:, 0])  # fmt: skip
 
 
 def epochs_plot(fitted: Fitted) -> dict[str, Plot]:
@@ -180,12 +302,3 @@ def epochs_plot(fitted: Fitted) -> dict[str, Plot]:
     epochs = np.arange(1, len(fitted.history) + 1)
     known = {name: (epochs, values) for name, values in lines.items() if np.isfinite(values).all()}
     return {f"By epoch; the one kept is {fitted.best_epoch + 1}": Plot("epoch", "loss; share correct", known)}
-
-
-def _page(fitted: Fitted, report: ClassReport, trial: Trial) -> str:
-    """The figures and plots of a training."""
-    tables, plots = class_views(report)
-    plots |= epochs_plot(fitted)
-    values = {"held-out accuracy": trial.accuracy, "of the linear baseline": trial.baseline}
-    found = Evaluation("training", ["all"], "split", lambda _: values, tables=tables, plots=plots)
-    return page(found, found.figures(), f"split {trial.split}, seed {trial.seed}")

@@ -11,19 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgevid.actions.clip import ImageRecognizer
 from edgevid.actions.clip_spec import ClipSection, ClipSpec
 from edgevid.actions.recognizer import softmax
 from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.actions.typicality import Typicality
 from edgevid.errors import ParityError
 from edgevid.evaluate.actions.data import Corpus, resample
-from edgevid.evaluate.actions.score import RowsExtractor, replay_rows
+from edgevid.evaluate.actions.score import RowsExtractor, crop_video, replay_crops, replay_rows
 from edgevid.files.atomic import make_folder, write_atomic
 from edgevid.files.schema import vars_of
 from edgevid.files.toml import toml_table
 from edgevid.learn.actions.fit import TrainOptions, predict, step_of, windows_of
 from edgevid.learn.actions.heads import Head
-from edgevid.runtime import load_engine, read_recipe
+from edgevid.learn.classifier.network import GRAY, ImageHead
+from edgevid.runtime import Recipe, load_engine, read_recipe
+from edgevid.runtime.engine import InputSpec
+from edgevid.runtime.recipe import write_recipe
 from edgevid.types import Array
 
 OPSET = 17
@@ -59,12 +63,14 @@ def export_head(
     as `recipe.toml`. `typicality` is written with them."""
     make_folder(folder)
     head = head.eval().cpu()
-    x, valid = torch.zeros(2, options.window, head.features), torch.ones(2, options.window, dtype=torch.bool)
-    export_onnx(head, {"features": x, "valid": valid}, folder / "window.onnx", ["logits"])
-    window_recipe = folder / ("window.toml" if head.causal else "recipe.toml")
     more: dict[str, Any] = {"typicality": TYPICALITY} if typicality is not None else {}
     if typicality is not None:
         typicality.write(folder / TYPICALITY)
+    if isinstance(head, ImageHead):
+        return _export_images(head, folder / "recipe.toml", deployment, more)
+    x, valid = torch.zeros(2, options.window, head.features), torch.ones(2, options.window, dtype=torch.bool)
+    export_onnx(head, {"features": x, "valid": valid}, folder / "window.onnx", ["logits"])
+    window_recipe = folder / ("window.toml" if head.causal else "recipe.toml")
     _write(window_recipe, f"{name}-window", "window", head, options, deployment, more)
     if head.causal:
         states = head.states(2)
@@ -73,6 +79,30 @@ def export_head(
         export_onnx(_Step(head, tuple(states)), inputs, folder / "step.onnx", outputs)
         _write(folder / "recipe.toml", name, "step", head, options, deployment, more | {"states": list(states)})
     return folder / "recipe.toml"
+
+
+def _export_images(head: ImageHead, path: Path, deployment: Deployment, more: Mapping[str, Any]) -> Path:
+    """The recipe of a classifier of images, with its graph: outputs "logits" and "features"."""
+    size, images = (head.options.width, head.options.height), head.normalized(torch.zeros(2, 1, head.features))
+    export_onnx(_Deployed(head), {"images": images}, path.with_name("classifier.onnx"), ["logits", "features"])
+    tables = {"clip": vars_of(deployment.spec), "features": {"output": "features", **more},
+              "trained": {"hashes": [*deployment.trained]}}  # fmt: skip
+    write_recipe(Recipe(
+        "classifier", "classify", "classifier.onnx", path, summary=deployment.summary, input_name="images",
+        input=InputSpec(*size, mean=(GRAY,) * 3, std=(GRAY,) * 3), outputs=("logits",), names=deployment.names,
+        tables=tables), path)  # fmt: skip
+    return path
+
+
+class _Deployed(nn.Module):
+    """What is exported of a classifier of images."""
+
+    def __init__(self, head: ImageHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head.deployed(images)
 
 
 class _Step(nn.Module):
@@ -131,22 +161,40 @@ class Parity:
 
 
 def check_parity(head: Head, folder: Path, corpus: Corpus, options: TrainOptions) -> Parity:
-    """Runs up to 64 examples in every way; ParityError where one differs by more than MAX_DIFFERENCE."""
+    """Runs up to 64 examples in every way; ParityError as `verified`."""
     some = corpus.pick(range(min(len(corpus), 64)))
     features, valid, _ = windows_of(some, options)
     expected = predict(head, some, options)
+    if isinstance(head, ImageHead):
+        return verified(_parity_of_images(head, folder, some, features, expected), folder)
     with load_engine(folder / "window.onnx", device="cpu", threads=1) as engine:
         whole = np.array(engine.run({"features": features.numpy(), "valid": valid.numpy()})["logits"])
     stream = _stream_difference(head, features, valid) if head.causal else float("nan")
     pipeline = _pipeline(folder / "recipe.toml", some, options, expected)
-    found = Parity(float(np.abs(whole - expected).max()), stream, pipeline)
+    return verified(Parity(float(np.abs(whole - expected).max()), stream, pipeline), folder)
+
+
+def verified(found: Parity, path: Path) -> Parity:
+    """The same; ParityError where one differs by more than MAX_DIFFERENCE."""
     for name, value in vars_of(found).items():
         if value > MAX_DIFFERENCE:
             raise ParityError(
-                f"{folder}: the exported head differs by {value:.2g} in its {name} path "
+                f"{path}: the exported head differs by {value:.2g} in its {name} path "
                 f"(allowed {MAX_DIFFERENCE:.0e}): do not deploy it"
             )
     return found
+
+
+def _parity_of_images(head: ImageHead, folder: Path, corpus: Corpus, rows: Tensor, expected: Array) -> Parity:
+    """ONNX Runtime on the training's pixels, and the recognizer on the files."""
+    with load_engine(folder / "classifier.onnx", device="cpu", threads=1) as engine:
+        whole = np.array(engine.run({"images": head.normalized(rows).contiguous().numpy()})["logits"])
+        recognizer, found = ImageRecognizer(engine, read_recipe(folder), memory_s=0.0), []
+        for number, example in enumerate(corpus.examples):
+            crops, boxes = crop_video(Path(example.name), recognizer.spec)
+            found.append(replay_crops(recognizer, crops[-1:], boxes[-1:], number + 1))
+    pipeline = np.abs(np.array(found) - softmax(expected)).max()
+    return Parity(float(np.abs(whole - expected).max()), float("nan"), float(pipeline))
 
 
 @torch.no_grad()

@@ -21,9 +21,11 @@ from edgevid.evaluate.actions.data import Corpus, Example, check, resample
 from edgevid.files.atomic import atomic_path
 from edgevid.files.digest import sha256
 from edgevid.learn.actions.heads import Head
+from edgevid.learn.classifier.network import ImageOptions
 from edgevid.types import Array
 
 Rng = np.random.Generator
+CHECKPOINT = "checkpoint.pt"  # In the folder of a training that is not finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ def augment(raw: Array, joints: str, step: float, strength: Augmentation, rng: R
         if strength.drop:
             dropped = rng.random(len(out)) < strength.drop * rng.random()
             out[:-1, -1][dropped[:-1]] = 0  # the last one stays: a clip ends with an observation
+        return out
+    if len(raw) == 1:  # an image
         return out
     spread = raw.std(axis=0, keepdims=True) + 1e-6
     return np.asarray((out + rng.normal(0, strength.noise, out.shape) * spread).astype(np.float32))
@@ -100,6 +104,8 @@ class TrainOptions:
     class_weights: bool = True
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    images: ImageOptions | None = None
+    """Of heads that take images."""
 
 
 class Epoch(NamedTuple):
@@ -182,8 +188,6 @@ def clip_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, sm
     return nn.functional.cross_entropy(logits, labels[:, -1], weight=weights, label_smoothing=smoothing)
 
 
-Windows = Callable[[Corpus, TrainOptions, Rng | None], tuple[Tensor, Tensor, Tensor]]
-"""What makes the inputs, valid steps and labels of a corpus for a head, as `windows_of` does."""
 Progress = Callable[[int, int, str], None]
 """Called with what is done, its total, and a text."""
 
@@ -227,7 +231,7 @@ class _Course:
 
 def fit(
     make: Callable[[], Head], train: Corpus, validation: Corpus | None, options: TrainOptions, *,
-    objective: Objective = clip_loss, windows: Windows = windows_of, checkpoint: Path | None = None,
+    objective: Objective = clip_loss, checkpoint: Path | None = None,
     progress: Progress = lambda done, total, text: None,
 ) -> Fitted:  # fmt: skip
     """A head trained on `train`; with `validation` its best epoch is kept, else its last. `checkpoint` is written after
@@ -239,7 +243,7 @@ def fit(
     torch.manual_seed(options.seed)
     course = _Course(make(), options, -(-len(train) // options.batch))
     weights = loss_weights(train, balanced=options.class_weights)
-    held = windows(validation, options, None) if validation is not None and len(validation) else None
+    held = windows_of(validation, options) if validation is not None and len(validation) else None
     marks = [dataclasses.asdict(options), train.names, [(e.name, e.content, e.label) for e in train.examples]]
     key = sha256(json.dumps([*marks, str(course.head)], default=str))
     if checkpoint and checkpoint.exists():
@@ -249,7 +253,7 @@ def fit(
         if options.patience and number - 1 - course.best_epoch >= options.patience:
             stopped = f"no better validation loss in {options.patience} epochs"
             break
-        loss, norm = _epoch(course, windows(train, options, course.rng), options, weights, objective)
+        loss, norm = _epoch(course, windows_of(train, options, course.rng), options, weights, objective)
         if not math.isfinite(loss + norm):
             stopped = f"loss {loss:g} and gradient norm {norm:g} in epoch {number + 1}"
             break
@@ -307,9 +311,9 @@ def _evaluate(
 
 
 @torch.no_grad()
-def predict(head: Head, corpus: Corpus, options: TrainOptions, windows: Windows = windows_of) -> Array:
+def predict(head: Head, corpus: Corpus, options: TrainOptions) -> Array:
     """(N, C) logits of a corpus, (N, T, C) of a head that scores each step."""
-    features, valid, _ = windows(corpus, options, None)
+    features, valid, _ = windows_of(corpus, options)
     return np.asarray(_logits(head, features, valid).numpy())
 
 

@@ -31,6 +31,10 @@ class Head(nn.Module):
             raise InputError(f"head: expected features and at least 2 classes, got {features} and {classes}")
         self.features, self.classes = features, classes
 
+    def describe(self, x: Tensor) -> Tensor:
+        """(B, T, F) what tells whether inputs (B, T, D) are like those of the training: themselves."""
+        return x
+
     def states(self, batch: int) -> States:
         """The states of `batch` tracks that start now: zeros, batch first."""
         if not self.causal:

@@ -22,8 +22,9 @@ from edgevid.files.folders import cache_folder
 from edgevid.files.schema import vars_of
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
-from edgevid.learn.actions.fit import Progress, TrainOptions
+from edgevid.learn.actions.fit import Progress, TrainOptions, loss_weights
 from edgevid.learn.augment import augment_crops
+from edgevid.learn.classifier.network import ImageOptions
 from edgevid.models.hub import find_recipe
 from edgevid.runtime import read_recipe
 from edgevid.runtime.variants import model_digest, model_file
@@ -53,6 +54,13 @@ class TrainConfig:
     threads: int = 2
     held: tuple[str, ...] = ()
     """Absolute paths of the videos that are held out, with all of their groups; empty: `test` chooses."""
+    attribute: str = ""
+    """Column of the labels; empty: label."""
+    group: str = ""
+    """What a split keeps on one side, as `list_videos` takes it."""
+    images: ImageOptions | None = None
+    """Of images of objects; without an `extractor` the head takes their pixels."""
+    learning_curve: bool = False
 
 
 def train_actions(
@@ -60,15 +68,17 @@ def train_actions(
 ) -> Outcome:
     """Trains and evaluates; `report` gets a line per trial, `progress` the videos whose features are done."""
     check_head(config.head)  # before hours of extraction
+    if config.head == "compact" and (config.extractor or not config.images):
+        raise InputError("head compact: it takes the pixels of images: edgevid train classifier")
     torch.set_num_threads(config.threads)
     splits = official_splits(config.data) if config.data.is_dir() else {}
-    spec, path = clip_spec(config), Path(config.extractor)
+    spec, path = clip_spec(config), Path(config.extractor or "-")
     patience = 0 if splits else config.patience
     if not splits:
         corpus = check(read_videos(config, spec, progress))
         rest, held = split_by_name(corpus, config.held) if config.held else split_by_group(corpus, config.test)
         train, checked = split_by_group(rest, 0.2, seed=1) if patience else (rest, None)
-        splits = {"by video": Split(train, held, checked)}
+        splits = {f"by {config.group or 'group'}": Split(train, held, checked)}
     first, test, checked = next(iter(splits.values()))
     seen = [*first.examples, *(checked.examples if checked else ())]
     deployment = Deployment(
@@ -78,8 +88,8 @@ def train_actions(
         summary=f"{config.head} head over {config.extractor}", trained=sorted(set().union(*map(marks_of, seen))),
     )  # fmt: skip
     report(
-        f"{len(first.names)} classes, {len(first)} training and {len(test)} held-out clips "
-        f"in {len(splits)} split{'s' if len(splits) > 1 else ''}; chance {100 / len(first.names):.1f} %"
+        f"{len(first.names)} classes, {len(first)} training and {len(test)} held-out clips in {len(splits)} "
+        f"split{'s' if len(splits) > 1 else ''}: {', '.join(splits)}; chance {100 / len(first.names):.1f} %"
     )
     if config.clips_per_sequence:
         report(
@@ -87,11 +97,16 @@ def train_actions(
             "of natural long videos."
         )
     window = config.window * max(config.clips_per_sequence, 1)
-    options = TrainOptions(window, config.rate_hz, config.epochs, patience)
+    options = TrainOptions(window, config.rate_hz, config.epochs, patience, images=config.images)
+    weights = zip(first.names, loss_weights(first, balanced=True).tolist(), strict=True)
+    report("class weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights))
     outcome = run(
         splits, config.head, config.out, options, deployment, seeds=config.seeds,
         causal=not config.bidirectional, clips_per_sequence=config.clips_per_sequence, report=report,
+        progress=progress, learning_curve=config.learning_curve,
     )  # fmt: skip
+    if config.images:
+        return outcome
     kept = {"data": config.data.resolve(), "held": [os.path.abspath(e.name) for e in test.examples]}
     kept |= {"extractor": str(path.resolve())} if path.exists() else {}
     write_atomic(config.out / TRAINING, json.dumps(vars_of(config) | kept, indent=1, default=str) + "\n")
@@ -100,9 +115,13 @@ def train_actions(
 
 def clip_spec(config: TrainConfig) -> ClipSpec:
     """How crops are cut for the extractor, at training and at run time."""
-    path = Path(config.extractor)
-    image = (read_recipe(path) if path.exists() else find_recipe(config.extractor)).input
-    width, height = (image.width, image.height) if image else (192, 192)
+    path, image = Path(config.extractor), config.images
+    own = (read_recipe(path) if path.exists() else find_recipe(config.extractor)).input if config.extractor else image
+    width, height = (own.width, own.height) if own else (192, 192)
+    if image:
+        stride = 0.0 if config.extractor else 0.5
+        return ClipSpec(steps=1, rate_hz=config.rate_hz, width=width, height=height, stride_s=stride, fit="letterbox",
+                        context=image.context)  # fmt: skip
     return ClipSpec(steps=1, rate_hz=config.rate_hz, width=width, height=height, stride_s=0.0)
 
 
@@ -113,15 +132,18 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda
     that could differ. Results are cached, one file per video and augmentation: an interrupted run continues.
     Augmented copies (kornia: geometry, color, JPEG) are for training. Crop videos of several people to the one who
     acts first."""
-    names, videos = list_videos(config.data)
-    extractor = load_extractor(config.extractor, threads=config.threads)
+    names, videos = list_videos(config.data, config.attribute, config.group)
+    extractor = load_extractor(config.extractor, threads=config.threads) if config.extractor else None
     examples, copies = [], {}
     each = 1 + config.augmentations
     for number, video in enumerate(videos):
         rows = []
         for copy in range(each):
-            progress(number * each + copy, len(videos) * each, video.path.name)
-            rows.append(_features(video.path, extractor, spec, copy))
+            progress(number * each + copy, len(videos) * each, f"reading {video.path.name}")
+            if extractor is None:
+                rows.append(crop_video(video.path, spec)[0].reshape(-1, spec.height * spec.width * 3))
+            else:
+                rows.append(_features(video.path, extractor, spec, copy))
         if not len(rows[0]):
             raise InputError(f"{video.path}: no usable frame; is it shorter than {1 / spec.rate_hz:.3f} s?")
         label = np.full(len(rows[0]), names.index(video.label))
@@ -135,7 +157,8 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda
 def _features(path: Path, extractor: FeatureExtractor | PoseExtractor, spec: ClipSpec, copy: int) -> Array:
     """(T, R) rows of one video, or of an augmented copy of it, extracted or from the cache."""
     state, recipe = path.stat(), extractor.recipe
-    identity = f"{recipe.name} {recipe.source.sha256 or model_digest(model_file(recipe))}"
+    read = repr((recipe.input, recipe.outputs, dict(recipe.tables), getattr(extractor, "joints", "")))
+    identity = f"{model_digest(model_file(recipe))} {read}"  # of the file itself: a recipe may state an older one's
     key = [str(path.resolve()), state.st_size, state.st_mtime_ns, spec.digest, identity, copy]
     name = sha256(json.dumps(key))[:20]
     cache = cache_folder() / "features" / f"{name}.npy"

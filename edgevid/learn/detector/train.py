@@ -18,6 +18,7 @@ from edgevid.files.atomic import atomic_path
 from edgevid.learn.detector.data import Composer
 from edgevid.learn.detector.export import read_onnx
 from edgevid.learn.detector.network import Shape, StreetDetector, Truth, anchor_points, loss
+from edgevid.run.signals import uninterrupted
 from edgevid.types import Array
 
 Progress = Callable[[int, int, float], None]
@@ -129,7 +130,13 @@ class Trainer:
         first = not _is_distributed() or distributed.get_rank() == 0
         with _prefetch(batches) as next_batch:
             while self.step < self.schedule.steps:
-                losses.append(self.train_step(next_batch()))
+                try:
+                    with uninterrupted():
+                        losses.append(self.train_step(next_batch()))
+                except KeyboardInterrupt:
+                    if first:
+                        self.save(checkpoint)
+                    raise
                 if first and (self.step % save_every == 0 or self.step == self.schedule.steps):
                     self.save(checkpoint)
                 if first:
