@@ -97,7 +97,7 @@ class BatchedEngine(LoadedEngine):
         with self._changed:
             self._waiting.append(request)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._busy)
+            self._changed.wait_for(lambda: not self._busy or request.outputs or request.error)
             while request in self._waiting:
                 self._busy = True
                 self._changed.wait_for(self._is_full, timeout=max(0.0, until - clock.monotonic()))

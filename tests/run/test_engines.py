@@ -70,6 +70,20 @@ def test_threads_share_the_calls_of_a_device_and_get_their_own_outputs(batch: in
         assert sum(device.calls) >= 48
 
 
+@pytest.mark.parametrize("batch", [-1, 1])
+def test_no_thread_keeps_the_device_for_itself(batch: int) -> None:
+    engine = BatchedEngine(Device(batch, call_s=0.001).engine, lambda: 4, wait_s=0.01)
+    counts, end = [0] * 4, time.monotonic() + 0.4
+
+    def camera(n: int) -> None:
+        while time.monotonic() < end:
+            engine.run({"x": np.ones((1, 2), np.float32)})
+            counts[n] += 1
+
+    in_threads(4, camera)
+    assert min(counts) > 0.5 * max(counts)
+
+
 def test_a_request_waits_for_no_more_than_the_stated_time() -> None:
     device = Device(-1)
     engine = BatchedEngine(device.engine, lambda: 8, wait_s=0.05)
