@@ -37,25 +37,17 @@ PEERS: Mapping[str, _Translation] = {
     "det_thresh": lambda v, _: {"track_high_thresh": v, "new_track_thresh": v},
     "track_activation_threshold": lambda v, _: {"new_track_thresh": v},
     "high_conf_det_threshold": lambda v, _: {"track_high_thresh": v},
-    "lost_track_buffer": _BUFFER,
-    "track_buffer": _BUFFER,
+    **dict.fromkeys(("lost_track_buffer", "track_buffer"), _BUFFER),
     "max_age": lambda n, rate: {"lost_after_s": n / rate},
-    "minimum_consecutive_frames": _HITS,
-    "min_hits": _HITS,
+    **dict.fromkeys(("minimum_consecutive_frames", "min_hits"), _HITS),
     "minimum_matching_threshold": lambda v, _: {"match_thresh": v},
-    "minimum_iou_threshold": _IOU,
-    "iou_threshold": _IOU,
-    "minimum_iou_threshold_first_assoc": _IOU,
+    **dict.fromkeys(("minimum_iou_threshold", "iou_threshold", "minimum_iou_threshold_first_assoc"), _IOU),
     "minimum_iou_threshold_second_assoc": lambda v, _: {"second_match_thresh": 1 - v},
     "minimum_iou_threshold_unconfirmed_assoc": lambda v, _: {"new_match_thresh": 1 - v},
-    "inertia": lambda v, _: {"momentum": v},
-    "direction_consistency_weight": lambda v, _: {"momentum": v},
+    **dict.fromkeys(("inertia", "direction_consistency_weight"), lambda v, _: {"momentum": v}),
 }
 """Parameters of ByteTrack, SORT, OC-SORT, supervision and trackers: docs/coming_from.md."""
-FIXED: Mapping[str, tuple[Any, ...]] = {
-    "tracker_type": ("bytetrack",), "fuse_score": (True,), "mot20": (False,),
-    "instant_first_frame_activation": (True,),
-}  # fmt: skip
+FIXED = {"tracker_type": "bytetrack", "fuse_score": True, "mot20": False, "instant_first_frame_activation": True}
 """Parameters of theirs that have one value here."""
 
 
@@ -230,8 +222,8 @@ def _translated(own: dict[str, float], tuning: Mapping[str, Any], rate: float) -
     settings, given = dict(own), {}
     for name, value in tuning.items():
         if name in FIXED:
-            if value not in FIXED[name]:
-                raise InputError(f"{name}: expected {FIXED[name][0]!r}, the only one here, got {shown(value)}")
+            if value != FIXED[name]:
+                raise InputError(f"{name}: expected {FIXED[name]!r}, the only one here, got {shown(value)}")
             continue
         ours = PEERS[name](_number(name, value), rate) if name in PEERS else {_known(name): value}
         for key, number in ours.items():

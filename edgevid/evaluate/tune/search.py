@@ -147,16 +147,10 @@ class Report:
 
 
 def tune(
-    table: ScoreTable,
-    target: Target | None = None,
-    *,
-    settings: Settings | None = None,
-    production: ScoreTable | None = None,
-    per_class: bool = False,
-    fit: bool = True,
-    unlike: float | None = None,
+    table: ScoreTable, target: Target | None = None, *, settings: Settings | None = None,
+    production: ScoreTable | None = None, per_class: bool = False, fit: bool = True, unlike: float | None = None,
     unknown: ScoreTable | None = None,
-) -> Report:
+) -> Report:  # fmt: skip
     """The policy for `target` (default: the knee) from scores of labeled tracks.
 
     `settings` gives the rules besides the threshold. With labels and `fit`, HOLDOUT of the tracks fit
