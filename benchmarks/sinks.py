@@ -43,7 +43,8 @@ from typing import Any
 import numpy as np
 from bench import conditions, save, table
 
-from edgevid.output.records import read_events, read_lines
+from edgevid.output.delivery import open_spool
+from edgevid.output.records import read_events
 from edgevid.output.sinks import EventLines, JsonLines
 from edgevid.output.tables import SqliteSink, read_database
 from edgevid.run.loop import run
@@ -109,6 +110,12 @@ def in_sinks(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+def in_spool(folder: Path) -> list[str]:
+    """The ids in a spool."""
+    with contextlib.closing(open_spool(folder)) as base:
+        return [json.loads(line)["id"] for (line,) in base.execute("SELECT line FROM events")]
+
+
 def kills(count: int) -> dict[str, Any]:
     """Kills the program `count` times, and compares the sinks."""
     chance, durable, killed_with = random.Random(1), set[str](), 0
@@ -116,7 +123,7 @@ def kills(count: int) -> dict[str, Any]:
         folder = Path(name)
         for _ in range(count):
             write(folder, 60, kill_after=chance.uniform(0.05, 1.5))
-            waiting = [one["id"] for path in folder.glob("spool/*/*.jsonl") for _, one in read_lines(path)]
+            waiting = in_spool(folder / "spool" / "gate")
             durable |= {i for ids in in_sinks(folder).values() for i in ids} | set(waiting)
             killed_with += bool(waiting)
         write(folder, 1)

@@ -3,8 +3,8 @@
 The loop only puts events into a queue. One thread writes them to the spool and flushes it; one thread per sink sends
 what is on the disk, and sends it again after a failure, with exponential backoff and jitter.
 
-The spool is a folder of segments, JSON lines named by the number of their first event, and for each sink a file with
-the number of the first event that it has not acknowledged. One program owns it; another one takes another folder."""
+The spool is a SQLite database in a folder: the events, numbered, and for each sink the number of the first one that it
+has not acknowledged. One program owns the folder; another one takes another folder."""
 
 from __future__ import annotations
 
@@ -12,81 +12,78 @@ import fcntl
 import json
 import os
 import random
-import re
+import sqlite3
 import threading
 import time as clock
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from itertools import count, islice
+from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from edgevid.errors import EdgevidError, SourceError, log, masked
-from edgevid.files.atomic import flush_to_disk, make_folder
+from edgevid.files.atomic import make_folder
 from edgevid.files.folders import SPOOL
-from edgevid.output.records import json_line, whole_lines, write_all
+from edgevid.output.records import json_line
 from edgevid.types import Event
 from edgevid.types.closing import Closing
 
 MAX_BYTES = 256_000_000
-SEGMENTS = 16  # A full spool has this many segments; the oldest is deleted as a whole
+SHARE = 16  # Of a full spool this part is deleted at once, the oldest events
+EVENTS = "events.db"
 
 
 class Spool:
     """The events of one camera that wait for their sinks, of earlier runs too."""
 
+    first: int  # Numbers of the first event that is there, and of the next one
+    end: int
+
     def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:
         """`folder`, or folder-2, ... where a program uses it; SourceError where it cannot be written."""
-        self.max_bytes = max_bytes
+        self._max_bytes, self.lock = max_bytes, threading.Lock()
         try:
             self.folder = self._locked(folder)
-            self._open()
-        except OSError as error:
+            self.base = open_spool(self.folder)
+            ((self.first, self.end),) = self.rows("SELECT first, end FROM state")
+        except (OSError, sqlite3.Error) as error:
             raise SourceError(
-                f"spool {folder}: cannot be written: {error.strerror}; set {SPOOL} to another folder"
+                f"spool {folder}: cannot be written: {reason_of(error)}; set {SPOOL} to another folder"
             ) from None
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Adds events; when it returns they are on the disk. OSError where none could be added."""
-        data = b"".join(lines)
-        if self._handle < 0 or self._size + len(data) > self.max_bytes / SEGMENTS:
-            self._start()
-        try:
-            write_all(self._handle, data)
-            flush_to_disk(self._handle)
-        except OSError:
-            os.ftruncate(self._handle, self._size)
-            raise
+        """Adds events; when it returns they are on the disk. OSError or sqlite3.Error where none could be added."""
         with self.lock:
-            self._size += len(data)
-            self.end += len(lines)
+            self.base.execute("PRAGMA synchronous = FULL")
+            with self.base:
+                self.base.executemany("INSERT INTO events VALUES (?, ?)", enumerate(lines, self.end))
+                first = self._trim()
+            self.first, self.end = first, self.end + len(lines)
 
-    def position(self, name: str) -> Position:
-        """The position of a sink: where its last run left it, else the end."""
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-100:]  # names may differ in any letter
-        made = Position(self, self.folder / f"{plain}-{crc32(name.encode()):08x}.position")
-        self._waiting.pop(made.path, None)
-        self._positions.append(made)
-        return made
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """The rows of a query."""
+        return self.base.execute(query, values).fetchall()
 
     def close(self) -> None:
         """Deletes what every sink has; what waits stays."""
-        with self.lock:
-            for one in self._positions:
-                one.close()
-            if not self._waiting and all(one.acknowledged == self.end for one in self._positions):
-                for first in self.firsts:
-                    self.path(first).unlink(missing_ok=True)
+        waiting = True
+        with self.lock, closing(self.base), suppress(sqlite3.Error), self.base:
+            self.base.execute("DELETE FROM sinks WHERE acknowledged > coalesce((SELECT max(number) FROM events), -1)")
+            waiting = bool(self.rows("SELECT 1 FROM sinks LIMIT 1"))
+        if not waiting:
+            (self.folder / EVENTS).unlink()
         os.close(self._lock)
-        if self._handle >= 0:
-            os.close(self._handle)
 
-    def path(self, first: int) -> Path:
-        """The segment that begins with an event."""
-        return self.folder / f"{first:015d}.jsonl"
+    def _trim(self) -> int:
+        """Deletes what every sink has, and of too much the oldest; seldom, as it writes pages again. What is first."""
+        ((first, end, needed, size),) = self.rows("SELECT * FROM state")
+        if size > self._max_bytes:
+            needed = max(needed, first + (end - first) // SHARE)
+        if needed - first < BATCH:
+            return int(first)
+        self.base.execute("DELETE FROM events WHERE number < ?", (needed,))
+        return int(needed)
 
     def _locked(self, folder: Path) -> Path:
         for number in count(1):
@@ -100,97 +97,64 @@ class Spool:
                 os.close(self._lock)
         raise AssertionError
 
-    def _open(self) -> None:
-        """Reads what is there; a torn end of the last segment is cut off."""
-        self.lock = threading.Lock()
-        self.firsts = sorted(int(path.stem) for path in self.folder.glob("*.jsonl"))
-        self.end, self._handle, self._size = 0, -1, 0
-        if self.firsts:
-            whole, size = whole_lines(self.path(self.firsts[-1]))
-            os.truncate(self.path(self.firsts[-1]), size)
-            self.end = self.firsts[-1] + whole
-        self._positions: list[Position] = []
-        self._waiting = {p: number_in(p, self.end) for p in self.folder.glob("*.position")}
-        self._start()
 
-    def _start(self) -> None:
-        """A new segment; old ones that every sink has, or that are too many, are deleted."""
-        if self._handle >= 0:
-            os.close(self._handle)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        self._handle, self._size = os.open(self.path(self.end), flags, 0o600), 0
-        with self.lock:
-            if self.end not in self.firsts:
-                self.firsts.append(self.end)
-            needed = min([*self._waiting.values(), *(one.acknowledged for one in self._positions)], default=0)
-            sizes = [self.path(first).stat().st_size for first in self.firsts]
-            while len(self.firsts) > 1 and (self.firsts[1] <= needed or sum(sizes) > self.max_bytes):
-                self.path(self.firsts.pop(0)).unlink(missing_ok=True)
-                del sizes[0]
+def open_spool(folder: Path) -> sqlite3.Connection:
+    """The database of a spool, which only this user may read."""
+    (folder / EVENTS).touch(0o600)
+    base = sqlite3.connect(folder / EVENTS, check_same_thread=False)
+    base.executescript(Path(__file__).with_name("spool.sql").read_text(encoding="utf-8"))
+    return base
+
+
+def reason_of(error: Exception) -> str:
+    """Why the spool's disk cannot be written."""
+    return str(getattr(error, "strerror", None) or error)
 
 
 class Position:
-    """How far one sink is."""
+    """How far one sink is: where its last run left it, else at the end."""
 
-    def __init__(self, spool: Spool, path: Path) -> None:
-        self._spool, self.path = spool, path
-        self.acknowledged = self.taken = number_in(path, spool.end)
-        """Numbers of the first events that are not acknowledged, and not taken."""
-        self._at = (-1, 0)
+    acknowledged: int  # Number of the first event that it has not acknowledged
+
+    def __init__(self, spool: Spool, name: str) -> None:
+        self._spool, self._name = spool, name
         self.dropped = 0  # Events that the limit on the spool's size deleted before the sink had them
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        self.acknowledge(0)
+        with spool.lock, spool.base:
+            spool.base.execute("INSERT OR IGNORE INTO sinks VALUES (?, ?)", (name, spool.end))
+            ((self.acknowledged,),) = spool.rows("SELECT acknowledged FROM sinks WHERE name = ?", name)
+        self.taken = self.acknowledged  # Number of the first event that it has not taken
 
     @property
     def backlog(self) -> int:
         """Events that wait."""
         return self._spool.end - self.acknowledged
 
-    def take(self, limit: int) -> list[bytes]:
-        """The next events' lines, up to `limit`; each is taken once."""
+    def take(self, limit: int) -> list[tuple[int, bytes]]:
+        """The next events' numbers and lines, up to `limit`; each is taken once."""
         spool = self._spool
         with spool.lock:
-            if self.taken < spool.firsts[0]:
-                self.dropped += spool.firsts[0] - self.taken
-                self.taken = spool.firsts[0]
-            if self.taken >= spool.end:
-                return []
-            index = bisect_right(spool.firsts, self.taken) - 1
-            first, end = spool.firsts[index], [*spool.firsts, spool.end][index + 1]
-            file = spool.path(first).open("rb")
-        with file:  # one that is deleted meanwhile is read to its end
-            if self._at[0] != first:
-                self._at = first, sum(map(len, islice(file, self.taken - first)))
-            file.seek(self._at[1])
-            lines = list(islice(file, min(limit, end - self.taken)))
-        self.taken += len(lines)
-        self._at = first, self._at[1] + sum(map(len, lines))
-        return lines
+            if (dropped := spool.first - self.taken) > 0:
+                self.dropped += dropped
+                self.acknowledged = self.taken = spool.first
+            query = "SELECT number, line FROM events WHERE number >= ? ORDER BY number LIMIT ?"
+            found = spool.rows(query, self.taken, limit)
+            self.taken = found[-1][0] + 1 if len(found) == limit else spool.end
+        return found
 
     def rewind(self) -> None:
         """What is not acknowledged is taken again."""
-        self.taken, self._at = self.acknowledged, (-1, 0)
+        self.taken = self.acknowledged
 
     def acknowledge(self, unsent: int) -> None:
         """What was taken, but for the last `unsent` events, is not delivered again."""
-        with self._spool.lock:
-            if self._handle >= 0:
-                self.acknowledged = self.taken - unsent
-                os.pwrite(self._handle, b"%019d\n" % self.acknowledged, 0)
-
-    def close(self) -> None:
-        """Forgets the position where nothing waits."""
-        os.close(self._handle)
-        self._handle = -1
-        if not self.backlog:
-            self.path.unlink(missing_ok=True)
-
-
-def number_in(path: Path, end: int) -> int:
-    """The number in a position's file; the end where there is none, the start where it is damaged."""
-    with suppress(OSError, ValueError):
-        return min(max(int(path.read_text()), 0), end)
-    return 0 if path.exists() else end
+        spool, last = self._spool, "SELECT number FROM events WHERE number < ? ORDER BY number DESC LIMIT ?"
+        with spool.lock, suppress(sqlite3.Error):  # a full disk, or the end: then it comes again
+            ((first,),) = spool.rows(f"SELECT min(number) FROM ({last})", self.taken, unsent)
+            self.acknowledged = self.taken if first is None else first
+            spool.base.execute("PRAGMA synchronous = NORMAL")  # on the disk with the next events
+            with spool.base:
+                spool.base.execute("UPDATE sinks SET acknowledged = ?1 WHERE name = ?2 AND acknowledged <> ?1",
+                                   (self.acknowledged, self._name))  # fmt: skip
 
 
 MOST_QUEUED = 20_000
@@ -213,7 +177,7 @@ class Worker:
 
     def __init__(self, sink: Any, name: str, spool: Spool, recent: Mapping[int, Event]) -> None:
         self.sink, self.name = sink, name
-        self._position, self._recent = spool.position(self.name), recent
+        self._position, self._recent = Position(spool, name), recent
         self.delivered = self.rejected = 0  # Events that the sink took, and that its other side rejected
         self.failure = ""  # Why the sink takes nothing now
         self.more, self._ending, self._end_at = threading.Event(), threading.Event(), 0.0
@@ -241,18 +205,17 @@ class Worker:
         while True:
             ending = self._ending.is_set()
             self.more.clear()
-            lines = self._position.take(BATCH)
-            first = self._position.taken - len(lines)
-            if not lines and ending:
+            rows = self._position.take(BATCH)
+            if not rows and ending:
                 break
-            events = [self._recent.get(n) or Event.of(json.loads(one)) for n, one in enumerate(lines, first)]
+            events = [self._recent.get(number) or Event.of(json.loads(line)) for number, line in rows]
             if not (events or hasattr(self.sink, "write")):
                 self.more.wait()
             elif self._attempt(self.sink.send, events):
                 wait_s = 0.5
-                self.delivered += len(lines)
+                self.delivered += len(rows)
                 self._position.acknowledge(getattr(self.sink, "held", 0))
-                if not lines:
+                if not rows:
                     self.more.wait(TICK_S)
             else:
                 self._position.rewind()
@@ -353,9 +316,9 @@ class Delivery(Closing):
             try:
                 self._spool.append(lines)
                 break
-            except OSError as error:
+            except (OSError, sqlite3.Error) as error:
                 if not failed:
-                    log.warning("spool %s: cannot be written: %s", self._spool.folder, error.strerror)
+                    log.warning("spool %s: cannot be written: %s", self._spool.folder, reason_of(error))
                 failed = True
                 if self._over.wait(0.5):
                     self.dropped += len(batch)

@@ -29,7 +29,7 @@ class TextFile(Closing):
         self.path, self._sync_s = Path(path), sync_s
         try:
             if append and self.path.is_file():
-                os.truncate(path, whole_lines(self.path)[1])
+                os.truncate(path, whole_lines(self.path))
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC)
             self._handle = os.dup(1) if str(path) == "-" else os.open(path, flags, 0o666)
         except OSError as error:
@@ -51,7 +51,9 @@ class TextFile(Closing):
             raise self._failure
         before = self.size
         try:
-            write_all(self._handle, text.encode())
+            view = memoryview(text.encode())
+            while view:
+                view = view[os.write(self._handle, view) :]
         except OSError:
             with suppress(OSError):  # a pipe or device
                 os.ftruncate(self._handle, before)
@@ -82,22 +84,15 @@ class TextFile(Closing):
                 self._failure = error
 
 
-def write_all(handle: int, data: bytes) -> None:
-    """Writes bytes to an open file, in as many parts as it takes."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
-
-
-def whole_lines(path: Path) -> tuple[int, int]:
-    """How many whole lines a file begins with, and their bytes: without a torn or zero-filled end."""
-    lines = size = 0
+def whole_lines(path: Path) -> int:
+    """The bytes of the whole lines that a file begins with: without a torn or zero-filled end."""
+    size = 0
     with path.open("rb") as file:
         for text in file:
             if not text.endswith(b"\n") or b"\0" in text:
                 break
-            lines, size = lines + 1, size + len(text)
-    return lines, size
+            size += len(text)
+    return size
 
 
 def last_lines(path: Path, size: int = 1_000_000) -> str:

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from edgevid.errors import EdgevidError, InputError, SourceError, require
-from edgevid.files.atomic import atomic_path, write_atomic
+from edgevid.files.atomic import atomic_path
 from edgevid.files.folders import spool_folder
-from edgevid.output.delivery import number_in
+from edgevid.output.delivery import EVENTS, open_spool
 from edgevid.output.recordings_folder import read_name
 from edgevid.output.records import json_line, read_lines
 from edgevid.output.tables import BUSY_S, database_errors, version_of
@@ -99,14 +99,19 @@ def _sqlite(path: Path, selection: Selection, apply: bool) -> Counter[str]:
         if not apply:
             counted = (base.execute(f"SELECT count(*) FROM {table} WHERE {where}") for table, where in rows.items())
             return Counter({table: one.fetchone()[0] for table, one in zip(rows, counted, strict=True)})
-        base.execute("PRAGMA secure_delete = ON")
-        with base:
-            for table, where in rows.items():
-                base.execute(f"DELETE FROM {table} WHERE {where}")
-        base.execute("VACUUM")
-        if base.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-            raise SourceError(f"{path}: deleted, but a reader keeps bytes in its -wal; end it, then forget again")
+        _erase(base, path, rows)
     return Counter()
+
+
+def _erase(base: sqlite3.Connection, path: Path, rows: dict[str, str]) -> None:
+    """Deletes rows by table and condition, and their bytes."""
+    base.execute("PRAGMA secure_delete = ON")
+    with base:
+        for table, where in rows.items():
+            base.execute(f"DELETE FROM {table} WHERE {where}")
+    base.execute("VACUUM")
+    if base.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        raise SourceError(f"{path}: deleted, but a reader keeps bytes in its -wal; end it, then forget again")
 
 
 def _check_idle(path: Path) -> None:
@@ -189,7 +194,7 @@ def _parquet(path: Path, selection: Selection, apply: bool) -> Counter[str]:
     arrow = require("pyarrow", extra="parquet", purpose="Parquet files")
     parquet = require("pyarrow.parquet", extra="parquet", purpose="Parquet files")
     counts: Counter[str] = Counter()
-    for file in sorted(path.glob("*.parquet")) if path.is_dir() else [path]:
+    for file in sorted(path.rglob("*.parquet")) if path.is_dir() else [path]:
         if file.name.startswith("."):  # not complete: of a run that writes now, or was killed
             _check_idle(file)
             continue
@@ -240,27 +245,26 @@ def _files(path: Path, selection: Selection, apply: bool) -> Counter[str]:
 
 
 def _spool(folder: Path, selection: Selection, apply: bool) -> Counter[str]:
-    """Events that wait for sinks; what stays becomes one segment, and sinks' positions count only that."""
-    files = sorted(folder.glob("*.jsonl"))
-    read = (line for file in files for line in file.read_bytes().splitlines(keepends=True))
-    lines = [line for line in read if line.endswith(b"}\n")]
-    gone = [selection.holds(*map(json.loads(line).get, ABOUT)) for line in lines]
+    """Events that wait for sinks."""
+    if not (folder / EVENTS).exists():
+        return Counter()
     lock = os.open(folder, os.O_RDONLY)
     try:
-        if any(gone):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for position in folder.glob("*.position") if apply else ():
-            number = number_in(position, end := int(files[0].stem) + len(lines))
-            write_atomic(position, f"{number - sum(gone[: len(lines) - (end - number)]):019d}\n")
-        if apply:
-            write_atomic(files[0], b"".join(line for line, out in zip(lines, gone, strict=True) if not out))
-        for file in files[1:] if apply else ():
-            file.unlink()
+        with database_errors(folder), closing(open_spool(folder)) as base:
+            base.create_function("holds", 1, lambda line: selection.holds(*map(json.loads(line).get, ABOUT)))
+            ((gone,),) = base.execute("SELECT count(*) FROM events WHERE holds(line)")
+            if gone:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if apply:
+                _erase(base, folder, {"events": "holds(line)"})
+                left = "SELECT min(number) FROM events WHERE number >= acknowledged"
+                base.execute(f"UPDATE sinks SET acknowledged = coalesce(({left}), acknowledged)")
+                base.commit()
     except BlockingIOError:
         raise InputError(f"{folder}: a run of this camera is writing; end it, then forget again") from None
     finally:
         os.close(lock)
-    return Counter({"events that wait for sinks": sum(gone)} if any(gone) else {})
+    return Counter({"events that wait for sinks": gone} if gone else {})
 
 
 WORKS = {"sqlite": _sqlite, "lines": _text, "csv": _text, "parquet": _parquet}
