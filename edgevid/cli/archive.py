@@ -42,21 +42,27 @@ def command(
     jobs, rows = open_jobs(chosen, find_videos(source), out, chunk_s=chunk_s, retry_failed=retry_failed)
     count = workers or (RAY_JOBS if ray else default_threads())
     submit = ray_processes(ray, cpus=worker_cpus, gpus=worker_gpus) if ray else local_processes(count)
-    total, number, size, done, frames = sum(job.row["bytes"] for job in jobs), len(jobs), 0, 0, 0
+    left, size, frames, number, earlier = sum(job.row["bytes"] for job in jobs), 0, 0, len(jobs), len(rows)
     began = printed = clock.monotonic()
     with progress_bar("videos", number) as bar:
+        bar.columns = bar.columns[:-1]  # the time left goes by bytes
         for row in run_jobs(jobs, out, submit, count):
-            rows, now = rows + [row] * bool(row), clock.monotonic()
-            done, size, frames = done + bool(row), size + row.get("bytes", 0), frames + row.get("frames", 0)
-            left = timedelta(seconds=round((now - began) * (total - size) / size)) if size else "unknown time"
-            bar.update(bar.tasks[0].id, completed=done, description=f"{left} left, videos", fps=frames / (now - began))
+            if row:
+                rows.append(row)
+                left, frames = left - row["bytes"], frames + row["frames"]
+                size += 0 if row["error"] else row["bytes"]
+            now, done = clock.monotonic(), len(rows) - earlier
+            fps, rest = frames / (now - began), timedelta(seconds=round((now - began) * left / size)) if size else "?"
+            bar.update(bar.tasks[0].id, completed=done, fps=fps, description=f"videos, {rest} left")
             if not bar.console.is_terminal and now - printed >= LINE_S:
                 printed = now
-                notes().print(f"{done} of {number} videos, {frames / (now - began):.0f} fps, {left} left")
-    failed, seconds = [row for row in rows if row["error"]], round(sum(row["seconds"] for row in rows))
-    console = results()
-    console.print(f"{len(rows) - len(failed)} videos of {timedelta(seconds=seconds)} in {out}, {len(failed)} failed")
+                notes().print(f"{done} of {number} videos, {fps:.0f} fps, {rest} left")
+    failed, length = (
+        [row for row in rows if row["error"]],
+        timedelta(seconds=round(sum(row["seconds"] for row in rows))),
+    )
+    results().print(f"done: {len(rows) - len(failed)}, {length} long, in {out}; failed: {len(failed)}", markup=False)
     if failed:
         reasons = [[escape(row["video"]), escape(row["error"].removeprefix(f"{row['video']}: "))] for row in failed]
-        print_rows(console, ("failed", "reason"), reasons, text=("reason",))
+        print_rows(results(), ("failed", "reason"), reasons, text=("reason",))
         raise Exit(1)
