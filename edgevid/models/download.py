@@ -2,6 +2,7 @@
 EDGEVID_MODELS_MIRROR names is a folder, searched by file name and SHA-256, or an address."""
 
 import dataclasses
+import fcntl
 import http.client
 import os
 import shutil
@@ -17,11 +18,6 @@ from edgevid.files.atomic import atomic_path, make_folder, move_into_place, writ
 from edgevid.files.digest import sha256_of
 from edgevid.runtime.recipe import Source
 
-try:
-    import fcntl
-except ImportError:  # no Unix: two programs that download one file at once may fail
-    fcntl = None  # type: ignore[assignment]
-
 MIRROR = "EDGEVID_MODELS_MIRROR"  # Environment variable that names the mirror
 CHUNK = 1 << 18
 TIMEOUT_S = 10.0  # A server that sends nothing for this long counts as gone; the partial file is kept and resumed later
@@ -32,9 +28,6 @@ Progress = Callable[[int, int], None]  # Called with the bytes received and the 
 def alone_in(folder: Path) -> Iterator[None]:
     """A lock on a folder: other threads and programs that ask for it wait."""
     make_folder(folder)
-    if fcntl is None:
-        yield
-        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system without locks

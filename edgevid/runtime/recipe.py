@@ -26,16 +26,7 @@ DecoderKind = Literal[
 ]
 OutputLayout = Literal["columns", "rows"]
 BoxFormat = Literal["cxcywh", "xyxy"]
-COCO: tuple[str, ...] = tuple(
-    """person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant,
-    stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe,
-    backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat,
-    baseball glove, skateboard, surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl,
-    banana, apple, sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, couch,
-    potted plant, bed, dining table, toilet, tv, laptop, mouse, remote, keyboard, cell phone, microwave,
-    oven, toaster, sink, refrigerator, book, clock, vase, scissors, teddy bear, hair drier,
-    toothbrush""".replace("\n    ", " ").split(", ")
-)
+COCO = tuple(Path(__file__).with_name("coco.txt").read_text(encoding="utf-8").splitlines())
 """The 80 classes of COCO (T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", 2014)."""
 
 CLASS_LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType({"coco": COCO})

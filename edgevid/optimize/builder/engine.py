@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, ModelError, log, module_version
+from edgevid.errors import InputError, ModelError, module_version
 from edgevid.optimize.builder.options import BackendChoice, BuildOptions, Shape
 from edgevid.runtime.device import gpus
 from edgevid.runtime.manifest import BACKENDS, TITLES, Backend, import_backend
+from edgevid.runtime.tensorrt.logger import MARK, make_logger
 from edgevid.runtime.variants import without_weight_inputs
 
-MARK = "LayerType: "  # In the builder's messages that describe kernels, and in no others
 LOG_NAMES = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}  # The log's name of each precision
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
 _TYPE = re.compile(r"Datatype: (\w+)")
@@ -145,7 +145,7 @@ def build_engine(
             "TensorRT builds on the device that will run the engine, and no NVIDIA driver was found; "
             "build on that device, or use --backend tensorrt-rtx, which builds without one"
         )
-    logger = _logger(trt)
+    logger = make_logger(trt)
     if backend == "tensorrt":
         trt.init_libnvinfer_plugins(logger, "")
     builder = trt.Builder(logger)
@@ -173,28 +173,6 @@ def build_engine(
     kept = bytes(cache.serialize()) if cache else b""
     types = convolution_types(kernels(logger.kernels), convolutions)
     return Built(bytes(plan), trt.__version__, network.num_layers, types, logger.warnings, kept)
-
-
-def _logger(trt: Any) -> Any:
-    """Collects errors, warnings and descriptions of kernels from the builder's log."""
-
-    class Logger(trt.ILogger):  # type: ignore[misc]  # the package comes at run time
-        def __init__(self) -> None:
-            super().__init__()
-            self.errors, self.warnings, self.kernels = list[str](), list[str](), list[str]()
-
-        def log(self, severity: Any, message: str) -> None:
-            kinds = trt.ILogger.Severity
-            if severity in (kinds.INTERNAL_ERROR, kinds.ERROR, kinds.WARNING):
-                (self.warnings if severity == kinds.WARNING else self.errors).append(message)
-                log.debug("%s", message)
-            elif MARK in message:
-                self.kernels.append(message)
-
-        def reason(self) -> str:
-            return "; ".join(" ".join(e.split()) for e in self.errors[-3:]) or "the log gives no reason"
-
-    return Logger()
 
 
 def _monitor(trt: Any, progress: Progress | None) -> Any:

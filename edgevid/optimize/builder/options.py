@@ -25,7 +25,6 @@ from edgevid.runtime.variants import stores_half, variant_of
 BackendChoice = Literal["auto", "tensorrt", "tensorrt-rtx"]
 HardwareCompatibility = Literal["none", "same-capability", "ampere+"]
 FallbackPrecision = Literal["fp16", "fp32"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FALLBACK: Mapping[Precision, Precision] = MappingProxyType({"int8": "fp16", "fp16": "fp32"})
 """The next precision to try where one does not reach the floor."""
 RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")

@@ -40,17 +40,15 @@ def axis_table(limit: int, count: int) -> Array:
     return np.stack([lower.astype(np.int32), weight.view(np.int32)])
 
 
-def frame_bytes(frame: Frame) -> int:
-    """Bytes of a frame as it goes to the device."""
-    if frame.planes is None:
-        return 3 * frame.width * frame.height
-    return frame.width * frame.height + 2 * ((frame.width + 1) // 2) * ((frame.height + 1) // 2)
+def planes_of(frame: Frame) -> tuple[Array, ...]:
+    """What of a frame goes to the device: its planes, or its RGB."""
+    return frame.planes if frame.planes is not None else (frame.image,)
 
 
 def pack_frame(frame: Frame, out: Array) -> None:
     """Copies a frame's planes (or its RGB) one after the other into `out`, bytes, rows packed."""
     at = 0
-    for plane in frame.planes if frame.planes is not None else (frame.image,):
+    for plane in planes_of(frame):
         out[at : at + plane.size].reshape(plane.shape)[...] = plane
         at += plane.size
 
@@ -119,12 +117,12 @@ class DeviceLetterbox:
     def _stage(self, row: int, frame: Frame, rectangle: Rectangle, target: int, stream: Stream) -> bool:
         """Uploads one frame; whether its record has changed."""
         shape = (frame.size, frame.planes is None, frame.full_range, frame.matrix, rectangle, target)
-        slot, size = self._slots[row], frame_bytes(frame)
+        slot = self._slots[row]
         changed = slot is None or slot.shape != shape
         if slot is None or changed:
             slot = self._prepare(row, frame, rectangle, target, shape, stream)
         pack_frame(frame, slot.staged.array)
-        self._cuda.upload(slot.source.address, slot.staged.array[:size], stream)
+        self._cuda.upload(slot.source.address, slot.staged.array, stream)
         return changed
 
     def _prepare(
@@ -135,20 +133,16 @@ class DeviceLetterbox:
         self._free(row)
         tables = [axis_table(frame.width, rectangle[2]), axis_table(frame.height, rectangle[3])]
         flat = np.concatenate([t.ravel() for t in tables])
-        size = frame_bytes(frame)
-        staged = self._cuda.pinned((size,), np.uint8)
-        slot = _Slot(staged, self._cuda.alloc(size), self._cuda.alloc(flat.nbytes), shape)
+        sizes = [plane.size for plane in planes_of(frame)]
+        staged = self._cuda.pinned((sum(sizes),), np.uint8)
+        slot = _Slot(staged, self._cuda.alloc(sum(sizes)), self._cuda.alloc(flat.nbytes), shape)
         self._slots[row] = slot
         self._cuda.upload(slot.axes.address, flat, stream)
         stream.synchronize()  # `flat` is freed when this returns
         task = self._tasks.array[row : row + 1]
         write_task(task, frame, self.spec, rectangle)
-        luma = frame.width * frame.height
-        quarter = ((frame.width + 1) // 2) * ((frame.height + 1) // 2)
-        planar = frame.planes is not None
         task["source"] = slot.source.address
-        task["u"] = slot.source.address + luma if planar else 0
-        task["v"] = slot.source.address + luma + quarter if planar else 0
+        task["u"], task["v"] = (slot.source.address + np.cumsum(sizes)[:2]) if len(sizes) == 3 else (0, 0)
         task["columns"], task["rows"] = slot.axes.address, slot.axes.address + tables[0].nbytes
         task["target"] = target
         return slot

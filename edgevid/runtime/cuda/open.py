@@ -176,12 +176,8 @@ def open_cuda(device: str = "auto") -> Cuda:
     gpu = gpu_of(device)
     name = os.environ.get(CHOICE) or _installed()
     if name == "pycuda":
-        from edgevid.runtime.cuda.open import PyCuda
-
         return PyCuda(gpu)
     if name == "cuda-bindings":
-        from edgevid.runtime.cuda.open import NvidiaCuda
-
         return NvidiaCuda(gpu)
     raise InputError(f"{CHOICE}: expected {' or '.join(BACKENDS)}, got {name!r}")
 

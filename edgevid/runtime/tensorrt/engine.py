@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, ModelError, log
+from edgevid.errors import InputError, ModelError
 from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.device import gpu_of
 from edgevid.runtime.engine import InputSpec, LoadedEngine, Rectangle, check_inputs
 from edgevid.runtime.manifest import TITLES, Backend, Manifest, check, import_backend, manifest_path, read_manifest
 from edgevid.runtime.recipe import Recipe
+from edgevid.runtime.tensorrt.logger import make_logger
 from edgevid.runtime.tensorrt.session import Session
 from edgevid.types import Array, Frame
 
@@ -121,15 +122,7 @@ def _release(session: Session, cuda: Cuda) -> None:
 
 
 def _deserialize(trt: Any, plan: bytes, path: Path, backend: Backend, manifest: Manifest | None) -> tuple[Any, Any]:
-    errors: list[str] = []
-
-    class Logger(trt.ILogger):  # type: ignore[misc]  # the package comes at run time
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
-                errors.append(" ".join(message.split()))
-            log.debug("%s: %s", TITLES[backend], message)
-
-    logger = Logger()
+    logger = make_logger(trt)
     if backend == "tensorrt":
         trt.init_libnvinfer_plugins(logger, "")  # engines built by other tools may use NVIDIA's plugins
     runtime = trt.Runtime(logger)
@@ -137,9 +130,8 @@ def _deserialize(trt: Any, plan: bytes, path: Path, backend: Backend, manifest: 
         runtime.engine_host_code_allowed = True  # such an engine holds its own runtime
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        cause = "; ".join(errors[-2:]) or "without a message"
         raise ModelError(
-            f"{path}: {TITLES[backend]} {trt.__version__} cannot load it: {cause}. An engine fits one "
+            f"{path}: {TITLES[backend]} {trt.__version__} cannot load it: {logger.reason()}. An engine fits one "
             "version and one kind of device: build it here with `edgevid build`"
         )
     return runtime, engine

@@ -21,9 +21,9 @@ from edgevid.runtime.cuda.letterbox import (
     TASK,
     DeviceLetterbox,
     axis_table,
-    frame_bytes,
     kernel_image,
     pack_frame,
+    planes_of,
     write_task,
 )
 from edgevid.runtime.engine import InputSpec, input_shape
@@ -53,7 +53,7 @@ def on_host(host: ctypes.CDLL, frames: list[Frame], spec: InputSpec) -> np.ndarr
     for row, frame in enumerate(frames):
         rectangle = letterbox_rectangle(frame.size, spec)
         write_task(tasks[row : row + 1], frame, spec, rectangle)
-        staged = np.empty(frame_bytes(frame), np.uint8)
+        staged = np.empty(sum(plane.size for plane in planes_of(frame)), np.uint8)
         pack_frame(frame, staged)
         columns, rows = axis_table(frame.width, rectangle[2]), axis_table(frame.height, rectangle[3])
         kept += [staged, columns, rows]
