@@ -187,6 +187,8 @@ def estimate_command(
     device: Annotated[list[str] | None, Option(help="Repeatable; this-cpu: measured; default: all.")] = None,
     precision: shared.Precisions = None,
     batch: Annotated[int, Option(help="Images per run.")] = 1,
+    cameras: Annotated[int, Option(help="Cameras of a fleet that is to run on it.", min=0)] = 0,
+    fps: Annotated[float, Option(help="Frames that each of them detects in per second.", min=0)] = 25.0,
     out: shared.Json = None,
     force: shared.Force = False,
 ) -> None:
@@ -204,28 +206,36 @@ def estimate_command(
     counts = ("batch", "operations", "parameters", "inputs", "outputs", "peak")
     figures = ("precision", "bound_ms", "limit", "layers_ms", "memory_mb", "fits")
     estimates = [{"device": r.device.name} | {k: getattr(r, k) for k in figures} for r in rows]
+    for one in estimates if cameras else ():
+        one["load"] = cameras * fps / batch * one["layers_ms"] / 1000
     values = {"model": model, **{k: getattr(cost, k) for k in counts}, "estimates": estimates}
     if write_json(values, out):
-        _show_bounds(model, cost, rows)
+        _show_bounds(model, cost, rows, cameras * fps)
 
 
-def _show_bounds(model: str, cost: Cost, rows: list[Estimate]) -> None:
+def _show_bounds(model: str, cost: Cost, rows: list[Estimate], images_per_s: float) -> None:
     console = results()
     console.print(
         f"[bold]{escape(model)}[/], batch {cost.batch}: {cost.operations / 1e9:.2f} GFLOP "
         f"({cost.operations / 2e9:.2f} GMAC), {cost.parameters / 1e6:.2f} M parameters, "
         f"{cost.peak / 1e6:.2f} M activations at the peak\n"
     )
-    heads = ("device", "precision", "bound ms", "layers ms", "max runs/s", "MB", "bound by")
+    heads: tuple[str, ...] = ("device", "precision", "bound ms", "layers ms", "max runs/s", "MB", "bound by")
+    heads += ("load",) if images_per_s else ()
     cells = []
     for row in rows:
         memory = f"{row.memory_mb:.1f}" if row.fits else f"[red]{row.memory_mb:.1f} too large[/]"
         times = (f"{row.bound_ms:.3f}", f"{row.layers_ms:.3f}", f"{1000 / row.bound_ms:,.0f}")
-        cells.append((row.device.name, row.precision, *times, memory, row.limit))
+        load = (f"{images_per_s / cost.batch * row.layers_ms / 1000:.0%}",) if images_per_s else ()
+        cells.append((row.device.name, row.precision, *times, memory, row.limit, *load))
     print_rows(console, heads, cells, text=("precision", "bound by"))
     console.print(
         "\nbound ms: no run can be faster (roofline). layers ms: sum of the layers' own bounds,\n"
         "without a cache. Small models stay above both: launching a layer takes microseconds.\n"
-        "MB: weights and activations, without the runtime's own memory.",
+        "MB: weights and activations, without the runtime's own memory."
+        + (
+            "\nload: layers ms of all frames of a second; a device reaches half of it (docs/fleet.md)."
+            * bool(images_per_s)
+        ),
         style="dim",
     )

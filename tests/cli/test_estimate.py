@@ -38,6 +38,15 @@ def test_one_device_and_precision_is_one_row(tmp_path: Path) -> None:
     assert row["bound_ms"] >= 1e3 * (2 * 8 * 100 * 27 + 800) / (devices()["orin-nx"].gflops["fp16"] * 1e9)
 
 
+def test_the_load_of_a_fleet_is_the_time_of_all_its_frames_in_a_second(tmp_path: Path) -> None:
+    path, out = conv(tmp_path / "m.onnx"), tmp_path / "e.json"
+    options = ["--device", "orin-nx", "--precision", "fp16", "--cameras", "8", "--fps", "5"]
+    assert " load" in CliRunner().invoke(cli.app(), ["estimate", str(path), *options]).output
+    CliRunner().invoke(cli.app(), ["estimate", str(path), *options, "--json", str(out)])
+    (row,) = json.loads(out.read_text())["estimates"]
+    assert row["load"] == pytest.approx(40 * row["layers_ms"] / 1000)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
