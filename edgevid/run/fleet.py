@@ -6,7 +6,7 @@ import signal
 import threading
 import time as clock
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from edgevid.output.recordings import DATABASE
 from edgevid.run.engines import SharedEngines
 from edgevid.run.loop import Emitter, Summary, run, said
 from edgevid.run.signals import ended_by_sigterm
-from edgevid.run.turns import Taken, Turns
+from edgevid.run.turns import Turns
 from edgevid.run.watchdog import Watchdog, peak_memory_mb
 from edgevid.runtime.processor import default_threads
 from edgevid.site.build import LoadedSite, build_blur, build_pipeline, build_zones, load_site
@@ -134,6 +134,9 @@ class Camera:
         self.loaded = load_site(site)
         recorder = site.record.recorder(self.name, live=is_live(site.source)) if site.record else None
         with ExitStack() as stack:
+            waiting = stack.enter_context(ExitStack())
+            if recorder is not None:
+                waiting.callback(recorder.close)
             reading: Any = {**fleet.reading, "packets": recorder.tap if recorder and not site.blur else None}
             self.source = source = stack.enter_context(
                 open_video(site.source, **source_options(site.source, **reading))
@@ -148,13 +151,28 @@ class Camera:
             self._shown = fleet.view(self)
             if self._shown is not None:
                 stack.callback(self._shown.close)
-            turn = partial(fleet.turns.turn, self.name, fleet.weights.get(self.name, 1.0))
+            waiting.pop_all()  # the run closes it
             run(
-                self.pipeline, Taken(source, turn, self._stop), sinks, zones=self._shown or self.zones,
-                size=source.size, max_frames=fleet.max_frames, on_result=self._add_result, on_event=self._add_event,
+                self.pipeline, self._frames(), sinks, zones=self._shown or self.zones, size=source.size,
+                max_frames=fleet.max_frames, on_result=self._add_result, on_event=self._add_event, source=source,
                 summary=self.summary, isolate=True, speed_limit_kmh=site.speed_limit_kmh,
                 header=build_header(self.loaded, self.pipeline),
             )  # fmt: skip
+
+    def _frames(self) -> Iterator[Frame]:
+        """The frames of the source, each in a turn: of a live one the newest then; of a file, which this thread decodes
+        before its turn, every one."""
+        turn = partial(self._fleet.turns.turn, self.name, self._fleet.weights.get(self.name, 1.0))
+        if hasattr(self.source, "take"):
+            while self.source.ready():
+                with turn():
+                    yield self.source.take()
+            return
+        for frame in self.source:
+            if self._stop.is_set():
+                return
+            with turn():
+                yield frame
 
     def _add_result(self, frame: Frame, result: Result) -> None:
         self._results.append(clock.monotonic())
@@ -183,7 +201,7 @@ class Fleet(Closing):
         changes: Mapping[str, Any] | None = None, reading: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         """`sites` are Sites, site files, and folders of site files. `workers` frames are in work at once, each on
-        `threads` CPU threads; the defaults share the cores out. In overload a camera gets results in proportion to its
+        `threads` CPU threads; the defaults share out the cores. In overload a camera gets results in proportion to its
         weight in `weights`, by name (1 where it has none), and each ends after `max_frames`.
 
         `sinks` makes further sinks of a camera; `view` makes what shows it (a ViewerState), or None. `on_result` and
@@ -197,7 +215,7 @@ class Fleet(Closing):
         if not (count := len(self._wanted())):
             raise InputError(f"a fleet: expected site files, or a folder with some, got {[*map(str, self.sites)]}")
         self._threads = threads or max(1, default_threads() // count)
-        self.turns = Turns(workers or max(1, default_threads() // self._threads))
+        self.turns = Turns(workers or default_threads() // self._threads + 1)  # one more: turns wait, too
         self._engines = SharedEngines(self.turns.working)
         self._known: dict[str, tuple[Any, Camera | None]] = {}
         self._ending: list[threading.Thread] = []

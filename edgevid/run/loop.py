@@ -126,7 +126,7 @@ def run(
     zones: ZoneMonitorLike | None = None, size: tuple[int, int] | None = None, max_frames: int | None = None,
     on_result: Callable[[Frame, Result], None] | None = None, on_event: Callable[[Event], None] | None = None,
     header: Header | None = None, speed_limit_kmh: float | None = None, skip_damaged: bool = False,
-    summary: Summary | None = None, isolate: bool = False,
+    summary: Summary | None = None, source: Any = None, isolate: bool = False,
 ) -> Summary:  # fmt: skip
     """Runs the source to its end, to `max_frames` or to Ctrl-C, and closes every sink in any case.
 
@@ -136,12 +136,14 @@ def run(
 
     `size` is the (width, height) that pipeline and zones were built for (None: the first frame's); they are
     resized when the frames change theirs. `summary` is filled as the run goes on, for programs that watch it.
+    `source` is where the frames come from, if `frames` only hands them on.
 
     With `skip_damaged`, frames that are damaged are counted and not processed. With `isolate`, a sink that raises
     is left out for a while, with an event "sink-failed", and the run goes on.
 
     InputError where pipeline, zones or a sink lacks a method; SourceError where a sink cannot write any more."""
-    independent = bool(getattr(frames, "independent", False))  # photos: nothing of one goes into the next
+    source = frames if source is None else source
+    independent = bool(getattr(source, "independent", False))  # photos: nothing of one goes into the next
     summary = Summary() if summary is None else summary
     parts = _checked(pipeline, frames, sinks, zones, summary)
     summary.size = size
@@ -151,9 +153,9 @@ def run(
         for sink in parts:
             if not hasattr(sink, "send"):  # the emitter closes those in their threads
                 stack.callback(_close, sink)
-        origin = masked(str(getattr(frames, "uri", getattr(frames, "path", ""))))
+        origin = masked(str(getattr(source, "uri", getattr(source, "path", ""))))
         header = header or header_of(pipeline, origin)
-        emitter = Emitter(frames, header, parts, summary, on_event, speed_limit_kmh)
+        emitter = Emitter(source, header, parts, summary, on_event, speed_limit_kmh)
         stack.enter_context(emitter)
         away: dict[int, float] | None = {} if isolate else None
         try:

@@ -1,12 +1,9 @@
-"""Who works next: the cameras of a fleet take turns, and each takes its frame when its turn comes."""
+"""Who works next: the cameras of a fleet take turns."""
 
 import threading
 import time as clock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
-
-from edgevid.types import Frame
 
 HUNG_S = 5.0  # A turn that takes longer no longer keeps others from theirs
 
@@ -54,25 +51,3 @@ class Turns:
             chosen = max(self._waiting, key=waited)
             self._working[chosen] = now
             self._waiting.pop(chosen)[1].set()
-
-
-class Taken:
-    """The frames of a source, each in a turn of its camera: of a live one the newest then, of a file every one."""
-
-    def __init__(self, source: Any, turn: Callable[[], Any], stop: threading.Event) -> None:
-        self._source, self._turn, self._stop = source, turn, stop
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-    def __iter__(self) -> Iterator[Frame]:
-        if hasattr(self._source, "take"):
-            while self._source.ready():
-                with self._turn():
-                    yield self._source.take()
-            return
-        for frame in self._source:  # decoded by this thread, outside of its turn
-            if self._stop.is_set():
-                return
-            with self._turn():
-                yield frame
