@@ -17,7 +17,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from edgevid.errors import InputError, SourceError, log, masked
-from edgevid.files.atomic import atomic_path, check_file, write_atomic
+from edgevid.files.atomic import atomic_path, check_file
 from edgevid.types import Array
 
 BROKEN_PIPE = 141  # Exit status where the reader of standard output has ended, as of other programs: 128 + SIGPIPE
@@ -256,14 +256,7 @@ def write_json(values: Any, path: Path | None) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a whole text file, or prints it for "-"; SourceError where that is impossible."""
-    if is_stdout(path):
-        print(text, end="")
-        return
-    try:
-        write_atomic(path, text)
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be written: {error.strerror}; choose another path") from None
-    show_written(path)
+    write_lines(path, (text,))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

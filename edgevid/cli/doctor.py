@@ -5,7 +5,6 @@ import os
 import platform
 import re
 import sys
-from ctypes import CDLL
 from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -39,9 +38,9 @@ def _runtime() -> Finding:
 
 
 def _driver() -> Finding:
-    try:
-        CDLL("libcuda.so.1")
-    except OSError:
+    from edgevid.runtime.device import driver
+
+    if driver() is None:
         return Finding("NVIDIA driver", "none found: models run on the CPU", None, "")
     text = "found; running on a device is unverified so far: `edgevid build --data` verifies each engine"
     return Finding("NVIDIA driver", text, True, "")
@@ -102,8 +101,6 @@ def command(
 
 
 def _print_licenses(console: Console) -> None:
-    from edgevid.cli.doctor import gpl_parts, installed
-
     packages = installed()
     rows = []
     for one in packages:

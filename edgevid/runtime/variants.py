@@ -93,14 +93,11 @@ def read_record(variant: Path) -> dict[str, Any]:
     """How a variant was made; ModelError where its record is missing or damaged."""
     path = record_path(variant)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return {**json.loads(path.read_text(encoding="utf-8"))}
+    except (OSError, ValueError, TypeError) as error:  # TypeError: another value than an object
         raise ModelError(
             f"{path}: expected the record of how {variant.name} was made, got {error}; make both again"
         ) from error
-    if not isinstance(record, dict):
-        raise ModelError(f"{path}: expected a JSON object, got {type(record).__name__}; make it again")
-    return record
 
 
 def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path | None = None) -> Path:

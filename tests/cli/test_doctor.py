@@ -86,7 +86,7 @@ def test_a_camera_is_read_for_at_least_a_second(capsys: pytest.CaptureFixture[st
 
 
 def test_running_on_a_device_is_called_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "CDLL", lambda name: name)
+    monkeypatch.setattr("edgevid.runtime.device.driver", lambda: "a driver")
     (found,) = [one for one in doctor.findings() if one.subject == "NVIDIA driver"]
     assert found.ok
     assert "unverified so far" in found.state

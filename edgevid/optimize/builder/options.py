@@ -91,12 +91,8 @@ class BuildOptions:
 
     def as_dict(self) -> dict[str, Any]:
         """The options as the manifest stores them."""
-        stored = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("precision", "backend", "compute_capabilities", "timing_cache"):
-            del stored[name]
-        stored["batch"] = list(self.batch)
-        stored["shapes"] = {name: [list(s) for s in three] for name, three in self.shapes.items()}
-        return stored
+        elsewhere = ("precision", "backend", "compute_capabilities", "timing_cache")
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in elsewhere}
 
 
 def _one_of(option: str, value: str, choices: Any) -> None:

@@ -52,9 +52,12 @@ class DriftMeter:
     differences of scores and overlaps of matched boxes down to half the score threshold; an unmatched box counts with
     its score. Other models: the largest noise-to-signal ratio of an output."""
 
-    def __init__(self, recipe: Recipe, frames: Sequence[Frame], reference: Path) -> None:
-        self.recipe, self.frames = recipe, list(frames)
-        self._answers = _run(recipe, self.frames, reference)
+    def __init__(self, recipe: Recipe, frames: Sequence[Frame], reference: Path, hardest: int | None = None) -> None:
+        """Of a detector's frames those `hardest` with the most boxes count, on which layers are ranked fastest."""
+        answers, rows = _run(recipe, frames, reference), range(len(frames))
+        chosen = sorted(rows, key=lambda row: -len(answers[row]))[:hardest] if recipe.task == "detect" else rows
+        self.recipe, self.frames = recipe, [frames[row] for row in chosen]
+        self._answers = [answers[row] for row in chosen]
 
     def drift(self, model: Any, *, disable_optimizations: bool = False) -> float:
         """The drift of `model` (a path or an onnx ModelProto) over all frames."""
@@ -64,15 +67,6 @@ class DriftMeter:
             return max(_noise(a, b) for a, b in pairs)
         total = sum(_box_drift(a, b) for a, b in pairs)
         return total / max(sum(len(a) for a in self._answers), 1)
-
-
-def hardest_frames(recipe: Recipe, frames: Sequence[Frame], reference: Path, count: int) -> list[Frame]:
-    """The `count` frames with the most boxes, on which layers are ranked fastest; all for other tasks."""
-    if recipe.task != "detect" or count >= len(frames):
-        return list(frames)
-    boxes = [len(found) for found in _run(recipe, frames, reference)]
-    order = sorted(range(len(frames)), key=lambda i: -boxes[i])
-    return [frames[i] for i in order[:count]]
 
 
 def median_cpu_ms(

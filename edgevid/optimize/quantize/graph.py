@@ -169,28 +169,22 @@ def rewrite_hard_swish(model: Any) -> int:
     """Rewrites x * clip(x + 3, 0, 6) / 6 and HardSwish(x) as x * HardSigmoid(x); returns how many were found. (A.
     Howard et al., "Searching for MobileNetV3", 2019.) Two operators instead of four."""
     onnx = load_onnx()
-    replaced: dict[str, list[Any]] = {}
-    removed: set[str] = set()
-    graph = Graph(model)
+    make, graph, count = onnx.helper.make_node, Graph(model), 0
+    nodes: list[Any] = []
     for node in graph.nodes:
         found = _hard_swish(graph, node)
         if found is None or any(p.output[0] in graph.outputs for p in found[1][1:]):
+            nodes.append(node)
             continue
         x, parts = found
-        y = node.output[0]
-        sigmoid = onnx.helper.make_node("HardSigmoid", [x], [f"{y} gate"], alpha=1 / 6, beta=0.5)
-        product = onnx.helper.make_node("Mul", [x, f"{y} gate"], [y])
-        replaced[node.output[0]] = [sigmoid, product]
-        removed.update(p.output[0] for p in parts)
-    nodes = []
-    for node in graph.nodes:
-        if node.output[0] in replaced:
-            nodes += replaced[node.output[0]]
-        elif node.output[0] not in removed:
-            nodes.append(node)
+        y, gone = node.output[0], {part.output[0] for part in parts}
+        nodes = [one for one in nodes if one.output[0] not in gone]
+        nodes.append(make("HardSigmoid", [x], [f"{y} gate"], alpha=1 / 6, beta=0.5))
+        nodes.append(make("Mul", [x, f"{y} gate"], [y]))
+        count += 1
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    return len(replaced)
+    return count
 
 
 def _hard_swish(graph: Graph, last: Any) -> tuple[str, list[Any]] | None:

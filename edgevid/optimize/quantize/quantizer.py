@@ -17,7 +17,7 @@ from edgevid.files.atomic import check_file, check_folder, write_atomic
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import Floor, TaskMetrics, floor_of, shortfall
 from edgevid.optimize.frames import FEW_FRAMES, MAX_FRAMES, FrameSelection, FrameSources, select_frames
-from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, ExclusionSearch, build, hardest_frames, speedup
+from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, ExclusionSearch, build, speedup
 from edgevid.optimize.quantize.graph import Graph, normalize, save_model
 from edgevid.optimize.quantize.plan import Plan
 from edgevid.optimize.quantize.ranges import Calibration, Calibrator, Progress, calibration_text, measure, read_ranges
@@ -119,8 +119,7 @@ def _quantize_variants(
         reference = Path(folder) / "float.onnx"
         save_model(graph.model, reference)
         evaluator = Evaluator(recipe, selection.held_out or selection.calibration, reference)
-        hardest = hardest_frames(recipe, selection.calibration, reference, RANKING_FRAMES)
-        meter = DriftMeter(recipe, hardest, reference)
+        meter = DriftMeter(recipe, selection.calibration, reference, RANKING_FRAMES)
         for variant in variants:
             search = ExclusionSearch(graph, report.calibration, variant, meter, evaluator, progress)
             if recipe.task == "detect" and variant == "int8-cpu":

@@ -12,7 +12,7 @@ from tiny_detector import CAR, PERSON, RECIPE, compare_folder, model
 
 from edgevid.errors import InputError, ModelError
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, hardest_frames, median_cpu_ms, speedup
+from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, median_cpu_ms, speedup
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.types import Frame
 
@@ -92,13 +92,13 @@ def test_the_hardest_frames_hold_the_most_boxes(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(RECIPE)
     recipe = resolve_model(tmp_path / "tiny.toml")
     frames = plain(76, 255, 0, 153)  # 1, 3, 0 and 2 boxes
-    assert [f.index for f in hardest_frames(recipe, frames, recipe.local, 3)] == [1, 3, 0]
-    assert hardest_frames(recipe, frames, recipe.local, 4) == frames
+    assert [f.index for f in DriftMeter(recipe, frames, recipe.local, 3).frames] == [1, 3, 0]
+    assert len(DriftMeter(recipe, frames, recipe.local, 9).frames) == 4
 
 
 def test_all_frames_of_another_task_are_taken(net: LocalRecipe) -> None:
     frames = plain(1, 2, 3)
-    assert hardest_frames(net, frames, net.local, 2) == frames
+    assert DriftMeter(net, frames, net.local, 2).frames == frames
 
 
 def test_the_speedup_is_a_ratio_of_two_files_that_run(net: LocalRecipe, tmp_path: Path) -> None:
