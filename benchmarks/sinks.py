@@ -49,7 +49,7 @@ from edgevid.output.sinks import EventLines, JsonLines
 from edgevid.output.tables import SqliteSink, read_database
 from edgevid.run.loop import run
 from edgevid.types import Detections, Event, Frame, Result, Tracks
-from edgevid.video.frames import SourceBase
+from edgevid.video.frames import Source
 from edgevid.zones import ZoneEvent
 
 try:
@@ -357,7 +357,7 @@ def away(away_s: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class OnTime(SourceBase):
+class OnTime(Source):
     """A clip's frames, each not before its time has come: a camera whose frames wait for nothing else."""
 
     def __init__(self, video: Any, seconds: float) -> None:

@@ -10,12 +10,12 @@ from edgevid.synthetic.background import background
 from edgevid.synthetic.scene import CLASSES, Noise, Scene, demo_street
 from edgevid.synthetic.shapes import Layer, person_faces, rgba, shadows, vehicle_faces
 from edgevid.types import Array, Detections, Frame
-from edgevid.video.frames import SourceBase
+from edgevid.video.frames import Source
 
 SHADE = 0.42  # How dark a shadow is
 
 
-class RenderedStreet(SourceBase):
+class RenderedStreet(Source):
     """A source of rendered frames; iterate it inside `with`, as any other."""
 
     def __init__(self, scene: Scene | None = None, *, seconds: float = 20.0, fps: float = 25.0) -> None:

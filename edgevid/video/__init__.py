@@ -2,9 +2,10 @@
 
 from edgevid.video.connect import StreamEvent
 from edgevid.video.files import FileSource
+from edgevid.video.frames import Source
 from edgevid.video.images import ArraySource, ImageSource
 from edgevid.video.live import LiveSource
-from edgevid.video.open import FrameSeeker, Source, open_video
+from edgevid.video.open import FrameSeeker, open_video
 from edgevid.video.writer import VideoWriter
 
 __all__ = [

@@ -13,7 +13,7 @@ from av.stream import Disposition
 
 from edgevid.errors import SourceError, log
 from edgevid.types import Frame
-from edgevid.video.frames import Orientation, SourceBase, hardware, short_reason, to_frame
+from edgevid.video.frames import Orientation, Source, hardware, short_reason, to_frame
 from edgevid.video.packets import DamageDetector, PacketTap
 from edgevid.video.stamps import FAR_DISCONTINUOUS_S, StampRepair, Stamps
 
@@ -27,7 +27,7 @@ JUMPING = {"mpegts", "mpeg"}  # FFmpeg's formats whose time stamps may jump
 MOST_SCANNED = 500_000_000  # Bytes of a file that is searched for such jumps before a seek
 
 
-class FileSource(SourceBase):
+class FileSource(Source):
     """A video file, to its end, every frame once."""
 
     def __init__(

@@ -2,6 +2,8 @@
 
 import re
 import struct
+from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -36,8 +38,8 @@ Decode = Literal["auto", "cpu", "cuda", "vaapi", "videotoolbox", "qsv", "d3d11va
 TRIED = ("cuda", "videotoolbox", "vaapi", "d3d11va", "qsv")  # What auto tries, in this order
 
 
-class SourceBase(Closing, Hinted):
-    """The counters of a source; subclasses fill them and yield frames."""
+class Source(Closing, Hinted):
+    """Where frames come from: iterate it, once, inside `with`. Subclasses fill its counters."""
 
     live = False
     independent = False  # Whether the frames are unrelated photos: objects are not tracked from one to the next
@@ -51,6 +53,10 @@ class SourceBase(Closing, Hinted):
         self.damaged = 0  # Frames that were handed on with `Frame.damaged`
         self.dropped = 0
         """Frames left out because their time did not go forward (or, live, because a newer one was there)."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames, in order."""
 
     def close(self) -> None:
         """Releases the source's resources."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgevid.errors import InputError, SourceError, log
 from edgevid.types import Array, Frame, as_frame
-from edgevid.video.frames import SourceBase, exif_matrix, matrix_of, upright
+from edgevid.video.frames import Source, exif_matrix, matrix_of, upright
 
 IMAGES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 """Suffixes of the image files that are read."""
@@ -26,7 +26,7 @@ PAIRS, SMALL, SAME_SCENE = 8, 16, 0.6
 Images = Literal["independent", "sequence"]  # Whether images are unrelated photos, or the frames of one scene
 
 
-class ImageSource(SourceBase):
+class ImageSource(Source):
     """The images of a folder, a glob or a pattern (img_%04d.jpg) in natural order, at `fps`; or one image."""
 
     def __init__(self, where: str | Path, *, fps: float = 10.0, images: str | None = None) -> None:
@@ -77,7 +77,7 @@ class ImageSource(SourceBase):
         return bool(np.median(pairs) < SAME_SCENE)
 
 
-class ArraySource(SourceBase):
+class ArraySource(Source):
     """Frames from memory: (H, W, 3) uint8 BGR arrays, (seconds, array) pairs, PIL images, or Frames."""
 
     def __init__(self, arrays: Iterable[Any], *, fps: float = 25.0) -> None:

@@ -17,7 +17,7 @@ from edgevid.errors import SourceError, log, masked
 from edgevid.types import Frame
 from edgevid.video.connect import SEGMENTS_STALL, Connection, Connector, Kind, Snapshots, StreamEvent, remedy_for
 from edgevid.video.files import DEFAULT_FPS, FileSource
-from edgevid.video.frames import Decoded, Orientation, SourceBase, hardware, seconds_of, short_reason
+from edgevid.video.frames import Decoded, Orientation, Source, hardware, seconds_of, short_reason
 from edgevid.video.hls import HlsStream, Hooks
 from edgevid.video.http import HttpError, PermanentError
 from edgevid.video.packets import DamageDetector, PacketTap
@@ -34,7 +34,7 @@ class _RecordingError(Exception):
     """An address of unknown length has sent a recording faster than it plays."""
 
 
-class LiveSource(SourceBase):
+class LiveSource(Source):
     """A camera or stream that is read in the background and reconnected whenever it is lost."""
 
     live = True

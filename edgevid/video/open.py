@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from edgevid.types import Frame
 from edgevid.types.closing import Closing
 from edgevid.video.connect import NETWORK
 from edgevid.video.files import DEFAULT_FPS, FileSource, local_path
+from edgevid.video.frames import Source
 from edgevid.video.images import IMAGES, PATTERN, ArraySource, ImageSource
 from edgevid.video.live import LiveSource
 from edgevid.video.packets import PacketTap
@@ -53,25 +53,6 @@ class Pipe:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-
-class Source(Protocol):
-    """Where frames come from: iterate it, once, inside `with`."""
-
-    size: tuple[int, int]
-    fps: float | None
-    frame_count: int | None
-    live: bool
-    decoded: int
-    corrupted: int
-    dropped: int
-
-    def __iter__(self) -> Iterator[Frame]: ...
-    def close(self) -> None: ...
-    def __enter__(self) -> Source: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:

@@ -46,7 +46,7 @@ def test_the_habits_of_the_package_name_what_to_use() -> None:
 
 def test_no_habit_hides_an_attribute_that_is_there() -> None:
     for owner, lines in habits().items():
-        kinds = {"edgevid": edgevid, "Boxes": Boxes, "_Boxed": Detections, "SourceBase": LiveSource,
+        kinds = {"edgevid": edgevid, "Boxes": Boxes, "_Boxed": Detections, "Source": LiveSource,
                  "predict": edgevid.Detector, "tracker": edgevid.Tracker}  # fmt: skip
         assert not set(lines) & set(dir(kinds.get(owner) or getattr(edgevid, owner))), owner
 

@@ -13,13 +13,12 @@ from edgevid.errors import EdgevidError
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.types import Frame
 from edgevid.video.files import FileSource
-from edgevid.video.frames import SourceBase
+from edgevid.video.frames import Source
 from edgevid.video.images import ArraySource
 from edgevid.video.live import LiveSource
-from edgevid.video.open import Source
 
 
-class Numbers(SourceBase):
+class Numbers(Source):
     """A source of a user's own."""
 
     def __iter__(self) -> Iterator[Frame]:
@@ -44,7 +43,7 @@ def test_a_source_of_ones_own_begins_with_nothing_and_counts() -> None:
 def test_sources_of_the_package_count_what_they_hand_on(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", [0.0, 0.04])
     image = np.zeros((4, 6, 3), np.uint8)
-    made: list[SourceBase] = [FileSource(str(clip)), ArraySource([image] * 3), RenderedStreet(seconds=0.2)]
+    made: list[Source] = [FileSource(str(clip)), ArraySource([image] * 3), RenderedStreet(seconds=0.2)]
     for source, number in zip(made, (2, 3, 5), strict=True):
         with source:
             assert len(list(source)) == number
