@@ -61,3 +61,10 @@ def test_a_site_is_loaded_built_and_run(road: Path) -> None:
         f'source = "{road}"\n[detect]\nmodel = "street-nano"\n[[line]]\nname = "gate"\nstart = [0, 9]\nend = [9, 9]\n'
     )
     assert execute("site.md")["summary"].frames == 5
+
+
+def test_the_cameras_of_a_fleet_run_to_their_ends(road: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEVID_SPOOL", str(road.parent / "spool"))
+    for name in ("north", "south"):
+        (road.parent / f"{name}.toml").write_text('source = "road.mp4"\n[detect]\nmodel = "street-nano"\n')
+    assert {name: one.frames for name, one in execute("fleet.md")["summaries"].items()} == {"north": 5, "south": 5}
