@@ -3,6 +3,7 @@
     python benchmarks/fleet.py                      20 s each: one camera, the fleet, eight processes
     python benchmarks/fleet.py --soak 100000        eight cameras at full speed, this many frames in all
     python benchmarks/fleet.py --kills 20           eight RTSP cameras (needs GStreamer's RTSP server)
+    python benchmarks/fleet.py --equal 150          results in a fleet and in runs of their own
     python benchmarks/fleet.py --batch              cameras on a stand-in device that charges for each call
     python benchmarks/fleet.py --ultralytics        the same clips by its predict on a .streams list, same ONNX file
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import multiprocessing
 import os
 import socket
@@ -21,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -163,12 +166,41 @@ def as_processes(seconds: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def equality(frames: int) -> dict[str, Any]:
+    """Checksums of detections, tracks, speeds and verdicts of each clip in a fleet, and in runs of their own."""
+    digests: dict[str, Any] = {}
+
+    def add(name: str, result: Any) -> None:
+        digest = digests.setdefault(name, hashlib.sha256())
+        values = (result.time, result.detections, result.tracks, result.speeds.live, *result.verdicts.values())
+        for value in values:
+            columns = (
+                [getattr(value, one) for one in value.__dataclass_fields__]
+                if hasattr(value, "__dataclass_fields__")
+                else [value]
+            )
+            digest.update(b"".join(one.tobytes() if hasattr(one, "tobytes") else repr(one).encode() for one in columns))
+
+    Fleet(map(site, CLIPS), max_frames=frames, on_result=lambda camera, _, result: add(camera.name, result)).run()
+    together = {name: one.hexdigest() for name, one in digests.items()}
+    digests.clear()
+    for clip in CLIPS:
+        loaded = load_site(site(clip))
+        with FileSource(loaded.site.source) as video:
+            pipeline = build_pipeline(loaded, video.size)
+            run(pipeline, video, max_frames=frames, on_result=lambda _, result, clip=clip: add(Path(clip).stem, result))
+    equal = [name for name, one in digests.items() if one.hexdigest() == together[name]]
+    print(f"{len(equal)} of {len(CLIPS)} clips equal to the bit over {frames} frames")
+    return {"frames": frames, "equal": equal}
+
+
 def overload(seconds: float, workers: int | None, *, peer: bool) -> dict[str, Any]:
     """One camera alone, all in a fleet, and a process for each."""
     alone = statistics.fmean(one_camera(clip, 160)["cpu_s"] for clip in CLIPS)
     found = {"fleet": in_a_fleet(seconds, workers), "processes": as_processes(seconds)}
     if peer:
-        found["ultralytics"] = by_ultralytics(seconds)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            found["ultralytics"] = pool.submit(by_ultralytics, seconds).result()
     cores = len(os.sched_getaffinity(0))
     fleet = found["fleet"]
     bars = {
@@ -190,28 +222,41 @@ def overload(seconds: float, workers: int | None, *, peer: bool) -> dict[str, An
 
 
 def by_ultralytics(seconds: float) -> dict[str, Any]:
-    """The same clips by ultralytics' predict on a .streams list: a thread reads each, one batch of all at a time."""
+    """The same clips by ultralytics' predict on a .streams list: a thread reads each, a batch has one image of each."""
+    import cv2
+    from exports import _with_nms
     from ultralytics import YOLO
 
     from edgevid.models.hub import resolve_model
 
+    class PacedCapture(cv2.VideoCapture):
+        """A clip as a camera sends it."""
+
+        begun, count = time.monotonic(), 0
+
+        def grab(self) -> bool:
+            self.count += 1
+            time.sleep(max(0.0, self.begun + self.count / FPS - time.monotonic()))
+            return super().grab() or (self.set(cv2.CAP_PROP_POS_FRAMES, 0) and super().grab())
+
+        def get(self, number: int) -> float:
+            return 0.0 if number == cv2.CAP_PROP_FRAME_COUNT else super().get(number)  # as of a stream
+
+    cv2.VideoCapture = PacedCapture
+    _with_nms()
     folder = Path(tempfile.mkdtemp())
     (folder / "all.streams").write_text("\n".join(str(VIDEOS / clip) for clip in CLIPS))
     model = YOLO(str(resolve_model("street-nano").local), task="detect")
-    begin, count, cpu_s = 0.0, 0, 0.0
-    for result in model.predict(
-        str(folder / "all.streams"), stream=True, imgsz=(256, 448), verbose=False, device="cpu"
-    ):
-        assert result.boxes is not None
-        now = time.monotonic()
-        begin, cpu_s = (begin, cpu_s) if begin else (now + WARM_S, 0.0)
-        if now >= begin:
+    begin = end = time.monotonic() + WARM_S
+    count, cpu_s = 0, 0.0
+    for _ in model.predict(str(folder / "all.streams"), stream=True, imgsz=(256, 448), verbose=False, device="cpu"):
+        end = time.monotonic()
+        if end >= begin:
             cpu_s, count = cpu_s or time.process_time(), count + 1
-        if now >= begin + seconds:
+        if end >= begin + seconds:
             break
-    spent = (time.process_time() - cpu_s) / max(count, 1)
-    nan = float("nan")
-    return {"results_per_s": count / (now - begin), "slowest_share": nan, "age_median_ms": nan,
+    spent, nan = (time.process_time() - cpu_s) / count, float("nan")
+    return {"results_per_s": count / (end - begin), "slowest_share": 1.0, "age_median_ms": nan,
             "memory_mb": memory_mb(), "cpu_s_per_result": spent}  # fmt: skip
 
 
@@ -355,12 +400,15 @@ def main() -> None:
     parser.add_argument("--ultralytics", action="store_true")
     parser.add_argument("--soak", type=int)
     parser.add_argument("--kills", type=int)
+    parser.add_argument("--equal", type=int)
     parser.add_argument("--batch", action="store_true")
     given = parser.parse_args()
     os.environ["EDGEVID_SPOOL"] = tempfile.mkdtemp()
     where = conditions({"onnxruntime": version("onnxruntime")})
     if given.soak:
         save("fleet_soak", soak(given.soak), where)
+    elif given.equal:
+        save("fleet_equal", equality(given.equal), where)
     elif given.kills:
         save("fleet_kills", kills(given.kills), where)
     elif given.batch:
