@@ -21,6 +21,7 @@ from edgevid.speed.calibration import MAX_COORDINATE, CameraCalibration, default
 from edgevid.types import F64
 
 Pixel = tuple[float, float]
+Length = Annotated[float, Ge(0.001)]  # Meters
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,8 @@ class Rectangle:
     """A rectangle on the road: near left, near right, far right, far left."""
 
     pixels: Annotated[tuple[Pixel, Pixel, Pixel, Pixel], Checked("4 points [u, v]")]  # Its corners in pixels
-    width_m: float  # Across the road
-    length_m: float  # Along the road
-
-    def __post_init__(self) -> None:
-        if not (self.width_m > 0 and self.length_m > 0):
-            expected = "a rectangle of positive width_m and length_m"
-            raise FieldError("rectangle", "width_m", expected, [self.width_m, self.length_m])
+    width_m: Length  # Across the road
+    length_m: Length  # Along the road
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from edgevid.errors import InputError, require
 from edgevid.types.event import Event
 from edgevid.types.mask import full_masks
 from edgevid.types.peers import Hinted
-from edgevid.types.rows import BOX_NAMES, flat_names, flat_rows, object_rows
+from edgevid.types.rows import BOX_NAMES, flat_kinds, flat_names, flat_rows, object_rows
 from edgevid.types.table import Array, html_table, text_table
 from edgevid.types.tables import Detections, Reason, Scores, Speeds, Tracks, Verdicts
 
@@ -171,19 +171,14 @@ class Result(Hinted):
     def to_pandas(self) -> Any:
         """`to_dicts` as a pandas.DataFrame; MissingExtraError without pandas."""
         pandas = require("pandas", extra="pandas", purpose="Result.to_pandas")
-        kinds = {name: kind for name, kind in self._kinds().items() if kind is not str}
+        kinds = {name: kind for name, kind in flat_kinds(self).items() if kind is not str}
         return pandas.DataFrame(self.to_dicts(), columns=flat_names(self)).astype(kinds)
 
     def to_polars(self) -> Any:
         """`to_dicts` as a polars.DataFrame; MissingExtraError without polars."""
         polars = require("polars", extra="polars", purpose="Result.to_polars")
-        rows = self.to_dicts()
-        kinds = self._kinds()
+        rows, kinds = self.to_dicts(), flat_kinds(self)
         return polars.DataFrame({name: [row[name] for row in rows] for name in kinds}, schema=kinds)
-
-    def _kinds(self) -> dict[str, type]:
-        """The type of each column of `to_dicts`: the same in every frame, so that tables can be joined."""
-        return {name: _kind(name, self.verdicts) for name in flat_names(self)}
 
     def to_supervision(self) -> Any:
         """The tracks as supervision.Detections with tracker_id, in the order of `tracks`.
@@ -191,9 +186,9 @@ class Result(Hinted):
         `data` has the other columns of `to_dicts` (class_name, speed_mps, speed_sigma_mps, action, ...), with
         NaN and "" where there is no value, and key points; `mask` has the masks; `metadata` has frame, time_s
         and size. MissingExtraError without supervision."""
-        names = [name for name in flat_names(self) if name not in (*BOX_NAMES, "frame", "time_s")]
+        kinds = {name: kind for name, kind in flat_kinds(self).items() if name not in (*BOX_NAMES, "frame", "time_s")}
         made = self.tracks.to_supervision()
-        made.data |= _data(self.to_dicts(), names, self.verdicts)
+        made.data |= _data(self.to_dicts(), kinds)
         masks = dict(enumerate(self.detections.masks))
         made.mask = full_masks([masks.get(row) for row in self.tracks.match.tolist()], self.size)
         made.metadata = {"frame": self.frame_index, "time_s": self.time, "size": self.size}
@@ -204,28 +199,17 @@ def with_speeds(detections: Any, tracks: Tracks, report: SpeedReport, time: floa
     """A copy of supervision.Detections whose `data` has the displayed speed of each tracker_id."""
     result = Result(0, time, (0, 0), Detections.empty(), tracks, report)
     rows = {row["tracker_id"]: row for row in result.to_dicts()}
-    names = [name for name in flat_names(result) if name.startswith("speed_")]
+    kinds = {name: kind for name, kind in flat_kinds(result).items() if name.startswith("speed_")}
     ids = [] if detections.tracker_id is None else np.asarray(detections.tracker_id).tolist()
     made = copy.copy(detections)
-    made.data = {**detections.data, **_data([rows.get(i, {}) for i in ids], names)}
+    made.data = {**detections.data, **_data([rows.get(i, {}) for i in ids], kinds)}
     return made
 
 
-def _data(
-    rows: Sequence[Mapping[str, Any]], names: Sequence[str], tasks: Mapping[str, Any] | None = None
-) -> dict[str, Array]:
-    """Each named column of `flat_rows` as an array: text with "", numbers with NaN where there is none."""
+def _data(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, type]) -> dict[str, Array]:
+    """Columns of `flat_rows` as arrays: text with "", numbers with NaN where there is none."""
     made: dict[str, Array] = {}
-    for name in names:
-        kind = _kind(name, tasks or ())
+    for name, kind in kinds.items():
         blank = "" if kind is str else math.nan
         made[name] = np.array([blank if row.get(name) is None else row[name] for row in rows], kind)
     return made
-
-
-def _kind(name: str, tasks: Iterable[str]) -> type:
-    """The type of a column of `flat_rows`."""
-    if name in ("class_name", *tasks) or name.endswith(("_kind", "_reason")):
-        return str
-    whole = name in ("class_id", "tracker_id", "frame")
-    return int if whole else bool if name == "detected" else float

@@ -74,13 +74,21 @@ def flat_rows(result: Result) -> list[dict[str, Any]]:
 
 
 def flat_names(result: Result) -> list[str]:
-    """The keys of `flat_rows`: those of supervision's CSVSink, then the others sorted, as there. `speed_mps`,
-    `speed_sigma_mps` (standard error), `speed_heading_deg`, `speed_age_s`, `speed_kind` and `speed_reason` are
-    of the displayed speed; each task has `action`, `action_confidence`, `action_reason`."""
-    speed = (f"speed_{key}" for key in ("kind", "mps", "sigma_mps", "heading_deg", "age_s", "reason"))
-    tasks = (f"{task}{suffix}" for task in result.verdicts for suffix in ("", "_confidence", "_reason"))
-    others = ["frame", "time_s", "class_name", "detected", "track_age_s", *speed, *tasks]
-    return [*BOX_NAMES, *sorted(others)]
+    """The keys of `flat_rows`."""
+    return list(flat_kinds(result))
+
+
+def flat_kinds(result: Result) -> dict[str, type]:
+    """The type of each key of `flat_rows`: those of supervision's CSVSink, then the others sorted, as there.
+    `speed_mps`, `speed_sigma_mps` (standard error), `speed_heading_deg`, `speed_age_s`, `speed_kind` and
+    `speed_reason` are of the displayed speed; each task has `action`, `action_confidence`, `action_reason`."""
+    kinds = {"frame": int, "time_s": float, "class_name": str, "detected": bool, "track_age_s": float}
+    kinds |= {f"speed_{key}": float for key in ("mps", "sigma_mps", "heading_deg", "age_s")}
+    kinds |= {"speed_kind": str, "speed_reason": str}
+    for task in result.verdicts:
+        kinds |= {task: str, f"{task}_confidence": float, f"{task}_reason": str}
+    whole = ("class_id", "tracker_id")
+    return {name: int if name in whole else float for name in BOX_NAMES} | dict(sorted(kinds.items()))
 
 
 PATH_NAMES = ("peak_mps", "stopped_s", "turned_deg")  # Of the columns of `Speeds.path` in records

@@ -36,7 +36,6 @@ def read_csv(path: Path) -> dict[str, Array]:
         raise FileFormatError(path, "the whole file", expected="CSV text", got=str(error)) from None
     if not blocks:
         fail(path, "the whole file", "a header line and at least one row", "no row")
-    _check_header(path, head)
     made = {key: np.concatenate([block.pop(key) for block in blocks]) for key in list(blocks[0])}
     made["names"] = np.array([name for name in head if name not in SPECIAL])
     return made
@@ -90,11 +89,8 @@ def _block(path: Path, head: Sequence[str], rows: Sequence[Row]) -> dict[str, Ar
             numbers = made["tracks"].astype(np.int64)
             same = (numbers.astype(made["tracks"].dtype) == made["tracks"]).all()
             made["tracks"] = numbers if same else made["tracks"]
-    if "time" in columns:
-        made["times"] = _floats(path, "time", columns["time"], lines)
-    if "typicality" in columns:
-        made["typicality"] = _floats(path, "typicality", columns["typicality"], lines)
-    return made
+    more = (("time", "times"), ("typicality", "typicality"))
+    return made | {name: _floats(path, key, columns[key], lines) for key, name in more if key in columns}
 
 
 def _floats(path: Path, name: str, texts: Sequence[str], lines: Sequence[int]) -> Array:
