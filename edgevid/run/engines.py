@@ -34,16 +34,19 @@ class SharedEngines:
         with self._lock:
             engine = self._known.get(key)
             if engine is None:
-                engine = self._known[key] = self._shared(load_engine(model, **options), model)
+                engine = self._known[key] = self._shared(model, options)
             return engine
 
     def batch(self) -> int:
         """The largest batch of these engines."""
         return max((getattr(engine, "batch", 1) for engine in list(self._known.values())), default=1)
 
-    def _shared(self, engine: LoadedEngine, model: Any) -> LoadedEngine:
+    def _shared(self, model: Any, options: dict[str, Any]) -> LoadedEngine:
+        engine = load_engine(model, **options)
         if isinstance(engine, OrtEngine) and engine.device == "cpu":
             return engine  # threads run it at the same time, where a batch costs as much as its images one by one
+        if getattr(engine, "device", "") == "openvino":  # its CPU, where one request at a time takes all cores
+            return load_engine(model, **options | {"threads": None})
         built = getattr(getattr(engine, "manifest", None), "options", {}).get("batch", [MOST])
         by_image = getattr(getattr(model, "decode", None), "kind", "") != "batch-rows"
         return BatchedEngine(engine, self._in_work, most=min(MOST, max(built)) if by_image else 1)
