@@ -10,7 +10,7 @@ from typer import Argument, Option
 from edgevid.cli.console import print_rows, results
 
 Sites = Annotated[list[Path], Argument(help="Site files, folders of them; or one word: status, or stop.")]
-COLUMNS = ("name", "state", "node", "begins", "fps", "frames", "dropped", "failures", "detail")
+COLUMNS = ("name", "state", "node", "start", "fps", "frames", "dropped", "failures", "detail")
 
 
 def command(

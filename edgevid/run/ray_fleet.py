@@ -26,9 +26,9 @@ class CameraActor:
     def __init__(self, site: Site, shared: Path | None, threads: int) -> None:
         """Runs the site; events that wait for sinks are in the folder `shared`, where every node has it."""
         self._context = require("ray", extra="ray", purpose="A cluster").get_runtime_context()
-        mark, self.begins = shared and shared / f"{site.name}.node", "first"
+        mark, self.start = shared and shared / f"{site.name}.node", "first"
         if self._context.was_current_actor_reconstructed:
-            self.begins = "continues" if mark and mark.exists() else "anew"
+            self.start = "continues" if mark and mark.exists() else "again"
         if mark:
             os.environ[SPOOL] = str(mark.parent / "spool")
             write_atomic(mark, self._context.get_node_id())
@@ -39,7 +39,7 @@ class CameraActor:
         """What it does now, and where."""
         node = f"{socket.gethostname()} {self._context.get_node_id()[:8]}"
         cameras = [camera.status()._asdict() for camera in self._fleet.cameras]
-        return {"node": node, "begins": self.begins, **(cameras[0] if cameras else {})}
+        return {"node": node, "start": self.start, **(cameras[0] if cameras else {})}
 
     def stop(self) -> None:
         """Finishes its outputs."""

@@ -73,11 +73,11 @@ def test_a_camera_continues_on_another_node(cluster: Any, tmp_path: Path) -> Non
     ray = connect(cluster.address)
     before = running(ray, 2)
     assert len({row["node"] for row in before.values()}) == 2
-    assert {row["begins"] for row in before.values()} == {"first"}
+    assert {row["start"] for row in before.values()} == {"first"}
     lost = before["gate"]["node"].split()[1]
     cluster.remove_node(next(node for node in cluster.nodes if node.node_id.startswith(lost)))
     after = running(ray, 2)
-    assert (after["gate"]["node"], after["gate"]["begins"]) == (before["yard"]["node"], "continues")
+    assert (after["gate"]["node"], after["gate"]["start"]) == (before["yard"]["node"], "continues")
     assert after["yard"]["frames"] > before["yard"]["frames"]
     assert list((tmp_path / "shared" / "spool").iterdir())
     command(tmp_path / "yard.toml", *placed)
