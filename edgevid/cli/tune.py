@@ -98,8 +98,8 @@ def policy_command(
 def gate_command(
     source: shared.Source,
     site: Annotated[Path | None, Option(help="Site file, which gets the threshold; else it is printed.")] = None,
-    max_loss: Annotated[float, Option(help="Guaranteed mean share of an object's detections lost.")] = 0.05,
-    confidence: Annotated[float, Option(help="Probability with which --max-loss holds.")] = 0.95,
+    max_loss: Annotated[float, Option(help="Guaranteed mean loss of detections.", min=0.001, max=0.999)] = 0.05,
+    confidence: Annotated[float, Option(help="Probability with which it holds.", min=0.5, max=0.9999)] = 0.95,
     max_frames: shared.MaxFrames = None,
 ) -> None:
     """Choose when the detector may be skipped, on a recording of the camera (docs/pipeline.md)."""
@@ -121,8 +121,9 @@ def gate_command(
         for one, bound in zip(trials, bounds, strict=True)])  # fmt: skip
     if best is None:
         raise InputError(
-            f"max-loss {max_loss:g} cannot be certified with {objects} objects (without any loss it takes "
-            f"{min_error_free(max_loss, delta)}): give a longer recording, or --max-loss {min(bounds) + 0.005:.2f}"
+            f"max-loss {max_loss:g}: expected at least {min_error_free(max_loss, delta)} objects, none of them lost, "
+            f"got {objects} with a certified loss of {min(bounds):.1%}, and {trials[0].missed} missed events, at the "
+            "strictest threshold: give a longer recording, or a larger --max-loss"
         )
     if site:
         write_gate(site, best.threshold)
