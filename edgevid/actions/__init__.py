@@ -4,6 +4,7 @@ from edgevid.actions.clip import ClipRecognizer, ImageRecognizer, StreamRecogniz
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.features import FeatureExtractor, PoseExtractor
+from edgevid.actions.inside import Aligner, InsideRecognizer
 from edgevid.actions.load import load_extractor, load_recognizer
 from edgevid.actions.recognizer import FunctionRecognizer, Recognizer
 from edgevid.actions.sequence import OnlineSegments, Segment, SequenceRecognizer
@@ -11,7 +12,7 @@ from edgevid.actions.track_state import StateStore
 from edgevid.actions.typicality import Typicality
 
 __all__ = [
-    "ClipBuffer", "ClipRecognizer", "ClipSpec", "FeatureExtractor", "FunctionRecognizer",
-    "ImageRecognizer", "OnlineSegments", "PoseExtractor", "Recognizer", "Segment", "SequenceRecognizer",
-    "StateStore", "StreamRecognizer", "Typicality", "load_extractor", "load_recognizer",
+    "Aligner", "ClipBuffer", "ClipRecognizer", "ClipSpec", "FeatureExtractor", "FunctionRecognizer",
+    "ImageRecognizer", "InsideRecognizer", "OnlineSegments", "PoseExtractor", "Recognizer", "Segment",
+    "SequenceRecognizer", "StateStore", "StreamRecognizer", "Typicality", "load_extractor", "load_recognizer",
 ]  # fmt: skip

@@ -52,6 +52,11 @@ def test_events_reach_the_database_of_the_page(road: Path) -> None:
     assert names["Printer"]().name == "printer"
 
 
+def test_labeled_data_are_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert execute("data.md")["found"].values["items"] == 4
+
+
 def test_the_columns_of_a_model_without_masks_are_empty() -> None:
     assert len(execute("models.md")["found"]) == 1
 
