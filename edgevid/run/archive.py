@@ -192,9 +192,10 @@ def _attempt(job: Job, tables: Path) -> Row:
     """What becomes known of the video by doing the job."""
     with FileSource(job.row["video"], threads=1) as video:
         seconds = round(video.duration or (video.frame_count or 0) / (video.fps or DEFAULT_FPS), 3)
+        gated = job.loaded.site.every is not None  # chunks would detect in every frame
         if job.chunk is not None:
             _detect(job, job.chunk, video)
-        elif seconds > 1.5 * job.chunk_s and not job.joins and video.seek(0.0):
+        elif seconds > 1.5 * job.chunk_s and not (job.joins or gated) and video.seek(0.0):
             return {"chunks": -int(-seconds // job.chunk_s)}
         else:
             return {"seconds": seconds} | _run(job, video, tables)
