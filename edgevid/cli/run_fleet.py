@@ -65,13 +65,10 @@ def run_fleet(given: Any, view: View | None, command: Callable[..., Any]) -> Non
 
 def _weights(texts: list[str]) -> dict[str, float]:
     """The weights of --weight NAME=NUMBER."""
-    try:
-        found = {name: float(number) for name, number in (text.rsplit("=", 1) for text in texts)}
-        if not all(number > 0 for number in found.values()):
-            raise ValueError
-    except ValueError:
-        raise InputError(f"--weight: expected NAME=NUMBER, such as gate=2, got {', '.join(texts)}") from None
-    return found
+    found = dict(text.rpartition("=")[::2] for text in texts)
+    if not all(name and number.replace(".", "", 1).isdecimal() and float(number) for name, number in found.items()):
+        raise InputError(f"--weight: expected NAME=NUMBER, such as gate=2, got {', '.join(texts)}")
+    return {name: float(number) for name, number in found.items()}
 
 
 def _sinks(camera: Camera, given: Any, page: Any) -> list[Any]:

@@ -136,8 +136,9 @@ def database_errors(path: Path) -> Iterator[None]:
 
 def version_of(base: sqlite3.Connection, path: Path) -> int:
     """The version of a database, 0 of an empty one; InputError where it is not edgevid's, or a newer one."""
+    made = base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]  # first: another program may make it now
     version, owner = (base.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id"))
-    if owner != APPLICATION_ID and base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+    if owner != APPLICATION_ID and made:
         raise InputError(
             f"{path}: expected a database of edgevid or a new file, got one of another program; choose another path"
         )

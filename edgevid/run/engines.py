@@ -73,7 +73,12 @@ class BatchedEngine(LoadedEngine):
         sizes = {spec.shape[0] if spec.shape else 1 for spec in (*engine.inputs, *engine.outputs)}
         size = sizes.pop() if len(sizes) == 1 else 1
         self.batch, self._fixed = most if size < 0 else size, max(size, 1)
-        self.inputs, self.outputs = (_of_any_batch(s) if size > 1 else s for s in (engine.inputs, engine.outputs))
+        self.inputs, self.outputs = engine.inputs, engine.outputs
+        if size > 1:
+            self.inputs, self.outputs = (
+                tuple(TensorSpec(spec.name, (-1, *spec.shape[1:]), spec.dtype) for spec in specs)
+                for specs in (engine.inputs, engine.outputs)
+            )
         if isinstance(engine, AcceptsFrames):
             self.run_frames = self._run_frames
         self._changed, self._busy = threading.Condition(), False
@@ -151,7 +156,3 @@ class BatchedEngine(LoadedEngine):
             return dict(self._engine.run(inputs))
         spec, name = batch[0].frames[2:]
         return dict(self._engine.run_frames(frames, rectangles, spec, name=name, extra_inputs=inputs))
-
-
-def _of_any_batch(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(spec.name, (-1, *spec.shape[1:]), spec.dtype) for spec in specs)

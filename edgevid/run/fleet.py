@@ -96,12 +96,10 @@ class Camera:
         """Reports an error on the log and as an event; `what` becomes of the camera."""
         log.error("%s: %s; %s", self.name, said(error), what)
         site, sinks = self.loaded.site, list[Any]()
-        tables = (one for one in site.sinks if not isinstance(one, (TextTable, DatasetTable)))
-        makers: list[Callable[[], Any]] = [partial(self._fleet.sinks, self)]
-        makers += [partial(build_sinks, [one]) for one in tables]
-        for make in makers:
-            with suppress(Exception):  # what failed may be this one
-                sinks += [sink for sink in make() if hasattr(sink, "send")]
+        tables = [one for one in site.sinks if not isinstance(one, (TextTable, DatasetTable))]
+        with suppress(Exception):  # what failed may be one of them
+            sinks += [sink for sink in self._fleet.sinks(self) if hasattr(sink, "send")]
+            sinks += build_sinks(tables)
         header = header_of(None, site.source, camera=self.name)
         with suppress(Exception), Emitter(None, header, sinks, Summary(), self._add_event, None) as emitter:
             emitter.report("camera-failed", said(error))
@@ -144,7 +142,10 @@ class Camera:
             self.state, self.detail = "running", ""
             if self._stop.is_set() or (source.live and not source.wait()):  # type: ignore[attr-defined]
                 return
-            self.pipeline, self.zones = fleet.build(self.loaded, source.size), build_zones(self.loaded, source.size)
+            engines, turns = fleet.engines, fleet.turns
+            self.pipeline = build_pipeline(self.loaded, source.size, threads=fleet.threads, load=engines.load)
+            turns.most = max(turns.most, 2 * engines.batch())  # while one batch runs, the next one is made
+            self.zones = build_zones(self.loaded, source.size)
             sinks = [*build_blur(site, self.pipeline), *build_sinks(site.sinks), *fleet.sinks(self)]
             if recorder is not None:
                 sinks += [*build_sinks([StoreTable("sqlite", recorder.path / DATABASE)]), recorder]
@@ -186,18 +187,16 @@ class Camera:
         self._fleet.on_event(event)
 
 
-def _nothing(*_: Any) -> Any:
-    return None
-
-
 class Fleet(Closing):
     """Runs many cameras in one process: `Fleet(["gate.toml", "dock.toml"]).run()`."""
 
     def __init__(
         self, sites: Iterable[Site | str | Path] | str | Path, *, workers: int | None = None,
         threads: int | None = None, weights: Mapping[str, float] | None = None, max_frames: int | None = None,
-        sinks: Callable[[Camera], Iterable[Any]] = lambda camera: (), view: Callable[[Camera], Any] = _nothing,
-        on_result: Callable[[Camera, Frame, Result], Any] = _nothing, on_event: Callable[[Event], Any] = _nothing,
+        sinks: Callable[[Camera], Iterable[Any]] = lambda camera: (),
+        view: Callable[[Camera], Any] = lambda camera: None,
+        on_result: Callable[[Camera, Frame, Result], Any] = lambda camera, frame, result: None,
+        on_event: Callable[[Event], Any] = lambda event: None,
         changes: Mapping[str, Any] | None = None, reading: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         """`sites` are Sites, site files, and folders of site files. `workers` frames are in work at once, each on
@@ -214,9 +213,9 @@ class Fleet(Closing):
         self.sinks, self.view, self.on_result, self.on_event = sinks, view, on_result, on_event
         if not (count := len(self._wanted())):
             raise InputError(f"a fleet: expected site files, or a folder with some, got {[*map(str, self.sites)]}")
-        self._threads = threads or max(1, default_threads() // count)
-        self.turns = Turns(workers or default_threads() // self._threads + 1)  # one more: turns wait, too
-        self._engines = SharedEngines(self.turns.working)
+        self.threads = threads or max(1, default_threads() // count)
+        self.turns = Turns(workers or default_threads() // self.threads + 1)  # one more: turns wait, too
+        self.engines = SharedEngines(self.turns.working)
         self._known: dict[str, tuple[Any, Camera | None]] = {}
         self._ending: list[threading.Thread] = []
         self._lock, self._hung_up, self._closed = threading.RLock(), threading.Event(), False
@@ -226,12 +225,15 @@ class Fleet(Closing):
         """The cameras, by name."""
         return sorted((one for _, one in list(self._known.values()) if one is not None), key=lambda camera: camera.name)
 
-    def build(self, loaded: LoadedSite, size: tuple[int, int]) -> Any:
-        """The pipeline of a site on the engines of the fleet."""
-        made = build_pipeline(loaded, size, threads=self._threads, load=self._engines.load)
-        if (batch := self._engines.batch()) > 1:  # while one batch runs, the next one is made
-            self.turns.most = max(self.turns.most, 2 * batch)
-        return made
+    @property
+    def frames(self) -> int:
+        """How many frames the latest runs of the cameras have processed."""
+        return sum(camera.summary.frames for camera in self.cameras)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether no camera is running: each waits for its stream, has failed or has ended."""
+        return all(camera.status().state != "running" for camera in self.cameras)
 
     def run(self, *, status_s: float = 0.0) -> dict[str, Summary]:
         """Runs until every camera has ended, or to Ctrl-C or SIGTERM; their summaries by name. Folders are watched: a
@@ -243,25 +245,15 @@ class Fleet(Closing):
                 before = signal.signal(signal.SIGHUP, lambda *_: self._hung_up.set())
                 stack.callback(signal.signal, signal.SIGHUP, before)
             stack.enter_context(ended_by_sigterm())
-            stack.enter_context(_FleetWatchdog(self, status_s))
-            try:
-                self.wait()
-            except KeyboardInterrupt:
-                for camera in self.cameras:
-                    camera.summary.interrupted = True
+            stack.enter_context(Watchdog(self, self, every_s=status_s))
+            looked = -LOOK_S
+            with suppress(KeyboardInterrupt):
+                while not (self._closed or (self.cameras and all(camera.over for camera in self.cameras))):
+                    if self._hung_up.wait(0.1) or clock.monotonic() - looked > LOOK_S:
+                        self._hung_up.clear()
+                        self.reload()
+                        looked = clock.monotonic()
         return {camera.name: camera.summary for camera in self.cameras}
-
-    def wait(self) -> None:
-        """Starts the cameras; returns when each has ended."""
-        looked = -LOOK_S
-        while True:
-            if self._hung_up.is_set() or clock.monotonic() - looked > LOOK_S:
-                self._hung_up.clear()
-                self.reload()
-                looked = clock.monotonic()
-            if self._closed or (self.cameras and all(camera.over for camera in self.cameras)):
-                return
-            self._hung_up.wait(0.1)
 
     def reload(self) -> None:
         """Starts the cameras of sites that are new, ends those of sites that are gone, and restarts those of files that
@@ -330,16 +322,3 @@ class Fleet(Closing):
             log.warning("%s: another camera has the name %r; it becomes %r", given, name, f"{name}-2")
             name += "-2"
         return Camera(self, name, given, after=camera)
-
-
-class _FleetWatchdog(Watchdog):
-    """Watches a fleet: it is alive while some camera makes progress, or none is running."""
-
-    def __init__(self, fleet: Fleet, every_s: float) -> None:
-        super().__init__(fleet, Summary(), every_s=every_s)
-        self.line = fleet.line  # type: ignore[method-assign]
-
-    def alive(self) -> bool:
-        rows = [camera.status() for camera in self._source.cameras]
-        before, self._frames = self._frames, sum(row.frames for row in rows)
-        return self._frames != before or all(row.state != "running" for row in rows)

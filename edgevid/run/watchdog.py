@@ -10,7 +10,6 @@ import time as clock
 from typing import Any
 
 from edgevid.errors import log
-from edgevid.run.loop import Summary
 
 
 def notify(state: str) -> bool:
@@ -40,8 +39,9 @@ class Watchdog:
     frames grows. A run that does neither hangs: then the pings to systemd stop, and a unit with WatchdogSec
     restarts the service. Before the first frame the run is alive: models may take long to load."""
 
-    def __init__(self, source: Any, summary: Summary, *, every_s: float = 60.0) -> None:
-        """`source` is the run's; `every_s` is the time between two status lines, 0 for none."""
+    def __init__(self, source: Any, summary: Any, *, every_s: float = 60.0) -> None:
+        """`source` and `summary` are the run's, or both are a Fleet; `every_s` is the time between two status lines, 0
+        for none."""
         self._source, self._summary, self.every_s = source, summary, every_s
         limit_s = int(os.environ.get("WATCHDOG_USEC", "0") or 0) / 1e6
         self.ping_s = limit_s / 3 if limit_s else 10.0
@@ -63,10 +63,12 @@ class Watchdog:
         """Whether the run has made progress since the last call, or waits for its camera."""
         frames, before = self._summary.frames, self._frames
         self._frames = frames
-        return frames == 0 or frames > before or bool(getattr(self._source, "waiting", False))
+        return frames == 0 or frames != before or bool(getattr(self._source, "waiting", False))
 
     def line(self) -> str:
-        """The status of the run in one line; rates are those since the last line."""
+        """The status of the run in one line; rates are those since the last line. A fleet has its own."""
+        if hasattr(self._source, "line"):
+            return str(self._source.line())
         source, now, frames = self._source, clock.monotonic(), self._summary.frames
         fps = (frames - self._reported) / max(now - self._reported_at, 1e-9)
         lost = source.dropped - self._dropped

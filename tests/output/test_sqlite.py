@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import threading
 import subprocess
 import sys
 from pathlib import Path
@@ -103,3 +104,22 @@ def test_the_page_names_every_table_and_column() -> None:
         (row,) = re.findall(rf"\| `{table}` \|.*", page)
         if table == "runs":
             assert re.findall(r"(\w+) TEXT", columns) == re.findall(r"`(\w+)`", row)[1:]
+
+
+def test_cameras_that_begin_at_one_moment_share_a_new_database(tmp_path: Path) -> None:
+    begin, errors = threading.Barrier(6), list[Exception]()
+
+    def camera() -> None:
+        for n in range(5):
+            begin.wait(20)
+            try:
+                SqliteSink(tmp_path / f"{n}.db").close()
+            except Exception as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=camera) for _ in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert not errors
