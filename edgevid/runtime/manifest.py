@@ -78,24 +78,16 @@ class Manifest:
 
     def _choices(self) -> list[str]:
         """The build options as command line arguments; defaults are left out."""
-        asked = self.options
         words: list[str] = []
-        if list(asked.get("batch", [1, 1, 1])) != [1, 1, 1]:
-            words += ["--batch", ",".join(str(n) for n in asked["batch"])]
-        for name, three in asked.get("shapes", {}).items():
-            shapes = ",".join("x".join(str(n) for n in shape) for shape in three)
-            words += ["--shape", f"{name}={shapes}"]
-        for option in ("workspace-mb", "optimization-level"):
-            if (given := asked.get(option.replace("-", "_"))) is not None:
-                words += [f"--{option.removesuffix('-mb')}", str(given)]
-        if self.precision == "int8" and asked.get("fallback_precision") == "fp32":
-            words += ["--fallback-precision", "fp32"]
-        words += ["--tf32"] if asked.get("tf32") else []
-        if self.compute_capabilities:
-            words += ["--compute-capability", ",".join(self.compute_capabilities)]
-        words += ["--version-compatible"] if self.version_compatible else []
-        if self.hardware_compatibility != "none":
-            words += ["--hardware-compatibility", self.hardware_compatibility]
+        for key, value in {**self.options, "compute_capability": self.compute_capabilities}.items():
+            option = f"--{key.removesuffix('_mb').replace('_', '-')}"
+            if key == "shapes":
+                for name, three in value.items():
+                    words += ["--shape", f"{name}={','.join('x'.join(map(str, shape)) for shape in three)}"]
+            elif isinstance(value, (list, tuple)):
+                words += [option, ",".join(map(str, value))] if {*value} - {1} else []
+            elif value is not None and value is not False and value not in ("none", "fp16"):
+                words += [option] if value is True else [option, str(value)]
         return words
 
 

@@ -190,13 +190,13 @@ def test_the_rebuild_command_repeats_the_options(engine: tuple[Path, Manifest]) 
         batch=[1, 4, 8],
         hardware_compatibility="ampere+",
         workspace_mb=512,
-        optimization_level=5,
+        optimization_level=0,
         tf32=True,
         shapes={"x": [[1, 8], [2, 8], [4, 8]]},
     )
     assert asked.rebuild_command("my model.onnx") == (
         "edgevid build 'my model.onnx' --precision fp16 --backend tensorrt --batch 1,4,8 "
-        "--shape x=1x8,2x8,4x8 --workspace 512 --optimization-level 5 --tf32 --hardware-compatibility ampere+"
+        "--hardware-compatibility ampere+ --workspace 512 --optimization-level 0 --tf32 --shape x=1x8,2x8,4x8"
     )
     rtx = dataclasses.replace(manifest, backend="tensorrt-rtx", compute_capabilities=("7.5",))
     assert rtx.rebuild_command() == (

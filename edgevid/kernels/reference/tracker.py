@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from statistics import median_high
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,6 @@ class Motion:
         self.pxx = 4 * (position_noise * size) ** 2
         self.pxv = np.zeros(4)
         self.pvv = 100 * (VELOCITY_SHARE * position_noise * size * REFERENCE_RATE) ** 2
-
-    def copy(self) -> Motion:
-        """An independent copy."""
-        return deepcopy(self)
 
     def predict(self, dt: float, observed: bool, position_noise: float) -> None:
         """Predicts `dt` seconds ahead; a coasting box neither grows nor shrinks."""
@@ -92,11 +89,6 @@ def height_overlap(a: F32, b: F32, gy: float = 0.0) -> float:
 def alike(a: float, b: float) -> bool:
     """Whether two sizes may be those of one object."""
     return min(a, b) >= 0.78 * max(a, b)
-
-
-def median(values: list[float]) -> float:
-    """The one in the middle, the upper of two."""
-    return sorted(values)[len(values) // 2]
 
 
 LABEL_MEMORY_S = 2.0  # Seconds in which an observation's vote on the class falls to 1/e
@@ -293,7 +285,7 @@ class TrackerCore:
     def _shift_suddenly(self, tracked: set[int], high: list[int], boxes: F32) -> bool:
         """Moves all objects by the step to detections of like size that most tracked ones have in common."""
         voters = [o for o in self.objects if o.id in tracked][:VOTERS]
-        cell, steps = median([float(o.motion.x[3]) for o in voters]) / 4, []
+        cell, steps = median_high([float(o.motion.x[3]) for o in voters]) / 4, []
         for o in voters:
             for z in (measured(boxes[d]) for d in high):
                 if alike(o.motion.x[2], z[2]) and alike(o.motion.x[3], z[3]):
@@ -308,7 +300,7 @@ class TrackerCore:
         if 2 * around(*best) < len(voters) or best == (0, 0):
             return False
         near = [(x, y) for x, y, i, j in steps if abs(i - best[0]) <= 1 and abs(j - best[1]) <= 1]
-        shift_x, shift_y = median([x for x, _ in near]), median([y for _, y in near])
+        shift_x, shift_y = median_high([x for x, _ in near]), median_high([y for _, y in near])
         for o in self.objects:
             o.shift(shift_x, shift_y, 0, 0)
         return True
@@ -319,8 +311,8 @@ class TrackerCore:
         if len(surprises) < 3:
             return
         columns = np.array(surprises).T.tolist()
-        middle = [median(column) for column in columns]
-        spread = [median([abs(v - m) for v in c]) for c, m in zip(columns[:2], middle, strict=False)]
+        middle = [median_high(column) for column in columns]
+        spread = [median_high([abs(v - m) for v in c]) for c, m in zip(columns[:2], middle, strict=False)]
         sure = [abs(m) >= CERTAIN * d / math.sqrt(len(surprises)) for m, d in zip(middle, spread, strict=False)]
         x, y, vx, vy = (m if sure[n % 2] else 0.0 for n, m in enumerate(middle))
         for o in self.objects:
@@ -341,7 +333,7 @@ class TrackerCore:
         o.score, o.match, o.last_time = score, d, time
         o.confirmed = o.confirmed or time - o.start_time >= s.confirm_after_s
         if s.observation_centric:
-            o.at_observation = o.motion.copy()
+            o.at_observation = deepcopy(o.motion)
 
     @staticmethod
     def _vote(o: TrackedObject, label: int, score: float, elapsed: float) -> None:
@@ -356,7 +348,7 @@ class TrackerCore:
         steps = min(max(int((time - o.last_time) * REFERENCE_RATE), 1), 60)
         dt = (time - o.last_time) / steps
         assert o.at_observation is not None
-        o.motion = o.at_observation.copy()
+        o.motion = deepcopy(o.at_observation)
         for k in range(1, steps):
             o.motion.predict(dt, True, self.s.position_noise)
             o.motion.update(o.last_box + np.float32(k / steps) * (box - o.last_box))
@@ -376,7 +368,7 @@ class TrackerCore:
                 continue
             motion, box, score = Motion(boxes[d], self.s.position_noise), boxes[d].copy(), float(scores[d])
             made = TrackedObject(self._next, motion, box, box, score, int(labels[d]), d, time, time, first)
-            made.recent, made.at_observation, made.label_votes = [(box, time)], motion.copy(), score
+            made.recent, made.at_observation, made.label_votes = [(box, time)], deepcopy(motion), score
             self.objects.append(made)
             self._next += 1
 

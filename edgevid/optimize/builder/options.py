@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from edgevid.errors import InputError, ParityError
 from edgevid.files.atomic import write_atomic
+from edgevid.files.fields import check_fields
 from edgevid.optimize.compare.gate import compare_engines
 from edgevid.optimize.frames import read_frames
 from edgevid.optimize.half import open_fp16
@@ -56,10 +57,7 @@ class BuildOptions:
     timing_cache: Path | None = None  # File of the tactics that earlier builds measured; None: next to the engine
 
     def __post_init__(self) -> None:
-        _one_of("--precision", self.precision, Precision)
-        _one_of("--backend", self.backend, BackendChoice)
-        _one_of("--hardware-compatibility", self.hardware_compatibility, HardwareCompatibility)
-        _one_of("--fallback-precision", self.fallback_precision, FallbackPrecision)
+        check_fields(self, "build:")
         low, best, high = self.batch
         if not 1 <= low <= best <= high:
             raise InputError(f"--batch: expected 1 <= MIN <= OPT <= MAX, got {self.batch}")
@@ -93,11 +91,6 @@ class BuildOptions:
         """The options as the manifest stores them."""
         elsewhere = ("precision", "backend", "compute_capabilities", "timing_cache")
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in elsewhere}
-
-
-def _one_of(option: str, value: str, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise InputError(f"{option}: expected one of {', '.join(get_args(choices))}, got {value!r}")
 
 
 def read_shapes(text: str) -> tuple[str, tuple[Shape, Shape, Shape]]:

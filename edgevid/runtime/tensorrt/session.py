@@ -21,28 +21,24 @@ class KernelCache:
 
     def __init__(self, trt: Any, engine: Any, path: Path | None) -> None:
         self._path = path
-        self._runtime_cache: Any = None
-        self._runtime_config: Any = None
-        if path is None or not hasattr(trt, "IRuntimeCache"):
-            return
-        runtime_config = engine.create_runtime_config()
-        runtime_cache = runtime_config.create_runtime_cache()
-        with suppress(OSError):
-            runtime_cache.deserialize(path.read_bytes())  # rejects the cache of another version or device
-        runtime_config.set_runtime_cache(runtime_cache)
-        self._runtime_cache, self._runtime_config = runtime_cache, runtime_config
+        self._cache: Any = None
+        self._config: tuple[Any, ...] = ()  # What a context is made with: nothing, or the configuration
+        if path is not None and hasattr(trt, "IRuntimeCache"):
+            self._config = (engine.create_runtime_config(),)
+            self._cache = self._config[0].create_runtime_cache()
+            with suppress(OSError):
+                self._cache.deserialize(path.read_bytes())  # rejects the cache of another version or device
+            self._config[0].set_runtime_cache(self._cache)
 
     def context(self, engine: Any) -> Any:
         """A new execution context that uses the cache."""
-        if self._runtime_config is None:
-            return engine.create_execution_context()
-        return engine.create_execution_context(self._runtime_config)
+        return engine.create_execution_context(*self._config)
 
     def save(self) -> None:
         """Writes the file in one step if the cache has changed; a read-only folder is no error."""
-        if self._runtime_cache is None or self._path is None:
+        if self._cache is None or self._path is None:
             return
-        kept = bytes(self._runtime_cache.serialize())
+        kept = bytes(self._cache.serialize())
         with suppress(OSError):
             if self._path.is_file() and self._path.read_bytes() == kept:
                 return
@@ -50,7 +46,7 @@ class KernelCache:
 
     def close(self) -> None:
         """Frees the cache; to be called before the engine is freed."""
-        self._runtime_cache = self._runtime_config = None
+        self._cache, self._config = None, ()
 
 
 KEPT_GRAPHS = 8  # Shapes whose runs are kept as CUDA graphs; further ones run without one

@@ -14,12 +14,12 @@ from edgevid.optimize.builder.options import read_batch, read_shapes
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"precision": "fp8"}, "--precision: expected one of fp32, fp16, int8"),
-        ({"backend": "onnx"}, "--backend: expected one of auto"),
+        ({"precision": "fp8"}, "precision: expected one of 'fp32', 'fp16', 'int8'"),
+        ({"backend": "onnx"}, "backend: expected one of 'auto'"),
         ({"batch": (2, 1, 4)}, "MIN <= OPT <= MAX"),
         ({"workspace_mb": 0}, "--workspace: expected at least 1 MB"),
         ({"optimization_level": 6}, "--optimization-level: expected 0 to 5"),
-        ({"hardware_compatibility": "any"}, "--hardware-compatibility: expected one of none"),
+        ({"hardware_compatibility": "any"}, "hardware_compatibility: expected one of 'none'"),
         ({"compute_capabilities": ("9.0",)}, "--compute-capability: expected some of 7.5"),
         ({"shapes": {"x": ((2,), (1,), (1,))}}, "--shape: x"),
     ],
