@@ -216,14 +216,11 @@ def classifier(
 ) -> None:
     """Train a classifier of the crops of objects; several heads are compared on one split."""
     require("torch", extra="train", purpose="training")
-    from edgevid.evaluate.evaluation import between, shown
     from edgevid.evaluate.items import read_items
     from edgevid.learn.actions.fit import CHECKPOINT
     from edgevid.learn.actions.train import TrainConfig, train_actions
     from edgevid.learn.augment import ImageAugmentation
     from edgevid.learn.classifier.network import ImageOptions
-    from edgevid.models.hub import resolve_model
-    from edgevid.optimize.bench import bench
 
     check_folder(out)
     check_outputs({"--out": (out / "report.json", "JSON")}, force=force)
@@ -247,6 +244,15 @@ def classifier(
             )  # fmt: skip
             console.print(f"[bold]{escape(attribute)}, {escape(kind)}[/]")
             found.append((attribute, kind, train_actions(config, report=console.print, progress=progress)))
+    _print_classifiers(console, found)
+
+
+def _print_classifiers(console: Console, found: list[tuple[str, str, Outcome]]) -> None:
+    """Accuracy, time and size of each head, with the extractor that it needs."""
+    from edgevid.evaluate.evaluation import between, shown
+    from edgevid.models.hub import resolve_model
+    from edgevid.optimize.bench import bench
+
     rows = []
     for attribute, kind, one in found:
         files = [next(one.recipe.parent.glob("*.onnx")), *([] if kind == "compact" else [resolve_model(kind).local])]

@@ -62,8 +62,6 @@ def augment(raw: Array, joints: str, step: float, strength: Augmentation, rng: R
             dropped = rng.random(len(out)) < strength.drop * rng.random()
             out[:-1, -1][dropped[:-1]] = 0  # the last one stays: a clip ends with an observation
         return out
-    if len(raw) == 1:  # an image
-        return out
     spread = raw.std(axis=0, keepdims=True) + 1e-6
     return np.asarray((out + rng.normal(0, strength.noise, out.shape) * spread).astype(np.float32))
 
@@ -281,7 +279,9 @@ def _epoch(
     """Mean loss and gradient norm of the steps; it ends at the first that is no number."""
     head, (features, valid, labels), steps = course.head, data, list[tuple[float, float]]()
     head.train()
-    for rows in torch.from_numpy(course.rng.permutation(len(labels))).tensor_split(-(-len(labels) // options.batch)):
+    for rows in torch.from_numpy(course.rng.permutation(len(labels))).split(options.batch):
+        if len(rows) == 1 < len(labels):  # batch normalization takes two
+            continue
         logits = head(features[rows], valid[rows])
         loss = objective(logits, labels[rows], valid[rows], weights, options.smoothing) + head.penalty
         course.optimizer.zero_grad()
