@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from edgevid.errors import require
@@ -33,13 +32,12 @@ class CameraActor:
             os.environ[SPOOL] = str(mark.parent / "spool")
             write_atomic(mark, self._context.get_node_id())
         self._fleet = Fleet([site], threads=threads)
-        Thread(target=self._fleet.wait, daemon=True).start()
+        self._fleet.reload()
 
     def status(self) -> dict[str, Any]:
         """What it does now, and where."""
         node = f"{socket.gethostname()} {self._context.get_node_id()[:8]}"
-        cameras = [camera.status()._asdict() for camera in self._fleet.cameras]
-        return {"node": node, "start": self.start, **(cameras[0] if cameras else {})}
+        return {"node": node, "start": self.start, **self._fleet.cameras[0].status()._asdict()}
 
     def stop(self) -> None:
         """Finishes its outputs."""
