@@ -141,10 +141,10 @@ def _look(path: Path) -> tuple[Any, ...]:
 
 def _codes(rows: Sequence[Mapping[str, str]]) -> Array:
     """(A, N) a number for each value of each key, -1 where it has none."""
+    known: dict[tuple[str, str], int] = {}
     keys = sorted({key for row in rows for key in row})
-    columns = [np.unique([row.get(key, "") for row in rows], return_inverse=True) for key in keys]
-    return np.array([np.where(values[codes] == "", -1, codes) for values, codes in columns]).reshape(
-        len(keys), len(rows)
+    return np.array(
+        [[known.setdefault((key, row[key]), len(known)) if key in row else -1 for row in rows] for key in keys]
     )
 
 

@@ -25,35 +25,35 @@ CREATE VIEW by_size AS
 SELECT printf('%dx%d', width, height), count(*) FROM items GROUP BY width, height ORDER BY count(*) DESC;
 
 CREATE VIEW found (kind, what, other, note) AS
-SELECT kind, a.name, b.name, CASE kind WHEN 'contradictory' THEN 'items have a near-duplicate with another label'
-       ELSE 'items have a near-duplicate ' || iif((SELECT max(split) FROM items) <> '', 'in another split',
+SELECT kind, a.name, b.name, CASE kind WHEN 'contradictory' THEN 'images with a near-duplicate of another label'
+       ELSE 'items with a near-duplicate ' || iif((SELECT max(split) FROM items) <> '', 'in another split',
             'in another group, which may come into another split') END
 FROM twins JOIN labeled a ON a.row = twins.row JOIN labeled b ON b.row = twin
 WHERE kind <> 'contradictory' OR a.digest <> b.digest
 UNION ALL
 SELECT iif(a.labels IS b.labels, 'copies', 'several labels'), a.name, b.name,
-       iif(a.labels IS b.labels, 'files are copies of another one', 'files are copies of one with another label')
+       iif(a.labels IS b.labels, 'files that are copies of another one', 'files that are copies of one with another label')
 FROM labeled a JOIN labeled b ON b.row = (SELECT min(row) FROM items WHERE digest = a.digest) AND b.row < a.row
 UNION ALL
 SELECT 'leaks', source || ' ' || name, group_concat(DISTINCT split),
-       source || 's are in several splits, so that a test is of what was trained on'
+       source || 's in several splits, so that a test is of what was trained on'
 FROM sources WHERE source IN (SELECT source FROM several) GROUP BY source, name HAVING count(DISTINCT split) > 1
 UNION ALL
-SELECT 'one source', class, source || ' ' || min(name), 'classes come from one ' || source || ', which may be learned instead'
+SELECT 'one source', class, source || ' ' || min(name), 'classes from one ' || source || ', which may be learned instead'
 FROM (SELECT DISTINCT classes.row, class, source, name FROM classes JOIN sources ON sources.row = classes.row)
 WHERE source IN (SELECT source FROM several) GROUP BY class, source HAVING count(DISTINCT name) = 1 AND count(*) > 1
 UNION ALL
 SELECT 'unbalanced', class, count || ' of ' || (SELECT max(count) FROM sizes) || ' in the largest class',
-       'classes have fewer than 10 items, or than 10 % of the largest class'
+       'classes with fewer than 10 items, or than 10 % of the largest class'
 FROM sizes WHERE count < 10 OR count < (SELECT max(count) FROM sizes) / 10.0
 UNION ALL
-SELECT 'left out', path, reason, 'files or lines are left out' FROM left_out
+SELECT 'left out', path, reason, 'files or lines that are left out' FROM left_out
 UNION ALL
-SELECT 'small', name, printf('%dx%d', width, height), 'items have a shorter side below 24 pixels' FROM labeled
+SELECT 'small', name, printf('%dx%d', width, height), 'items with a shorter side below 24 pixels' FROM labeled
 WHERE min(width, height) < 24;
 
 CREATE VIEW notes AS
-SELECT printf('%d %s, such as %s', count(*), note, min(what)) AS text FROM found JOIN kinds USING (kind) GROUP BY rank, note;
+SELECT printf('%s: %d, such as %s', note, count(*), min(what)) AS text FROM found JOIN kinds USING (kind) GROUP BY rank, note;
 
 CREATE VIEW by_class AS
 WITH ranked AS (

@@ -62,11 +62,12 @@ def evaluate(model: str, truth: Path, *, policy: Path | None = None) -> Evaluati
 
     every = shares(np.ones(len(groups), np.int64))
     rows = [(*key, *one.tolist()) for key, one in every.items()]
-    lines: dict[str, Any] = {kind: {} for kind in kinds}
+    plots = dict[str, Plot]()
     for kind, many in kinds.items():
         columns = np.array([every[kind, strength] for strength in many]).T
-        lines[kind] = {name: (many, column) for name, column in zip(OUTCOMES, columns, strict=True)}
-    plots = {kind: Plot("strength", "share", line) for kind, line in lines.items()}
+        plots[kind] = Plot(
+            "strength", "share", {name: (many, one) for name, one in zip(OUTCOMES, columns, strict=True)}
+        )
     heads = ("corruption", "strength", *(f"{name} %" for name in OUTCOMES))
     return Evaluation("robustness", groups, "scene", measure, tables={"By corruption": Table(heads, rows)}, plots=plots)
 

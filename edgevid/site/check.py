@@ -54,7 +54,7 @@ def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Fi
     size = stream.frame.size if stream.frame is not None else site.size
     calibration = _check_calibration(found, site, size)
     for choice in site.recognizers:
-        _check_recognizer(found, choice)
+        _check_recognizer(found, choice, detector.names if detector is not None else choice.classes)
     found += _check_zones(LoadedSite(site, calibration, policy), size)
     if site.health is not None:
         found.append(_check_folder("camera health", site.health))
@@ -156,11 +156,12 @@ def _check_calibration(found: list[Finding], site: Site, size: tuple[int, int] |
     return attempt(found, "calibration", load, CALIBRATE_AGAIN, describe)
 
 
-def _check_recognizer(found: list[Finding], choice: RecognizerChoice) -> None:
+def _check_recognizer(found: list[Finding], choice: RecognizerChoice, names: tuple[str, ...]) -> None:
     path, remedy = choice.policy, "docs/actions.md: how a recognizer is made, and what its policy is tuned on"
-    state = f"{choice.model} with {'its policy' if path else 'the default policy'}"
+    inside = f" inside what {choice.inside} finds" if choice.inside else ""
+    state = f"{choice.model}{inside} with {'its policy' if path else 'the default policy'}"
     attempt(found, f"recognizer {choice.task}",
-            lambda: build_recognition(choice, read_policy(path) if path else None),
+            lambda: build_recognition(choice, read_policy(path) if path else None, names=names),
             remedy, lambda _: state)  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from edgevid.runtime import FakeEngine, Recipe, TensorSpec
 from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.site.build import build_recognition
+from edgevid.site.check import check_site
 from edgevid.site.file import RecognizerChoice, read_site
 from edgevid.types import U8, Array, Clips, Frame, Reason, Scores, Tracks
 from edgevid.video.open import FrameSeeker
@@ -132,14 +133,18 @@ def test_a_site_recognizes_faces_inside_people(
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
     (tmp_path / "hall.toml").write_text(
         '[[recognize]]\ntask = "emotion"\nmodel = "emotion-mini-xception-64"\ninside = "yunet"\nclasses = ["person"]\n'
+        '[detect]\nmodel = "street-nano"\n'
     )
     (choice,) = read_site(tmp_path / "hall.toml").recognizers
     task = build_recognition(choice, names=("car", "person"), threads=1)
-    with FrameSeeker(shared_data / "actions" / "falls_gmdcsa24" / "s3_adl_07.mp4") as seeker:
+    clip = shared_data / "actions" / "falls_gmdcsa24" / "s3_adl_07.mp4"
+    with FrameSeeker(clip) as seeker:
         frame = Frame(seeker.at(1.2).image, 0.0, 0)
     tracks = Tracks.of(ids=[1, 2], boxes=[[275, 137, 418, 342]] * 2, scores=[1, 1], labels=[1, 0], match=[0, 1],
                        age=[0, 0], unseen=[0, 0])  # fmt: skip
     scores = task.recognizer.recognize(task.clips.update(frame, tracks))
     assert scores.ids.tolist() == [1]
+    findings = {one.subject: one for one in check_site(tmp_path / "hall.toml", source=str(clip), watch_s=0.1)}
+    assert "emotion-mini-xception-64 inside what yunet finds" in findings["recognizer emotion"].state
     with pytest.raises(InputError, match="expected classes among car, person, got 'persn'"):
         build_recognition(RecognizerChoice("emotion", choice.model, classes=("persn",)), names=("car", "person"))

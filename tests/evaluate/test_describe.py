@@ -57,7 +57,7 @@ def test_contradictions_copies_and_near_duplicates_of_folders(tmp_path: Path) ->
     assert found.tables["classes"].rows == [("cat", 13, 13 / 27, 1, 64, 0.0), ("dog", 14, 14 / 27, 1, 64, 0.0)]
     assert rows(found, "one source") == [("cat", "group home"), ("dog", "group yard")]
     assert sum(int(thumb.caption.partition(":")[0]) for thumb in found.images["clusters of similar images"]) == 27
-    assert found.notes[0].startswith("2 items have a near-duplicate with another label, such as ")
+    assert found.notes[0].startswith("images with a near-duplicate of another label: 2, such as ")
 
 
 def test_leaks_by_group_camera_and_day_between_splits(tmp_path: Path) -> None:
