@@ -147,10 +147,7 @@ class FileSource(Source):
         if found is None:
             return None
         (av_frame, damaged), time = found
-        if self._tap is not None:
-            self._tap.shown(av_frame, time)
-        frame = to_frame(av_frame, time, self.decoded, self._orientation)
-        frame.damaged = damaged
+        frame = to_frame(av_frame, time, self.decoded, self._orientation, damaged=damaged, tap=self._tap)
         self.decoded, self.damaged = self.decoded + 1, self.damaged + damaged
         self._next = time + 1.0 / (self.fps or DEFAULT_FPS)
         return frame

@@ -4,7 +4,7 @@ import re
 import struct
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -156,42 +156,26 @@ def _orientation(tiff: bytes) -> int:
     return 0
 
 
-class Decoded(NamedTuple):
-    """A decoded frame, and whether it is damaged."""
-
-    av_frame: Any
-    damaged: bool
-    pts: int | None
-    time_base: Any
-    orientation: Orientation
-    tap: PacketTap | None
-
-    def frame(self, time: float, index: int) -> Frame:
-        """The Frame of it, which is handed on now."""
-        if self.tap is not None:
-            self.tap.shown(self.av_frame, time)
-        made = to_frame(self.av_frame, time, index, self.orientation)
-        made.damaged = self.damaged
-        return made
-
-
-def to_frame(av_frame: Any, time: float, index: int, orientation: Orientation) -> Frame:
-    """The upright Frame of a decoded `av.VideoFrame`: its planes where it is YUV 4:2:0, else its RGB.
-    `orientation` is that of its stream."""
+def to_frame(
+    av_frame: Any, time: float, index: int, orientation: Orientation, *, damaged: bool = False,
+    tap: PacketTap | None = None,
+) -> Frame:  # fmt: skip
+    """The upright Frame of a decoded `av.VideoFrame` that is handed on now: its planes where it is YUV 4:2:0, else its
+    RGB. `orientation` is that of its stream."""
+    if tap is not None:
+        tap.shown(av_frame, time)
     matrix = orientation.of(av_frame)
     if av_frame.format.name in PLANAR and matrix == UPRIGHT:
         planes = _plane(av_frame, 0), _plane(av_frame, 1), _plane(av_frame, 2)
         full = PLANAR[av_frame.format.name] or int(av_frame.color_range or 0) == FULL_RANGE
-        return Frame.from_yuv420(
+        frame = Frame.from_yuv420(
             planes, time, index, to_rgb=_to_rgb, full_range=full,
             matrix="bt709" if _is_bt709(av_frame) else "bt601",
         )  # fmt: skip
-    return Frame(upright(_rgb(av_frame), matrix), time, index)
-
-
-def seconds_of(av_frame: Any) -> float | None:
-    """The presentation time stamp of a decoded frame in seconds, None without one."""
-    return float(av_frame.pts * av_frame.time_base) if av_frame.pts is not None else None
+    else:
+        frame = Frame(upright(_rgb(av_frame), matrix), time, index)
+    frame.damaged = damaged
+    return frame
 
 
 def short_reason(error: BaseException) -> str:

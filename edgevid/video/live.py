@@ -9,6 +9,7 @@ import random
 import threading
 import time as clock
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import av
@@ -17,7 +18,7 @@ from edgevid.errors import SourceError, log, masked
 from edgevid.types import Frame
 from edgevid.video.connect import SEGMENTS_STALL, Connection, Connector, Kind, Snapshots, StreamEvent, remedy_for
 from edgevid.video.files import DEFAULT_FPS, FileSource
-from edgevid.video.frames import Decoded, Orientation, Source, hardware, seconds_of, short_reason
+from edgevid.video.frames import Orientation, Source, hardware, short_reason, to_frame
 from edgevid.video.hls import HlsStream, Hooks
 from edgevid.video.http import HttpError, PermanentError
 from edgevid.video.packets import DamageDetector, PacketTap
@@ -27,6 +28,7 @@ MOST_EVENTS = 1000
 BEHIND_S = 2.0  # A slow consumer of a paced stream falls behind by up to this much; then frames are left out
 RECORDING_S = 20.0
 """Stamps that run ahead of the clock by this much, before any frame came at its pace, are a recording's."""
+Make = Callable[[float, int], Frame]  # A decoded frame, of its time and index
 REFUSALS = (401, 403, 404, 410)  # HTTP's answers at the first connection that end it
 
 
@@ -284,15 +286,16 @@ class LiveSource(Source):
                     connected = True
                     rate, codec = stream.average_rate, getattr(stream.codec_context, "name", "")
                     self._connected((av_frame.width, av_frame.height), float(rate) if rate else None, codec)
-                decoded = Decoded(av_frame, damaged, av_frame.pts, stream.time_base, orientation, self._tap)
+                make = partial(to_frame, av_frame, orientation=orientation, damaged=damaged, tap=self._tap)
+                stamp = None if av_frame.pts is None else float(av_frame.pts * stream.time_base)
                 if paced:
-                    self._arrive_paced(decoded, pace)
+                    self._arrive_paced(make, stamp, pace)
                     continue
                 frames += 1
-                stamp = frames / DEFAULT_FPS if connection.nominal else seconds_of(decoded)
-                multipart = container.format.name == "mpjpeg"
-                for current in [decoded] if multipart else backlog.passed(decoded, stamp, arrived):
-                    self._arrive(current, times)
+                multipart, item = container.format.name == "mpjpeg", (make, stamp)
+                counted = frames / DEFAULT_FPS if connection.nominal else stamp
+                for passed, at in [item] if multipart else backlog.passed(item, counted, arrived):
+                    self._arrive(passed, at, times)
                 if backlog.ahead_s > RECORDING_S and self._last < 0:
                     raise _RecordingError
                 self.decoded, self.dropped = (self.decoded + backlog.held_back, self.dropped + backlog.held_back)
@@ -306,21 +309,21 @@ class LiveSource(Source):
             raise _RecordingError
         raise SourceError("the stream ended")
 
-    def _arrive(self, decoded: Decoded, times: StreamClock) -> None:
+    def _arrive(self, make: Make, stamp: float | None, times: StreamClock) -> None:
         """Puts the newest frame into the slot."""
-        time = times.time(seconds_of(decoded), now=self.now(), last=self._last)
+        time = times.time(stamp, now=self.now(), last=self._last)
         if time <= self._last:
             self.dropped += 1
             return
-        self._hand_on(decoded.frame(time, self.decoded))
+        self._hand_on(make(time, self.decoded))
 
-    def _arrive_paced(self, decoded: Decoded, pace: PacedClock) -> None:
+    def _arrive_paced(self, make: Make, stamp: float | None, pace: PacedClock) -> None:
         """Waits until the frame is due, and for the frame before to be taken, but not for long."""
         step = 1.0 / (self.fps or DEFAULT_FPS)
         now, free_at = self.now(), self._alive_at - self._begin
-        time, due = pace.time(seconds_of(decoded), now=now, last=self._last, step=step, free_at=free_at)
+        time, due = pace.time(stamp, now=now, last=self._last, step=step, free_at=free_at)
         self._sleep(max(0.0, due - self.now()))
-        self._hand_on(decoded.frame(time, self.decoded), wait_s=max(0.0, due + BEHIND_S - self.now()))
+        self._hand_on(make(time, self.decoded), wait_s=max(0.0, due + BEHIND_S - self.now()))
         self._alive_at = clock.monotonic()
 
     def _hand_on(self, frame: Frame, wait_s: float | None = 0.0) -> None:

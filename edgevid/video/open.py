@@ -3,6 +3,7 @@ live sources keep only the newest one. Times come from the stream's own stamps, 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterable
@@ -30,29 +31,23 @@ def is_pipe(text: str) -> bool:
     return text == STANDARD_INPUT or Path(text).is_fifo()
 
 
-class Pipe:
+class Pipe(io.FileIO):
     """A pipe as a binary file for FFmpeg; Ctrl-C ends a read that waits."""
 
     def __init__(self, text: str) -> None:
         """Opens the pipe, which waits for a program that writes into it."""
-        self.name, self.received = "standard input" if text == STANDARD_INPUT else text, 0
         if text == STANDARD_INPUT and sys.stdin.isatty():
             raise SourceError("-: expected a video on standard input, got a terminal: PROGRAM | edgevid run -")
         if text != STANDARD_INPUT:
             log.info("%s: waiting for a program that writes into the pipe", text)
-        self._file = os.dup(sys.stdin.fileno()) if text == STANDARD_INPUT else os.open(text, os.O_RDONLY)
+        super().__init__(os.dup(sys.stdin.fileno()) if text == STANDARD_INPUT else text)
+        self.name, self.received = "standard input" if text == STANDARD_INPUT else text, 0
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         """Up to `size` bytes as they come, b"" at the end."""
-        data = os.read(self._file, size)
+        data = super().read(size) or b""
         self.received += len(data)
         return data
-
-    def close(self) -> None:
-        """Closes it: the program that writes gets a broken pipe."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
 
 
 def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:

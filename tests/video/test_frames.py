@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -13,7 +12,7 @@ import pytest
 
 from edgevid.types import Frame
 from edgevid.video import frames
-from edgevid.video.frames import BT709, FULL_RANGE, HD_HEIGHT, Orientation, seconds_of, short_reason
+from edgevid.video.frames import BT709, FULL_RANGE, HD_HEIGHT, Orientation, short_reason
 
 SMPTE170M = 6
 
@@ -134,13 +133,6 @@ def test_a_turned_frame_of_planes_becomes_rgb() -> None:
     frame = to_frame(turned(av_frame(), 90), 0.0, 0)
     assert frame.planes is None
     assert frame.size == (48, 64)
-
-
-def test_a_time_stamp_is_seconds_and_may_be_missing() -> None:
-    frame = av_frame()
-    assert seconds_of(frame) is None
-    frame.pts, frame.time_base = 45_000, Fraction(1, 90_000)
-    assert seconds_of(frame) == 0.5
 
 
 def test_an_error_is_its_reason_alone() -> None:
