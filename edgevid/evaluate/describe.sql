@@ -20,7 +20,10 @@ UNION ALL SELECT row, split, 'camera', camera FROM items WHERE camera <> ''
 UNION ALL SELECT row, split, 'day', day FROM items WHERE day <> '';
 
 CREATE VIEW several AS SELECT source FROM sources GROUP BY source HAVING count(DISTINCT name) > 1;
-CREATE VIEW sizes AS SELECT class, count(*) AS count FROM classes GROUP BY class;
+CREATE VIEW sizes AS  -- with those of all classes of the attribute that the class names, and of the largest
+SELECT *, sum(count) OVER each AS total, max(count) OVER each AS most
+FROM (SELECT class, substr(class, 1, instr(class, ': ')) AS attribute, count(*) AS count FROM classes GROUP BY class)
+WINDOW each AS (PARTITION BY attribute);
 CREATE VIEW by_size AS
 SELECT printf('%dx%d', width, height), count(*) FROM items GROUP BY width, height ORDER BY count(*) DESC;
 
@@ -43,9 +46,9 @@ SELECT 'one source', class, source || ' ' || min(name), 'classes from one ' || s
 FROM (SELECT DISTINCT classes.row, class, source, name FROM classes JOIN sources ON sources.row = classes.row)
 WHERE source IN (SELECT source FROM several) GROUP BY class, source HAVING count(DISTINCT name) = 1 AND count(*) > 1
 UNION ALL
-SELECT 'unbalanced', class, count || ' of ' || (SELECT max(count) FROM sizes) || ' in the largest class',
+SELECT 'unbalanced', class, count || ' items, ' || most || ' in the largest class',
        'classes with fewer than 10 items, or than 10 % of the largest class'
-FROM sizes WHERE count < 10 OR count < (SELECT max(count) FROM sizes) / 10.0
+FROM sizes WHERE count < 10 OR count < most / 10.0
 UNION ALL
 SELECT 'left out', path, reason, 'files or lines that are left out' FROM left_out
 UNION ALL
@@ -61,7 +64,7 @@ WITH ranked AS (
            row_number() OVER (each ORDER BY side) AS n, row_number() OVER (each ORDER BY seconds) AS m
     FROM (SELECT class, scene, seconds, min(wide * iif(wide <= 1, width, 1), high * iif(high <= 1, height, 1)) AS side
           FROM classes JOIN items USING (row)) WINDOW each AS (PARTITION BY class))
-SELECT class, count, count * 1.0 / (SELECT count(*) FROM classes), count(DISTINCT scene),
-       CAST(round(avg(CASE WHEN n IN ((count + 1) / 2, count / 2 + 1) THEN side END)) AS INTEGER),
-       avg(CASE WHEN m IN ((count + 1) / 2, count / 2 + 1) THEN seconds END)
-FROM ranked GROUP BY class;
+SELECT class, ranked.count, ranked.count * 1.0 / total, count(DISTINCT scene),
+       CAST(round(avg(CASE WHEN n IN ((ranked.count + 1) / 2, ranked.count / 2 + 1) THEN side END)) AS INTEGER),
+       avg(CASE WHEN m IN ((ranked.count + 1) / 2, ranked.count / 2 + 1) THEN seconds END)
+FROM ranked JOIN sizes USING (class) GROUP BY class;

@@ -72,7 +72,9 @@ def test_leaks_by_group_camera_and_day_between_splits(tmp_path: Path) -> None:
         encoding="utf-8-sig",
     )  # fmt: skip
     found = of(tmp_path / "list.csv")
-    assert [row[0] for row in found.tables["classes"].rows] == ["color: grün", "color: rot", "kind: Auto"]
+    assert [row[:3] for row in found.tables["classes"].rows] == [
+        ("color: grün", 1, 0.5), ("color: rot", 1, 0.5), ("kind: Auto", 1, 1.0)
+    ]  # fmt: skip
     assert "leaks" not in found.notes
     write(tmp_path / "train/a/other.jpg", scene(9))
     with (tmp_path / "list.csv").open("a", encoding="utf-8") as file:
