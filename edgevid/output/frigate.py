@@ -4,7 +4,6 @@ import json
 import math
 import re
 import time as clock
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +13,9 @@ from urllib.parse import quote
 from edgevid.errors import SourceError
 from edgevid.files.atomic import write_atomic
 from edgevid.files.folders import camera_spool
-from edgevid.output.delivery import BATCH, RejectedError
-from edgevid.output.server import HttpClient, server_of
+from edgevid.output.delivery import RejectedError
+from edgevid.output.server import HttpSink, server_of
 from edgevid.types import KMH, Event, Frame, Header, Result
-from edgevid.types.closing import Closing
 from edgevid.types.event import EventKind, utc_seconds
 
 KINDS: tuple[EventKind, ...] = (
@@ -29,7 +27,7 @@ PRE_CAPTURE_S, MOST_LATE_S = 5.0, 60.0
 MOST_KNOWN, MOST_TEXT = 300, 100  # Events of Frigate that are remembered; characters of a sub-label
 
 
-class FrigateSink(Closing):
+class FrigateSink(HttpSink):
     """Events of chosen kinds at Frigate's API, docs/events.md; one per object while its clip goes on. Source:
     https://docs.frigate.video/integrations/api."""
 
@@ -40,14 +38,14 @@ class FrigateSink(Closing):
         """`camera` is its name in Frigate, where it differs; `duration_s` 0: until the object is gone. InputError for
         an address that cannot be used, MissingExtraError without httpx."""
         server = server_of(url, "frigate")
-        self._client, self.name = HttpClient(ca, "Frigate"), f"frigate {server}"
+        super().__init__(ca, "Frigate")
+        self.name = f"frigate {server}"
         self._api = f"{server.scheme}://{server}/api"
         self._login = {"user": server.user, "password": server.password} if server.user else {}
         self._kinds, self._duration_s, self._recording = kinds, duration_s, include_recording
         self._given, self._camera, self._size = camera, camera, (0, 0)
         self._known: dict[str, dict[str, Any]] = {}
         """What was requested of Frigate, by object: in a file, as it must survive a kill."""
-        self._done = deque[str](maxlen=2 * BATCH)
         self.open(Header())
 
     def open(self, header: Header) -> None:
@@ -61,14 +59,6 @@ class FrigateSink(Closing):
         """Notes the size of frames, which boxes are shares of."""
         self._size = result.size
 
-    def send(self, events: Sequence[Event]) -> None:
-        """Creates, names and ends events of Frigate; SourceError where it must be tried again. RejectedError for an
-        event that is too old: Frigate's begin at the present."""
-        for event in events:
-            if event.id not in self._done:
-                self._take(event)
-                self._done.append(event.id)
-
     def check(self) -> str:
         """Whether Frigate answers, takes the login, and has the camera."""
         cameras = self._request("GET", "config").json().get("cameras", {})
@@ -77,11 +67,9 @@ class FrigateSink(Closing):
             raise SourceError(f'Frigate has no camera {self._camera!r}: write camera = "...", one of {names}')
         return f"Frigate has the camera {self._camera}"
 
-    def close(self) -> None:
-        """Ends the connection."""
-        self._client.close()
-
-    def _take(self, event: Event) -> None:
+    def _send(self, event: Event) -> None:
+        """Creates, names or ends an event of Frigate; RejectedError for one that is too old: Frigate's begin at the
+        present."""
         key = event.id if event.track is None else f"{event.run}-{event.track}"
         known, now = self._known.get(key, {}), utc_seconds(event.utc)
         if event.kind in self._kinds and (not known.get("id") or now >= known["until"]):
@@ -144,10 +132,10 @@ class FrigateSink(Closing):
     def _request(self, method: str, path: str, accepted: tuple[int, ...] = (), **options: Any) -> Any:
         """An answer of the API; logs in where Frigate demands that."""
         url, login = f"{self._api}/{path}", (401,) if self._login else ()
-        answer = self._client.request(method, url, accepted=accepted + login, **options)
+        answer = self.request(method, url, accepted=accepted + login, **options)
         if answer.status_code == 401:
-            self._client.request("POST", f"{self._api}/login", json=self._login)
-            answer = self._client.request(method, url, accepted=accepted, **options)
+            self.request("POST", f"{self._api}/login", json=self._login)
+            answer = self.request(method, url, accepted=accepted, **options)
         return answer
 
 

@@ -5,6 +5,7 @@ import hmac
 import socket
 import ssl
 import time as clock
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -93,14 +94,28 @@ REJECTED = {400, 409, 410, 413, 414, 415, 422}  # Answers that another try does 
 MOST_WAIT_S = 3600.0
 
 
-class HttpClient(Closing):
-    """A connection that is kept, and the wait that its server demanded (Retry-After)."""
+class HttpSink(Closing):
+    """A sink that sends events one by one: a connection that is kept, and the wait that its server demanded
+    (Retry-After)."""
 
     def __init__(self, ca: str | Path | None, purpose: str) -> None:
         """`ca` is a PEM file of certificates to trust; MissingExtraError without httpx."""
         self._http = require("httpx", extra="webhook", purpose=purpose)
         self._client = self._http.Client(timeout=WAIT_S, verify=tls_context(ca))
         self._not_before = 0.0
+        self._done = deque[str](maxlen=2 * BATCH)
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Sends each event, but for those that an earlier try delivered; SourceError where it comes again.
+        RejectedError where the other side never takes the event."""
+        for event in events:
+            if event.id not in self._done:
+                self._send(event)
+                self._done.append(event.id)
+
+    @abstractmethod
+    def _send(self, event: Event) -> None:
+        """Sends one event."""
 
     def close(self) -> None:
         """Ends the connection."""
@@ -134,13 +149,13 @@ def _wait_s(retry_after: Any) -> float:
     return 0.0
 
 
-class WebhookSink(Closing):
+class WebhookSink(HttpSink):
     """POSTs each event as JSON, signed as Standard Webhooks describes (standardwebhooks.com)."""
 
     def __init__(self, url: str, *, secret: str = "", ca: str | Path | None = None) -> None:
         """`secret` signs: "whsec_..." in base64, or any text. `ca` is a PEM file of certificates to trust. InputError
         for an address or secret that cannot be used, MissingExtraError without httpx."""
-        self._client = HttpClient(ca, "Webhooks")
+        super().__init__(ca, "Webhooks")
         self._server, self._url, self._ca = server_of(url, "webhook"), network_address(url), ca
         self.name = f"webhook {self._server.host}:{self._server.port}"  # paths often hold a secret
         hide(secret)
@@ -149,29 +164,19 @@ class WebhookSink(Closing):
             self._key = base64.b64decode(encoded, validate=True) if encoded != secret else secret.encode()
         except ValueError:
             raise InputError("webhook: expected base64 after whsec_ in the secret, got other text") from None
-        self._done = deque[str](maxlen=2 * BATCH)
 
-    def send(self, events: Sequence[Event]) -> None:
-        """Sends each event, but for those that an earlier try delivered; SourceError where it comes again.
-        RejectedError where the other side answers that it never takes the event."""
-        for event in events:
-            if event.id not in self._done:
-                body, stamp = json_line(event.to_dict()).rstrip().encode(), str(int(clock.time()))
-                headers = {"content-type": "application/json", "user-agent": "edgevid", "webhook-id": event.id,
-                           "webhook-timestamp": stamp}  # fmt: skip
-                if self._key:
-                    signed = hmac.digest(self._key, f"{event.id}.{stamp}.".encode() + body, "sha256")
-                    headers["webhook-signature"] = f"v1,{base64.b64encode(signed).decode()}"
-                self._client.request("POST", self._url, content=body, headers=headers)
-                self._done.append(event.id)
+    def _send(self, event: Event) -> None:
+        body, stamp = json_line(event.to_dict()).rstrip().encode(), str(int(clock.time()))
+        headers = {"content-type": "application/json", "user-agent": "edgevid", "webhook-id": event.id,
+                   "webhook-timestamp": stamp}  # fmt: skip
+        if self._key:
+            signed = hmac.digest(self._key, f"{event.id}.{stamp}.".encode() + body, "sha256")
+            headers["webhook-signature"] = f"v1,{base64.b64encode(signed).decode()}"
+        self.request("POST", self._url, content=body, headers=headers)
 
     def check(self) -> str:
         """Whether the server answers, and its certificate; nothing is sent to it."""
         return reach(self._server, self._ca)
-
-    def close(self) -> None:
-        """Ends the connection."""
-        self._client.close()
 
 
 class RedisSink(Closing):
