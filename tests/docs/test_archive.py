@@ -25,7 +25,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with VideoWriter(tmp_path / "recordings" / "gate_20260131_120000.mp4", fps=10) as video:
         for frame in RenderedStreet(seconds=1.0, fps=10):
             video.write(frame.image[::2, ::2].copy(), frame.time)
-    archived, classes = walk_through(PAGE)
+    archived, classes, forgotten = walk_through(PAGE)
     assert "done: 1, 0:00:01 long, in results; failed: 0" in archived
     text = PAGE.read_text()
     (query,) = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
@@ -33,6 +33,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (name[:20], seconds) == ("gate_20260131_120000", 1.0)
     assert 0 < mean_s < 1
     assert re.search(rf"^car +{cars}\b", classes, re.MULTILINE)
+    assert "objects" in forgotten
     (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (tmp_path / "program.py").write_text(program)
     done = subprocess.run([sys.executable, "program.py"], capture_output=True, text=True, check=True)
