@@ -32,7 +32,7 @@ class Reason(IntEnum):
     OCCLUDED = 9  #: a nearer object covers the contact point
     UNCERTAIN = 10  #: the standard error is above the limit
     CAMERA_MOVED = 11  #: the calibration no longer fits the image
-    NOT_MEASURED = 12  #: no recognizer or calibration covers this object
+    NOT_MEASURED = 12  #: no recognizer or calibration covers this object, or nothing was found inside it
     DAMAGED = 13  #: the image is noise or blocks, or frames have been damaged for too long to predict from before
     UNLIKE_TRAINING = 14  #: the clip is unlike those that the recognizer was trained on
     DARK = 15  #: the image is too dark

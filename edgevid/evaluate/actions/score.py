@@ -146,12 +146,6 @@ class Scored:
     left_out: int = 0
     """Clips that were not to be scored."""
 
-    @property
-    def coverage(self) -> float:
-        """Share of clips with an emitted class."""
-        total = int(self.report.confusion.sum()) + self.abstained
-        return 1 - self.abstained / total if total else 0.0
-
 
 def check_classes(model: tuple[str, ...], data: tuple[str, ...]) -> None:
     """InputError unless every class of the data is one of the model's."""

@@ -11,8 +11,7 @@ from recognizer_models import clip_model, feature_model, window_head
 from edgevid.actions import load_recognizer
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, Example
-from edgevid.evaluate.actions.metrics import ClassReport
-from edgevid.evaluate.actions.score import Scored, check_classes, evaluate_crops, evaluate_rows, read_rows, score
+from edgevid.evaluate.actions.score import check_classes, evaluate_crops, evaluate_rows, read_rows, score
 from edgevid.video.writer import VideoWriter
 
 
@@ -32,15 +31,6 @@ def videos(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_coverage_by_hand() -> None:
-    """Two clips of six had no scores."""
-    report = ClassReport.of(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]), 2)
-    found = Scored(report, abstained=2)
-    assert found.coverage == pytest.approx(4 / 6)
-    none = np.zeros(0, int)
-    assert Scored(ClassReport.of(none, none, 2), 0).coverage == 0.0
-
-
 def test_a_model_on_labeled_videos(videos: Path, tmp_path: Path) -> None:
     found = score(clip_model(tmp_path / "model", "NTCHW"), videos)
     assert found.report.names == ("bright", "dark")
@@ -53,7 +43,7 @@ def test_a_video_without_scores_counts_as_abstained(tmp_path: Path) -> None:
     nothing = (np.zeros((0, 8, 8, 3), np.uint8), np.zeros((0, 4), np.float32), 0)
     bright = (np.full((4, 8, 8, 3), 255, np.uint8), np.zeros((4, 4), np.float32), 0)
     found = evaluate_crops(recognizer, [nothing, bright])
-    assert (found.abstained, found.coverage, found.report.accuracy) == (1, 0.5, 1.0)
+    assert (found.abstained, found.report.accuracy) == (1, 1.0)
 
 
 def rows(*levels: float, labels: list[int] | None = None, name: str = "a") -> Example:
