@@ -8,7 +8,7 @@ import numpy as np
 from annotated_types import Ge
 
 from edgevid.actions.features import FeaturesTable
-from edgevid.actions.recognizer import CropModel, newest_crops, preprocess_crops, run_batch, scores
+from edgevid.actions.recognizer import CropModel, newest_crops, preprocess_crops, run_batch
 from edgevid.actions.track_state import CAPACITY, RESET_AFTER_S, OverlapMean, StateStore
 from edgevid.actions.typicality import Typicality
 from edgevid.errors import FieldError, InputError, ModelError
@@ -90,7 +90,7 @@ class StreamRecognizer(CropModel):
         if len(self._input.shape) == 5:  # (N, T=1, C, H, W) or (N, C, T=1, H, W)
             x = np.expand_dims(x, 1 if self._input.shape[1] == 1 else 2)
         answer = self._stepper.run(clips.ids, times, {self._input.name: x})[self._output]
-        return scores(clips.ids, self._probabilities(answer), times)
+        return Scores.of(ids=clips.ids, values=self._probabilities(answer), times=times)
 
 
 class ClipRecognizer(CropModel):
@@ -123,7 +123,7 @@ class ClipRecognizer(CropModel):
         times = np.nanmax(clips.times, axis=1)
         if self._mean is not None:
             values = self._mean.update(clips.ids, values, times)
-        return scores(clips.ids, values, times)
+        return Scores.of(ids=clips.ids, values=values, times=times)
 
     def _tensor(self, clips: Clips) -> Array:
         count, steps = clips.times.shape
@@ -167,7 +167,7 @@ class ImageRecognizer(CropModel):
         crops, times, _ = newest_crops(clips)
         answer = run_batch(self.engine, {self._input.name: preprocess_crops(crops, self._image)})
         logits = answer[self._output]
-        made = scores(clips.ids, self._probabilities(logits), times)
+        made = Scores.of(ids=clips.ids, values=self._probabilities(logits), times=times)
         if self._typicality is not None:
             features = answer[self._features.output][:, None]
             made = self._typicality.assess(made, logits, features, np.ones(features.shape[:2], bool))

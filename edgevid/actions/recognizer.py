@@ -151,11 +151,6 @@ def softmax(values: Array) -> Array:
     return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
 
-def scores(ids: Array, values: Array, times: Array) -> Scores:
-    """Scores with the dtypes of the table."""
-    return Scores(ids.astype(np.int64), values.astype(np.float32), times.astype(np.float64))
-
-
 def no_scores(names: tuple[str, ...]) -> Scores:
     """An empty table of scores."""
     return Scores.empty(values=np.zeros((0, len(names)), np.float32))

@@ -11,15 +11,7 @@ import numpy as np
 from edgevid.actions.clip import StateTable, Stepper
 from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import DetectedPose, Extractor
-from edgevid.actions.recognizer import (
-    first_output,
-    newest_crops,
-    newest_keypoints,
-    no_scores,
-    probabilities,
-    run_batch,
-    scores,
-)
+from edgevid.actions.recognizer import first_output, newest_crops, newest_keypoints, no_scores, probabilities, run_batch
 from edgevid.actions.skeleton import JointSet
 from edgevid.actions.track_state import RESET_AFTER_S, OverlapMean, StateStore
 from edgevid.actions.typicality import Typicality
@@ -163,7 +155,7 @@ class SequenceRecognizer:
         ]
 
     def _scores(self, ids: Array, values: Array, times: Array, logits: Array, features: Array, valid: Array) -> Scores:
-        made = scores(ids, values, times)
+        made = Scores.of(ids=ids, values=values, times=times)
         if self._typicality is None:
             return made
         return self._typicality.assess(made, logits, features, valid)

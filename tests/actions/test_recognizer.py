@@ -18,7 +18,6 @@ from edgevid.actions.recognizer import (
     preprocess_crops,
     probabilities,
     run_batch,
-    scores,
     softmax,
 )
 from edgevid.errors import InputError, ModelError
@@ -132,7 +131,5 @@ def test_a_recipe_without_an_input_takes_no_images() -> None:
         image_input(HOW)
 
 
-def test_scores_have_the_types_of_their_table() -> None:
-    found = scores(np.array([3], np.int32), np.array([[0.25, 0.75]]), np.array([1], np.float32))
-    assert (found.ids.dtype, found.values.dtype, found.times.dtype) == (np.int64, np.float32, np.float64)
+def test_no_scores_have_a_column_per_class() -> None:
     assert no_scores(NAMES).values.shape == (0, 2)
