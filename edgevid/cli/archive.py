@@ -41,10 +41,10 @@ def command(
     chosen = replace(chosen, model=shared.exported(model or chosen.model, ""))
     jobs, rows = open_jobs(chosen, find_videos(source), out, chunk_s=chunk_s, retry_failed=retry_failed)
     count = workers or (RAY_JOBS if ray else default_threads())
-    submit = ray_processes(ray, cpus=worker_cpus, gpus=worker_gpus) if ray else local_processes(count)
+    made = ray_processes(ray, cpus=worker_cpus, gpus=worker_gpus) if ray else local_processes(count)
     left, size, frames, number, earlier = sum(job.row["bytes"] for job in jobs), 0, 0, len(jobs), len(rows)
     began = printed = clock.monotonic()
-    with progress_bar("videos", number) as bar:
+    with progress_bar("videos", number) as bar, made as submit:
         bar.columns = bar.columns[:-1]  # the time left goes by bytes
         for row in run_jobs(jobs, out, submit, count):
             if row:

@@ -12,10 +12,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread, local
@@ -133,9 +133,12 @@ def run_jobs(jobs: deque[Job], out: Path, submit: Callable[[Job], Future[Row]], 
         write_atomic(out / INDEX, "".join(json_line(_row_of(one.parent)) for one in sorted(out.glob(f"*/{ROW}"))))
 
 
-def local_processes(count: int) -> Callable[[Job], Future[Row]]:
-    """Submits jobs to as many processes on this machine; one that ends takes no other job with it."""
-    threads, own = ThreadPoolExecutor(count), local()
+@contextmanager
+def local_processes(count: int) -> Iterator[Callable[[Job], Future[Row]]]:
+    """Submits jobs to as many processes on this machine; one that ends takes no other job with it. At the end of the
+    block they end, whatever they do, as when this process is killed."""
+    context, threads, own = get_context("spawn"), ThreadPoolExecutor(count), local()
+    reader, alive = context.Pipe(duplex=False)
 
     def work(job: Job) -> Row:
         for _ in range(ATTEMPTS - 1):
@@ -144,20 +147,20 @@ def local_processes(count: int) -> Callable[[Job], Future[Row]]:
         return attempt(job)
 
     def attempt(job: Job) -> Row:
-        own.pool = getattr(own, "pool", None) or ProcessPoolExecutor(1, get_context("spawn"), _end_with_parent)
+        own.pool = getattr(own, "pool", None) or ProcessPoolExecutor(1, context, _end_with, (reader,))
         try:
             return own.pool.submit(process, job).result()  # type: ignore[no-any-return]
         except BrokenProcessPool:
             own.pool = None
             raise
 
-    return lambda job: threads.submit(work, job)
+    with alive:
+        yield lambda job: threads.submit(work, job)
 
 
-def _end_with_parent() -> None:
-    """No process goes on when its parent was killed."""
-    parent: Any = parent_process()
-    Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+def _end_with(reader: Any) -> None:
+    """Ends this process when the other end of a pipe is closed."""
+    Thread(target=lambda: (reader.poll(None), os._exit(1)), daemon=True).start()
 
 
 def process(job: Job, error: str = "") -> Row:

@@ -1,7 +1,8 @@
 """A Ray cluster: its connection, and the jobs of an archive on its nodes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 from edgevid.errors import SourceError, require
@@ -18,9 +19,10 @@ def connect(address: str) -> Any:
     return ray
 
 
-def ray_processes(address: str, *, cpus: float = 1.0, gpus: float = 0.0) -> Callable[[Job], Future[Row]]:
+@contextmanager
+def ray_processes(address: str, *, cpus: float = 1.0, gpus: float = 0.0) -> Iterator[Callable[[Job], Future[Row]]]:
     """Submits jobs to a cluster, each to a node that has `cpus` processors and `gpus` devices free. The videos, the
     results and the files of the site have the same paths on every node."""
     ray = connect(address)
     task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=ATTEMPTS - 1)(process)
-    return lambda job: task.remote(job).future()
+    yield lambda job: task.remote(job).future()

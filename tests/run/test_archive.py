@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import time as clock
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -169,16 +171,26 @@ def test_a_run_that_is_stopped_has_an_index_and_goes_on(street: Path, tmp_path: 
     assert {first["video"], second[0]["video"]} == {str(street), str(other)}
 
 
-def ends_twice(path: Path) -> str:
-    """Ends its process when it is called first and second."""
-    calls = path.read_text() + "x" if path.exists() else "x"
-    path.write_text(calls)
-    if len(calls) < 3:
+def ends_once(path: Path) -> str:
+    """Ends its process at the first call."""
+    if not path.exists():
+        path.touch()
         os._exit(3)
-    return calls
+    return "second"
 
 
 def test_a_process_that_ends_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    submit: Any = local_processes(1)
-    monkeypatch.setattr(archive, "process", ends_twice)
-    assert submit(tmp_path / "calls").result(60) == "xxx"
+    monkeypatch.setattr(archive, "process", ends_once)
+    with local_processes(1) as submit:
+        assert submit(tmp_path / "called").result(60) == "second"  # type: ignore[arg-type]
+
+
+def test_processes_end_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "process", clock.sleep)
+    with local_processes(1) as submit:
+        future: Any = submit(1000)  # type: ignore[arg-type]
+        while not (children := active_children()):
+            clock.sleep(0.01)
+    with pytest.raises(BrokenProcessPool):
+        future.result(60)
+    assert not any(child.is_alive() for child in children)

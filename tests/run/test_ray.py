@@ -98,10 +98,11 @@ def test_a_node_that_is_killed_costs_no_result(cluster: Any, tmp_path: Path) -> 
     alone = [process(job) for job in jobs]
     jobs, _ = open_jobs(SITE, find_videos(tmp_path), tmp_path / "ray")
     rows = []
-    for row in run_jobs(jobs, tmp_path / "ray", ray_processes(cluster.address), 6):
-        if row and not rows:
-            cluster.remove_node(node)
-        rows += [row] if row else []
+    with ray_processes(cluster.address) as submit:
+        for row in run_jobs(jobs, tmp_path / "ray", submit, 6):
+            if row and not rows:
+                cluster.remove_node(node)
+            rows += [row] if row else []
     assert sorted(map(str, rows)) == sorted(map(str, alone))
     for file in (tmp_path / "here").rglob("*/*"):
         assert (tmp_path / "ray" / file.relative_to(tmp_path / "here")).read_bytes() == file.read_bytes()
