@@ -46,6 +46,19 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().err
 
 
+def test_frames_that_need_no_detection_are_counted(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten images alike at 10 fps: detected in every half second. Of each third one, four."""
+    for every, gated in (("auto", 8), ("3", 6)):
+        record = clip.with_suffix(".jsonl")
+        with pytest.raises(SystemExit):
+            cli.main(["run", str(clip), "--detect-every", every, "--jsonl", str(record), "--force", *MODEL])
+        assert f"{gated} frames that needed no detection" in capsys.readouterr().out
+        assert sum(one.get("gated", False) for one in read_jsonl(record)) == gated
+    assert "expected auto, a whole number of frames" in refused(
+        ["run", str(clip), "--detect-every", "x", *MODEL], capsys
+    )
+
+
 @pytest.mark.parametrize("option", ["--out", "--jsonl", "--csv", "--mot"])
 def test_the_recording_is_never_written_over(clip: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = clip.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -24,11 +25,12 @@ def test_the_counts_of_a_run_are_served() -> None:
         metrics.open(Header("gate"))
         frame, result = sample_result()
         metrics.write(frame, result)
-        summary.add(result)
+        summary.add(replace(result, gated=True))
         summary.add_event(an_event(1, class_name="person"))
         text = urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}/metrics").read().decode()
     for line in (
         'edgevid_frames_total{camera="gate"} 1.0',
+        'edgevid_gated_total{camera="gate"} 1.0',
         'edgevid_dropped_total{camera="gate"} 3.0',
         'edgevid_reconnections_total{camera="gate"} 2.0',
         'edgevid_tracks_total{camera="gate",class="person"} 2.0',

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edgevid.errors import FileFormatError, InputError
 from edgevid.site.build import LoadedSite
-from edgevid.site.file import Site, read_site, write_zones
+from edgevid.site.file import Site, read_site, write_gate, write_zones
 from edgevid.speed.abstain import SpeedPolicy
 from edgevid.zones import Line, Zone
 
@@ -124,6 +125,31 @@ def test_rewriting_the_zones_keeps_what_a_person_wrote_before_them(tmp_path: Pat
     again = read_site(path)
     assert (again.zones, again.lines, again.score) == (zones, lines, 0.3)
     assert [p.name for p in tmp_path.iterdir()] == ["site.toml"]
+
+
+@pytest.mark.parametrize(("text", "every"), [('"auto"', "auto"), ("3", 3), ("0.2", 0.2), ('"0.2s"', 0.2), ("1.0", 1.0)])
+def test_the_site_says_how_often_is_detected(tmp_path: Path, text: str, every: Any) -> None:
+    read = read_site(site_file(tmp_path, f"[detect]\nevery = {text}\ngate_threshold = 6\nmax_gap_s = 1\n"))
+    assert (read.every, type(read.every)) == (every, type(every))
+    assert (read.gate_threshold, read.max_gap_s) == (6, 1)
+    assert read_site(site_file(tmp_path, "[detect]\nscore = 0.4\n")).every is None
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "'often'", "0.0"])
+def test_another_cadence_is_one_sentence(tmp_path: Path, text: str) -> None:
+    path = site_file(tmp_path, f"[detect]\nevery = {text}\n")
+    with pytest.raises(FileFormatError) as caught:
+        read_site(path)
+    expected = 'expected auto, a whole number of frames such as 3, or seconds such as "0.2s"'
+    assert str(caught.value) == f"{path}: detect.every: {expected}, got {text}"
+
+
+def test_the_threshold_of_a_tuning_is_written(tmp_path: Path) -> None:
+    path, classes = site_file(tmp_path, GOOD), 'classes = ["person", "car"]\n'
+    write_gate(path, 6.0)
+    assert path.read_text() == GOOD.replace(classes, classes + 'every = "auto"\ngate_threshold = 6.0\n')
+    write_gate(tmp_path / "new.toml", 8.0)
+    assert (read_site(tmp_path / "new.toml").every, read_site(tmp_path / "new.toml").gate_threshold) == ("auto", 8.0)
 
 
 def test_the_site_sets_how_speeds_are_measured(tmp_path: Path) -> None:
