@@ -125,9 +125,9 @@ class SpeedPolicy:
     max_sigma_mps: float = 2 / KMH  # A standard error up to this is accepted at any speed, m/s
     max_share: float = 0.05  # And up to this share of the speed
 
-    def limit(self, mps: float) -> float:
+    def limit(self, mps: float | F64) -> F64:
         """The largest standard error with which a speed is emitted, both in m/s."""
-        return max(self.max_sigma_mps, self.max_share * mps)
+        return np.maximum(self.max_sigma_mps, self.max_share * mps)
 
 
 def contact_reasons(calibration: CameraCalibration, boxes: F64, contacts: F64, noise: F64) -> U8:
@@ -152,10 +152,9 @@ class SpeedRules:
         reason = np.zeros(len(speed), np.uint8)
         stationary, unseen = rows[PlaneColumn.STATIONARY_S], rows[PlaneColumn.UNSEEN_S]
         sightings, n = rows[PlaneColumn.SIGHTINGS], len(unusable)
-        limit = np.maximum(self.policy.max_sigma_mps, self.policy.max_share * speed)
         # Neither moving beyond the noise nor stationary for long enough.
         undecided = (stationary == UNDECIDED) | ((stationary > 0) & moving)
-        reason[~(sigma <= limit) | undecided] = UNCERTAIN
+        reason[~(sigma <= self.policy.limit(speed)) | undecided] = UNCERTAIN
         reason[(sightings < MIN_SIGHTINGS) | (rows[PlaneColumn.AGE_S] < self.first_after_s)] = TOO_SHORT
         # A smoothed value close to the last sighting: no sighting would show a change of speed.
         late = (unseen > -self.lookahead_s) & moving & (reason == OK)

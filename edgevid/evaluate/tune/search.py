@@ -13,7 +13,7 @@ import numpy as np
 from edgevid._version import __version__
 from edgevid.abstain.drift import Shift, shift, sketch
 from edgevid.abstain.file import PolicyFile, Tuned
-from edgevid.abstain.policy import NEVER, Settings, members
+from edgevid.abstain.policy import NEVER, Settings, class_thresholds, members
 from edgevid.errors import InputError
 from edgevid.evaluate.tune import risk
 from edgevid.evaluate.tune.risk import Reliability, fit_temperature, nll, reliability
@@ -254,8 +254,7 @@ def _check_rounding(table: ScoreTable, target: Target, warnings: list[str]) -> N
 
 def passes(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]) -> Array:
     """(K,) which verdicts reach the threshold of their class."""
-    limits = np.array([settings.per_class.get(name, settings.threshold) for name in names])
-    return np.asarray(verdicts.confidence >= limits[verdicts.predicted])
+    return np.asarray(verdicts.confidence >= class_thresholds(names, settings)[verdicts.predicted])
 
 
 def _split(table: ScoreTable, warnings: list[str]) -> tuple[ScoreTable | None, ScoreTable]:
