@@ -277,11 +277,13 @@ def soak(frames: int) -> dict[str, Any]:
     fleet = Fleet(map(site, CLIPS), threads=1, max_frames=frames // len(CLIPS), on_result=add,
                   sinks=lambda _: build_sinks([StoreTable("sqlite", folder / "soak.db")]))  # fmt: skip
     fleet.run(status_s=60)
-    later = [one for one in samples if 0.2 * frames < one[0] < 0.95 * frames]
+    total = sum(counts.values())
+    later = [one for one in samples if 0.2 * total < one[0] < 0.95 * total]
     n, mb = np.array([one[0] for one in later]), np.array([one[1] for one in later])
     slope = float(np.polyfit(n, mb, 1)[0] * 100_000)
     result = {
-        "frames": sum(counts.values()), "mb": float(np.median(mb)), "slope_mb_per_100k": slope,
+        "frames": total, "samples_mb": [round(one[1]) for one in samples], "mb": float(np.median(mb)),
+        "slope_mb_per_100k": slope,
         "slope_share_per_100k": slope / float(np.median(mb)),
         "threads": sorted({one[2] for one in later}), "descriptors": sorted({one[3] for one in later}),
     }  # fmt: skip

@@ -33,6 +33,7 @@ from edgevid.video.open import is_live, open_video, source_options
 LOOK_S = 2.0  # Between two looks at the site files
 WAITS_S = (1.0, 60.0)  # The first and the longest wait after an error; each wait is twice the one before
 STEADY_S = 60.0  # After a run of this length the first wait is taken again
+EVENTS = 50  # The latest events of each camera that stay in memory
 RATE_S = 10.0  # Seconds over which the frame rate is taken
 
 
@@ -125,7 +126,7 @@ class Camera:
 
     def _run(self) -> None:
         """One run, from its site to the end of its source."""
-        fleet, self.state, self.summary = self._fleet, "starting", Summary()
+        fleet, self.state, self.summary = self._fleet, "starting", Summary(events=deque(maxlen=EVENTS))
         site = self.given if isinstance(self.given, Site) else read_site(self.given)
         site = replace(site, name=self.name, **fleet.changes)
         self.loaded = LoadedSite(site)  # what is known of it, where its files cannot be read
