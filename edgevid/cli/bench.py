@@ -174,7 +174,7 @@ def _show_report(report: ParityReport, found: dict[str, Any]) -> None:
         print_rows(console, report.outputs[0].HEADS, (map(escape, one.cells()) for one in report.outputs))
     if differing := [pair for pair in report.worst if pair.severity > (0.0, 0.0)]:
         console.print()
-        pairs = [(escape(pair.name), escape(pair.difference)) for pair in differing]
+        pairs = [(escape(pair.frame.name), escape(pair.difference)) for pair in differing]
         print_rows(console, ("worst frames", ""), pairs, text=[""])
     for note in report.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}")

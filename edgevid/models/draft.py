@@ -77,7 +77,7 @@ def input_spec(model: ModelSignature, preprocessing: Any) -> InputSpec:
 def _input_notes(model: ModelSignature) -> tuple[str, ...]:
     whole = np.issubdtype(model.image.dtype, np.integer)
     notes = ("its input takes whole numbers: gray levels from 0 to 255 go in as they are",) * bool(whole)
-    if model.gives_nan:
+    if any(np.isnan(array).any() for array in model.trial.values()):
         notes += ("a trial run on an image of noise gave NaN: the weights or half precision may be at fault",)
     if model.assumed_size:
         notes += (f"its size is open and not stated: {model.width}x{model.height} is assumed",)

@@ -122,12 +122,8 @@ def _from_path(path: Path) -> LocalRecipe:
     """The recipe of a path: a recipe, its folder, or a model file with or without a recipe next to it."""
     if path.is_dir() or path.suffix == ".toml":
         return get_model(read_recipe(path))
-    for candidate in (path.with_suffix(".toml"), path.parent / "recipe.toml"):
-        if not candidate.is_file():
-            continue
-        recipe = read_recipe(candidate)
-        if recipe.file == path.name:
-            return recipe.with_local(path)
+    if recipe := recipe_next_to(path):
+        return recipe.with_local(path)
     if not path.is_file():
         raise InputError(f"model: {path} is neither a name nor a file; `edgevid models list` shows the names")
     if path.suffix in ENGINE_SUFFIXES:
@@ -138,6 +134,12 @@ def _from_path(path: Path) -> LocalRecipe:
     from edgevid.models.draft import draft_recipe
 
     return draft_recipe(path)
+
+
+def recipe_next_to(path: Path) -> Recipe | None:
+    """The recipe next to a model file, <name>.toml or recipe.toml; None where neither is of this file."""
+    known = (one for one in (path.with_suffix(".toml"), path.parent / "recipe.toml") if one.is_file())
+    return next((recipe for recipe in map(read_recipe, known) if recipe.file == path.name), None)
 
 
 def get_model(recipe: Recipe, *, progress: Progress | None = None) -> LocalRecipe:

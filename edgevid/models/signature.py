@@ -50,11 +50,6 @@ class ModelSignature:
             return np.zeros((0, max(output.shape[-1], 0)), np.float32)
         return np.asarray(found[0], np.float32)
 
-    @property
-    def gives_nan(self) -> bool:
-        """Whether the trial's outputs hold NaN."""
-        return any(np.isnan(array).any() for array in self.trial.values())
-
 
 def read_signature(engine: OrtEngine) -> ModelSignature:
     """The signature of a loaded model, which is run once on an image of noise."""

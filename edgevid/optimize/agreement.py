@@ -143,11 +143,6 @@ class FramePair:
     rows: Array | None = None  # (M, 2) rows of matches: boxes, or joints that agree
 
     @property
-    def name(self) -> str:
-        """The frame's name."""
-        return self.frame.name
-
-    @property
     def severity(self) -> tuple[float, float]:
         """Sorts the worst frames: what disagrees, then the drift of scores."""
         return self.total - self.agreeing, self.drift
@@ -155,7 +150,7 @@ class FramePair:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         values: dict[str, Any] = {
-            "frame": self.name, "differing": round(self.total - self.agreeing, 4), "of": round(self.total, 4),
+            "frame": self.frame.name, "differing": round(self.total - self.agreeing, 4), "of": round(self.total, 4),
             "drift": round(self.drift, 4), "difference": self.difference,
         }  # fmt: skip
         if isinstance(self.reference, Detections):

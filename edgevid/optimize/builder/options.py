@@ -161,11 +161,10 @@ class Verifier:
             return SAME_GRAPH
         if self.options.data is None:
             return SKIPPED
-        report(f"comparing {graph.name} with {self.model.name} in ONNX Runtime")
         try:
             half = stores_half(graph.read_bytes())  # computed as the device will
             with open_fp16(graph) if half else OrtEngine(graph, device="cpu", disable_optimizations=True) as candidate:
-                return self._compare(candidate, f"{graph.name} in ONNX Runtime", engine)
+                return self._compare(candidate, f"{graph.name} in ONNX Runtime", engine, report)
         except ParityError as error:
             if variant_of(graph) != "int8-trt-fp16":
                 raise
@@ -183,13 +182,13 @@ class Verifier:
         built_for = manifest.compute_capabilities
         if built_for and gpus()[0].capability not in built_for:
             return f"not run: built for compute capability {', '.join(built_for)}, this device is {gpus()[0]}"
-        report(f"comparing {engine.name} with {self.model.name} in ONNX Runtime")
         with TrtEngine(part, manifest=manifest) as candidate:
-            return self._compare(candidate, engine.name, engine)
+            return self._compare(candidate, engine.name, engine, report)
 
-    def _compare(self, candidate: Engine, name: str, engine: Path) -> dict[str, Any]:
+    def _compare(self, candidate: Engine, name: str, engine: Path, say: Callable[[str], None]) -> dict[str, Any]:
         assert self.recipe is not None
         assert self.options.data is not None
+        say(f"comparing {name} with {self.model.name} in ONNX Runtime")
         with OrtEngine(self.model, device="cpu") as reference:
             frames = read_frames(self.options.data, self.options.max_frames)
             report = compare_engines(
@@ -200,10 +199,6 @@ class Verifier:
         remedy = f"use --precision {following} (--try-next does)" if following else "check the device"
         report = dataclasses.replace(report, remedy=remedy)
         if not report.passed:
-            write_atomic(report_path(engine), json.dumps(report.as_dict(), indent=1) + "\n")
+            rejected = engine.with_name(f"{engine.name}.rejected.json")
+            write_atomic(rejected, json.dumps(report.as_dict(), indent=1) + "\n")
         return report.raise_if_failed().as_dict()
-
-
-def report_path(engine: Path) -> Path:
-    """File of the metrics of a rejected engine."""
-    return engine.with_name(engine.name + ".rejected.json")

@@ -71,7 +71,7 @@ class ParityReport:
         )
         if self.passed:
             return text
-        worst = f"{self.worst[0].name} ({self.worst[0].difference})"
+        worst = f"{self.worst[0].frame.name} ({self.worst[0].difference})"
         return f"{text}: below the floor. Worst: {worst}. Lower --min-agreement, or {self.remedy}"
 
     def raise_if_failed(self) -> ParityReport:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from edgevid.errors import InputError
-from edgevid.models.hub import recipes, resolve_model
+from edgevid.models.hub import recipe_next_to, recipes, resolve_model
 from edgevid.optimize import half
 from edgevid.optimize.compare.gate import ParityReport, compare_engines
 from edgevid.optimize.conditions import conditions
@@ -107,8 +107,7 @@ def find_model(requested: str | Path, precision: Precision | None) -> ComparedMo
         expected = ", ".join(get_args(Precision))
         raise InputError(f"--precision: expected one of {expected}, got {precision!r}")
     path = Path(requested)
-    own = (one for one in (path.with_suffix(".toml"), path.parent / "recipe.toml") if one.is_file())
-    if path.suffix.lower() in FILES and not any(read_recipe(one).file == path.name for one in own):
+    if path.suffix.lower() in FILES and recipe_next_to(path) is None:
         if not path.is_file():
             raise InputError(f"there is no file {path}; give a model's name or the path of a model")
         kind = precision or precision_of(path)

@@ -14,7 +14,7 @@ from onnx_models import node, save
 from edgevid.errors import InputError, ParityError
 from edgevid.optimize.builder import build as module
 from edgevid.optimize.builder.build import build
-from edgevid.optimize.builder.options import Verification, report_path
+from edgevid.optimize.builder.options import Verification
 from edgevid.runtime.manifest import manifest_path, read_manifest
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.runtime.variants import read_record
@@ -44,7 +44,7 @@ def test_below_the_floor_nothing_is_built_and_the_figures_stay(
     with pytest.raises(ParityError, match=r"street_nano.fp16.onnx.* below the floor"):
         build(recipe, rtx_options("fp16"), verification=Verification(frames, min_agreement=0.9))
     assert not list(folder.glob("*.engine"))
-    found = json.loads(report_path(folder / "street_nano.fp16.rtx.engine").read_text())
+    found = json.loads((folder / "street_nano.fp16.rtx.engine.rejected.json").read_text())
     assert found["passed"] is False
     assert found["agreement"] < 0.1
 

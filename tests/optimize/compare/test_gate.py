@@ -40,7 +40,7 @@ class TestDetectors:
         report = compare_engines(
             always(PERSON, CAR), engine(candidate), recipe(), frames(4), min_agreement=0.0, keep_worst=3
         )
-        assert [pair.name for pair in report.worst] == ["frame 3", "frame 2", "frame 1"]
+        assert [pair.frame.name for pair in report.worst] == ["frame 3", "frame 2", "frame 1"]
         assert report.worst[0].difference.startswith("2 missed, 0 extra")
         assert report.worst[0].frame.image[0, 0, 0] == 2
 
