@@ -141,18 +141,15 @@ def local_processes(count: int) -> Iterator[Callable[[Job], Future[Row]]]:
     reader, alive = context.Pipe(duplex=False)
 
     def work(job: Job) -> Row:
-        for _ in range(ATTEMPTS - 1):
-            with suppress(BrokenProcessPool):
-                return attempt(job)
-        return attempt(job)
-
-    def attempt(job: Job) -> Row:
-        own.pool = getattr(own, "pool", None) or ProcessPoolExecutor(1, context, _end_with, (reader,))
-        try:
-            return own.pool.submit(process, job).result()  # type: ignore[no-any-return]
-        except BrokenProcessPool:
-            own.pool = None
-            raise
+        attempts = 0
+        while True:
+            own.pool = getattr(own, "pool", None) or ProcessPoolExecutor(1, context, _end_with, (reader,))
+            try:
+                return own.pool.submit(process, job).result()  # type: ignore[no-any-return]
+            except BrokenProcessPool:
+                own.pool, attempts = None, attempts + 1
+                if attempts == ATTEMPTS or alive.closed:
+                    raise
 
     with alive:
         yield lambda job: threads.submit(work, job)
