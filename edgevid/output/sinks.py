@@ -5,6 +5,7 @@ import datetime
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -231,7 +232,8 @@ class SegmentedSink(Closing):
 
     def _name(self) -> Path:
         if self.segment_s is None:
-            return self._free(self.started + 1) if self.started else self.path
+            later = (self._with_suffix(f"-{number}") for number in count(self.started + 1))
+            return next(path for path in later if not path.exists()) if self.started else self.path
         now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         known = [*self._found(), *filter(None, map(self._place, self.segments[-1:]))]
         last, number = max(known, default=("", 0))  # a name whose segment was deleted is not taken again
@@ -246,12 +248,6 @@ class SegmentedSink(Closing):
     def _found(self) -> dict[tuple[str, int], Path]:
         """The segments of all runs, oldest first."""
         return dict(sorted((place, p) for p in self.path.parent.iterdir() if (place := self._place(p))))
-
-    def _free(self, number: int) -> Path:
-        """The first name from this number on that no file has."""
-        while (path := self._with_suffix(f"-{number}")).exists():
-            number += 1
-        return path
 
     def _with_suffix(self, suffix: str) -> Path:
         return self.path.with_name(f"{self.path.stem}{suffix}{self.path.suffix}")

@@ -80,7 +80,18 @@ class SqliteSink(ObjectRows):
         if not self.path.parent.is_dir():
             raise SourceError(f"{path}: the folder {self.path.parent} does not exist; create it first")
         super().__init__(records=records)
-        self._open()
+        with database_errors(self.path):
+            self._base = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
+            version = version_of(self._base, self.path)
+            if 0 < version < len(SCRIPTS):
+                raise InputError(
+                    f"{self.path}: a database of version {version}, this edgevid writes {len(SCRIPTS)}: run "
+                    f"edgevid migrate {self.path}"
+                )
+            if not version:
+                migrate(self._base, self.path)
+            self._base.execute("PRAGMA journal_mode = WAL")
+            self._base.execute("PRAGMA synchronous = FULL")
 
     def open(self, header: Header) -> None:
         """Adds the run."""
@@ -106,20 +117,6 @@ class SqliteSink(ObjectRows):
         """Closes the database."""
         self.send([])
         self._base.close()
-
-    def _open(self) -> None:
-        with database_errors(self.path):
-            self._base = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
-            version = version_of(self._base, self.path)
-            if 0 < version < len(SCRIPTS):
-                raise InputError(
-                    f"{self.path}: a database of version {version}, this edgevid writes {len(SCRIPTS)}: run "
-                    f"edgevid migrate {self.path}"
-                )
-            if not version:
-                migrate(self._base, self.path)
-            self._base.execute("PRAGMA journal_mode = WAL")
-            self._base.execute("PRAGMA synchronous = FULL")
 
 
 @contextmanager

@@ -6,12 +6,10 @@ streets. It is for the demo alone: it has not been tried on a camera."""
 
 import numpy as np
 
+from edgevid.synthetic.shapes import LOOKS
 from edgevid.types import Array, Clips
 
-WEIGHTS = np.array(
-    [[-1.23, -0.47, 0.54, 1.16], [-1.79, 0.37, -0.11, 1.52], [-3.63, 2.44, 5.78, -4.59],
-     [0.91, -1.2, -0.35, 0.63], [-0.48, 0.33, 0.08, 0.07], [3.35, 0.12, -5.87, 2.4]]
-)  # fmt: skip
+WEIGHTS = np.array(LOOKS["motion"])
 """Of stand, walk, run and wave: one row for each of `features`, the last for a constant."""
 
 

@@ -177,13 +177,14 @@ def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> tuple[Any, An
         )
         raise SourceError(f"{path}: expected a video file, {reason}") from None
     stream = container.streams.best("video")
-    if stream is not None and stream.codec_context is not None and not _is_cover(stream):
+    is_cover = stream is not None and bool(stream.disposition & Disposition.attached_pic)
+    if stream is not None and stream.codec_context is not None and not is_cover:
         return container, stream
     reason = "the file has no video stream"
     if container.streams.video:
         reason = _mp4_without_index(path) if given is None else ""
         reason = reason or "its codec is unknown to this FFmpeg; convert it to H.264 MP4"
-    if stream is not None and _is_cover(stream):
+    if is_cover:
         reason = "this is a sound file with a cover image"
     container.close()  # last: a closed one's streams cannot be asked
     raise SourceError(f"{path}: expected a video, {reason}")
@@ -192,10 +193,6 @@ def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> tuple[Any, An
 def _plain(path: Path) -> str:
     """A path that FFmpeg takes for a file: it would read "12:00.mp4" as an address."""
     return str(path.absolute())
-
-
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _mp4_without_index(path: Path) -> str:
