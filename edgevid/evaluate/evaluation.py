@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgevid.errors import InputError, did_you_mean
-from edgevid.evaluate.tune.risk import upper_bound
+from edgevid.evaluate.tune.risk import student_t, upper_bound
 from edgevid.types import Array
 
 SCHEMA = "edgevid.evaluation/1"
@@ -128,11 +128,8 @@ class Evaluation:
 
 def _tail(count: int) -> float:
     """The quantile that a bootstrap over so few groups takes for 2.5 %. The expanded percentile interval of Hesterberg
-    (2015, The American Statistician 69): percentiles alone are too narrow by the factor t / z * sqrt(n / (n - 1)).
-    Student's t by its expansion in 1 / degrees of freedom."""
-    z, v = 1.959964, count - 1
-    t = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
-    return math.erfc(t * math.sqrt(count / v) / math.sqrt(2)) / 2
+    (2015, The American Statistician 69): percentiles alone are too narrow by the factor t / z * sqrt(n / (n - 1))."""
+    return math.erfc(student_t(count - 1) * math.sqrt(count / (count - 1)) / math.sqrt(2)) / 2
 
 
 def compare(a: Evaluation, b: Evaluation) -> Evaluation:

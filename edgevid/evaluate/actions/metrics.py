@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgevid.errors import InputError
+from edgevid.evaluate.tune.risk import student_t
 from edgevid.types import Array
 
 
@@ -90,10 +91,6 @@ class Interval(NamedTuple):
     high: float
 
 
-T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.16, 2.145)
-"""Student's t for 95 %, two-sided, by degrees of freedom from 1."""
-
-
 def interval(values: Sequence[float]) -> Interval:
     """The mean of a few runs and its 95 % Student interval (of no width for one run).
 
@@ -105,8 +102,7 @@ def interval(values: Sequence[float]) -> Interval:
     mean = float(np.mean(values))
     if len(values) == 1:
         return Interval(mean, mean, mean)
-    t = T95[len(values) - 2] if len(values) - 2 < len(T95) else 1.96
-    half = t * float(np.std(values, ddof=1)) / float(np.sqrt(len(values)))
+    half = student_t(len(values) - 1) * float(np.std(values, ddof=1)) / float(np.sqrt(len(values)))
     return Interval(mean, mean - half, mean + half)
 
 

@@ -115,6 +115,16 @@ def betaincinv(a: float, b: float, p: float) -> float:
     return (low + high) / 2
 
 
+def student_t(degrees: int) -> float:
+    """Student's t for 95 %, two-sided.
+
+    >>> round(student_t(1), 3), round(student_t(9), 3)
+    (12.706, 2.262)
+    """
+    x = betaincinv(degrees / 2, 0.5, 0.05)
+    return math.sqrt(degrees * (1 - x) / x)
+
+
 def upper_bound(wrong: int, n: int, delta: float) -> float:
     """Clopper-Pearson: the true risk is below this with probability 1 - delta, after `wrong` of `n`.
 
