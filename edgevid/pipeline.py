@@ -22,6 +22,8 @@ from edgevid.types import (
     Clips,
     Detections,
     Frame,
+    FrameClock,
+    Hinted,
     Reason,
     Result,
     Scores,
@@ -31,8 +33,6 @@ from edgevid.types import (
     Verdicts,
     as_frame,
 )
-from edgevid.types.clock import FrameClock
-from edgevid.types.peers import Hinted
 from edgevid.video.open import open_video
 
 Damaged = Literal["coast", "show"]

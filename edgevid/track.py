@@ -14,8 +14,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError, did_you_mean, shown
-from edgevid.types import Array, Detections, Tracks, as_detections
-from edgevid.types.clock import FrameClock
+from edgevid.types import Array, Detections, FrameClock, Tracks, as_detections
 from edgevid.types.peers import Hinted, habits
 
 FLAGS = ("observation_centric", "common_shift", "height_overlap", "observed_boxes")

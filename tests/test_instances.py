@@ -15,7 +15,7 @@ from edgevid import Detector, Frame, Pipeline, Tracker
 from edgevid.output.overlay import Overlay
 from edgevid.output.records import as_json
 from edgevid.types import Detections, Result
-from edgevid.types.mask import mask_of_rle
+from edgevid.types.frame import mask_of_rle
 from edgevid.zones import Zone, ZoneMonitor
 
 HERE = [25, 30, 30, 40]  # center and size in an input of 64 x 64: corners 10, 10, 40, 50

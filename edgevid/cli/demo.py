@@ -14,7 +14,7 @@ from edgevid.cli import run
 from edgevid.cli.console import check_outputs, notes, write_image
 from edgevid.errors import DownloadError, require
 from edgevid.files.atomic import make_folder
-from edgevid.types.closing import Closing
+from edgevid.types import Closing
 
 SAMPLE = "vtest"
 SHEET_IMAGES = 6  # Images on the contact sheet

@@ -19,8 +19,7 @@ from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, notes, print_rows, results, show_written, write_lines, write_text
 from edgevid.errors import InputError, did_you_mean
 from edgevid.files.atomic import atomic_path
-from edgevid.types import Event
-from edgevid.types.event import utc_seconds
+from edgevid.types import Event, utc_seconds
 
 
 def command(

@@ -27,7 +27,7 @@ def command(
 ) -> None:
     """Review abstained and sampled verdicts in the browser: label, rate, export; audit the error rate."""
     from edgevid.insight import review as work
-    from edgevid.types.event import utc_text
+    from edgevid.types import utc_text
 
     if export:
         check_outputs({"--export": (export, "")}, [source], force=force)

@@ -20,7 +20,7 @@ from edgevid.cli.options import exported
 from edgevid.cli.run_fleet import is_fleet, run_fleet
 from edgevid.cli.run_outputs import Files, Outputs, print_summary
 from edgevid.errors import InputError, masked
-from edgevid.types.event import utc_seconds
+from edgevid.types import utc_seconds
 
 if TYPE_CHECKING:
     from edgevid.site.file import Site

@@ -17,8 +17,7 @@ from rich.table import Table
 from edgevid.cli.console import check_outputs, is_quiet, is_stdout, results
 from edgevid.cli.console import notes as console_of_notes
 from edgevid.errors import InputError, SourceError, masked, require
-from edgevid.types import Frame, Reason, Result
-from edgevid.types.closing import Closing
+from edgevid.types import Closing, Frame, Reason, Result
 
 if TYPE_CHECKING:
     from edgevid.output.sinks import Sink

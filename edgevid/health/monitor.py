@@ -20,8 +20,7 @@ from edgevid.health.registration import Motion, Reference
 from edgevid.health.speed_drift import SpeedDriftDetector
 from edgevid.health.view_monitor import LearnedReference, State, ViewMonitor
 from edgevid.speed.calibration import CameraCalibration
-from edgevid.types import Frame, Reason, SpeedReport, Speeds, Tracks
-from edgevid.types.closing import Closing
+from edgevid.types import Closing, Frame, Reason, SpeedReport, Speeds, Tracks
 
 REMEDY = "check the camera; calibrate it again if it moved"
 MAX_EVENTS = 100

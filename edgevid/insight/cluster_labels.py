@@ -8,8 +8,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.insight.cluster import read_clusters
 from edgevid.insight.sources import LEAST, TRACK_FEATURES, track_series
-from edgevid.types import Event, Frame, Reason, Result
-from edgevid.types.closing import Closing
+from edgevid.types import Closing, Event, Frame, Reason, Result
 
 MOST = 4096  # Moments that are kept of a track; of a longer one every second is left out
 

@@ -24,9 +24,7 @@ from edgevid.evaluate.tune.risk import upper_bound
 from edgevid.files.atomic import atomic_path, make_folder, write_atomic
 from edgevid.output.review import draw
 from edgevid.output.tables import BUSY_S, database_errors, read_database
-from edgevid.types import Array
-from edgevid.types.closing import Closing
-from edgevid.types.event import utc_text
+from edgevid.types import Array, Closing, utc_text
 from edgevid.video.images import read_image, resize_area
 from edgevid.video.writer import VideoWriter
 

@@ -13,8 +13,7 @@ from edgevid.errors import InputError, did_you_mean
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import load_engine
 from edgevid.runtime.recipe import LocalRecipe
-from edgevid.types import U8, Array, Frame, Result
-from edgevid.types.closing import Closing
+from edgevid.types import U8, Array, Closing, Frame, Result
 
 BLOCKS = 3  # Blocks along the longer side of an object
 LARGER = 0.15  # A box is enlarged by this share of its size on each side

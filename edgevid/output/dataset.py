@@ -9,8 +9,7 @@ import numpy as np
 
 from edgevid.errors import FileFormatError, InputError
 from edgevid.files.atomic import make_folder, write_atomic
-from edgevid.types import Array, Frame, Header, Result
-from edgevid.types.closing import Closing
+from edgevid.types import Array, Closing, Frame, Header, Result
 from edgevid.video.images import to_jpeg
 
 Layout = Literal["coco", "yolo"]

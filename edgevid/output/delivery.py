@@ -26,8 +26,7 @@ from edgevid.errors import EdgevidError, SourceError, log, masked
 from edgevid.files.atomic import make_folder
 from edgevid.files.folders import SPOOL
 from edgevid.output.records import json_line
-from edgevid.types import Event
-from edgevid.types.closing import Closing
+from edgevid.types import Closing, Event
 
 MAX_BYTES = 256_000_000
 SHARE = 16  # Of a full spool this part is deleted at once, the oldest events

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.health.view_monitor import State
-from edgevid.types import KMH, Array, Event, Frame, Header, Reason, Result, SpeedReport
-from edgevid.types.event import EventKind, utc_text
+from edgevid.types import KMH, Array, Event, EventKind, Frame, Header, Reason, Result, SpeedReport, utc_text
 from edgevid.zones import ZoneEvent
 
 ENDED_S = 5.0  # A track that no frame had for this long has ended

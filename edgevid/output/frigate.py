@@ -15,8 +15,7 @@ from edgevid.files.atomic import write_atomic
 from edgevid.files.folders import camera_spool
 from edgevid.output.delivery import RejectedError
 from edgevid.output.server import HttpSink, server_of
-from edgevid.types import KMH, Event, Frame, Header, Result
-from edgevid.types.event import EventKind, utc_seconds
+from edgevid.types import KMH, Event, EventKind, Frame, Header, Result, utc_seconds
 
 KINDS: tuple[EventKind, ...] = (
     "cross", "enter", "dwell", "stopped", "wrong-way", "speed-limit", "occupancy-above",

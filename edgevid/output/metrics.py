@@ -6,8 +6,7 @@ from typing import Any
 
 from edgevid.errors import InputError, SourceError, require
 from edgevid.files.toml import read_toml
-from edgevid.types import Frame, Header, Reason, Result
-from edgevid.types.closing import Closing
+from edgevid.types import Closing, Frame, Header, Reason, Result
 
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 

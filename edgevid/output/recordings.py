@@ -21,9 +21,7 @@ import av
 from edgevid.errors import InputError, did_you_mean, log
 from edgevid.output.recordings_folder import RecordingsFolder
 from edgevid.output.recordings_snapshot import BestMoments
-from edgevid.types import Event, Frame, Header, Result
-from edgevid.types.closing import Closing
-from edgevid.types.event import EventKind
+from edgevid.types import Closing, Event, EventKind, Frame, Header, Result
 from edgevid.video.packets import Coded, PacketTap
 from edgevid.video.writer import FrameEncoder
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from edgevid.errors import InputError
 from edgevid.files.atomic import make_folder
-from edgevid.types.event import utc_text
+from edgevid.types import utc_text
 
 NAME = re.compile(r"(\d{8})-(\d{8}T\d{6}Z)(-[\w-]+)?\.(mp4|mkv|jpg)")
 KNOWN_S = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc).timestamp()

@@ -12,8 +12,7 @@ import numpy as np
 
 from edgevid.errors import FileFormatError, InputError, SourceError, log
 from edgevid.files.atomic import flush_to_disk
-from edgevid.types import Event, Reason, Result
-from edgevid.types.closing import Closing
+from edgevid.types import Closing, Event, Reason, Result
 from edgevid.types.event import EVENT_SCHEMA, HEADER_SCHEMA, utc_text
 from edgevid.types.rows import object_rows, speed_rows
 

@@ -12,9 +12,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.files.atomic import make_folder
 from edgevid.files.digest import sha256
-from edgevid.types import Array, Frame, Header, Reason, Result
-from edgevid.types.closing import Closing
-from edgevid.types.event import utc_text
+from edgevid.types import Array, Closing, Frame, Header, Reason, Result, utc_text
 from edgevid.video.images import resize_area, to_jpeg
 
 REVIEWED = frozenset({Reason.LOW_CONFIDENCE, Reason.LOW_MARGIN, Reason.DISAGREEMENT, Reason.UNLIKE_TRAINING})

@@ -19,8 +19,7 @@ from edgevid.errors import InputError, SourceError, hide, require
 from edgevid.files.toml import read_toml
 from edgevid.output.delivery import BATCH, RejectedError
 from edgevid.output.records import json_line
-from edgevid.types import Event
-from edgevid.types.closing import Closing
+from edgevid.types import Closing, Event
 from edgevid.video.connect import network_address, remedy_for
 
 _TABLES = read_toml(Path(__file__).with_suffix(".toml"))

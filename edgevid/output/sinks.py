@@ -13,8 +13,7 @@ from typing import Any, Protocol
 from edgevid.errors import InputError, SourceError, check_part
 from edgevid.output.overlay import Overlay
 from edgevid.output.records import TextFile, as_line, json_line, last_lines
-from edgevid.types import U8, Event, Frame, Header, Result
-from edgevid.types.closing import Closing
+from edgevid.types import U8, Closing, Event, Frame, Header, Result
 from edgevid.types.event import EVENT_FIELDS
 from edgevid.types.rows import flat_names, flat_rows
 from edgevid.video.writer import VideoWriter

@@ -14,8 +14,7 @@ from typing import Any, get_type_hints
 
 from edgevid.errors import InputError, SourceError, require
 from edgevid.files.atomic import atomic_path, check_file, make_folder
-from edgevid.types import Event, Frame, Header, Result
-from edgevid.types.closing import Closing
+from edgevid.types import Closing, Event, Frame, Header, Result
 from edgevid.types.event import EVENT_FIELDS, utc_text
 from edgevid.types.rows import flat_rows
 

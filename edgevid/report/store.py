@@ -14,7 +14,7 @@ from edgevid.errors import EdgevidError, InputError, SourceError, did_you_mean, 
 from edgevid.output.overlay import UNITS
 from edgevid.output.records import SCHEMA
 from edgevid.output.tables import FIELDS, SCRIPTS, database_errors, version_of
-from edgevid.types.closing import Closing
+from edgevid.types import Closing
 from edgevid.types.event import EVENT_FIELDS, EVENT_SCHEMA, HEADER_SCHEMA
 
 BATCH = 5_000

@@ -36,8 +36,7 @@ from edgevid.runtime.variants import model_digest
 from edgevid.site.build import LoadedSite, build_detector, build_pipeline, build_zones, load_site
 from edgevid.site.file import Site
 from edgevid.site.header import build_header
-from edgevid.types import Detections, Frame
-from edgevid.types.event import utc_seconds
+from edgevid.types import Detections, Frame, utc_seconds
 from edgevid.video.files import DEFAULT_FPS, VIDEOS, FileSource
 
 ROW, INDEX = "video.json", "index.jsonl"  # A video's row, in its folder, and those of all

@@ -26,8 +26,7 @@ from edgevid.site.build import LoadedSite, build_blur, build_pipeline, build_zon
 from edgevid.site.file import Site, read_site
 from edgevid.site.header import build_header, camera_name, header_of
 from edgevid.site.tables import DatasetTable, StoreTable, TextTable, build_sinks
-from edgevid.types import Event, Frame, Result
-from edgevid.types.closing import Closing
+from edgevid.types import Closing, Event, Frame, Result
 from edgevid.video.open import is_live, open_video, source_options
 
 LOOK_S = 2.0  # Between two looks at the site files

@@ -16,8 +16,7 @@ from edgevid.output.events import EventFinder
 from edgevid.output.sinks import AnySink, Sink, as_sink
 from edgevid.run.signals import uninterrupted
 from edgevid.site.header import header_of
-from edgevid.types import Event, Frame, Header, Reason, Result, SpeedReport
-from edgevid.types.closing import Closing
+from edgevid.types import Closing, Event, Frame, Header, Reason, Result, SpeedReport
 from edgevid.zones import ZoneEvent, ZoneMonitorLike
 
 FORGET_AFTER_S = 60.0

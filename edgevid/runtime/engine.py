@@ -11,8 +11,7 @@ from annotated_types import Ge, Le
 from edgevid import kernels
 from edgevid.errors import FieldError, InputError
 from edgevid.files.fields import Count, check_fields
-from edgevid.types import Array, Frame
-from edgevid.types.closing import Closing
+from edgevid.types import Array, Closing, Frame
 
 PAD = 114.0  # Gray value of padding, 0 to 255, unless a recipe states another: that of YOLO
 

@@ -22,7 +22,7 @@ from edgevid.output.server import EXAMPLES, KafkaSink, Mechanism, RedisSink, Web
 from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText, SegmentedSink
 from edgevid.output.tables import ParquetSink, SqliteSink
 from edgevid.track import ByteTracker, OCSortTracker, Tracker
-from edgevid.types.event import EventKind
+from edgevid.types import EventKind
 
 Kind = Literal["default", "bytetrack", "oc-sort"]
 Number = Annotated[float, Ge(0)]

@@ -14,9 +14,7 @@ from edgevid.speed.calibration import CameraCalibration, ScaleErrorGrid
 from edgevid.speed.displacement import Displacement, DisplacementCore
 from edgevid.speed.track_speed import track_speed
 from edgevid.speed.window import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS, Rows, WindowCore
-from edgevid.types import F64, KMH, U8, Reason, SpeedReport, Speeds, Tracks, with_speeds
-from edgevid.types.clock import FrameClock
-from edgevid.types.peers import Hinted
+from edgevid.types import F64, KMH, U8, FrameClock, Hinted, Reason, SpeedReport, Speeds, Tracks, with_speeds
 
 Method = Literal["filter", "displacement", "window"]
 METHODS: tuple[Method, ...] = get_args(Method)

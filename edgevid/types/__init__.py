@@ -2,15 +2,17 @@
 always exists; row i means the same thing in each; `ids` joins tables; `table[mask]` gives the same type; iterating
 yields small named rows of Python scalars. Ranks, dtypes and equal lengths are checked once, at construction."""
 
-from edgevid.types.event import Event, Header, utc_text
-from edgevid.types.frame import Frame, as_frame, scale_between
-from edgevid.types.mask import Mask
+from edgevid.types.closing import Closing
+from edgevid.types.event import Event, EventKind, Header, utc_seconds, utc_text
+from edgevid.types.frame import Frame, FrameClock, Mask, as_frame, scale_between
+from edgevid.types.peers import Hinted
 from edgevid.types.result import DisplaySpeed, Result, SpeedReport, with_speeds
 from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table
 from edgevid.types.tables import KMH, Clips, Detections, Reason, Scores, Speeds, Tracks, Verdicts, as_detections
 
 __all__ = [
-    "F32", "F64", "I32", "I64", "KMH", "U8", "Array", "Clips", "Detections", "DisplaySpeed", "Event", "Frame",
-    "Header", "Mask", "Reason", "Result", "Scores", "SpeedReport", "Speeds", "Table", "Tracks", "Verdicts",
-    "as_detections", "as_frame", "scale_between", "utc_text", "with_speeds",
+    "F32", "F64", "I32", "I64", "KMH", "U8", "Array", "Clips", "Closing", "Detections", "DisplaySpeed", "Event",
+    "EventKind", "Frame", "FrameClock", "Header", "Hinted", "Mask", "Reason", "Result", "Scores", "SpeedReport",
+    "Speeds", "Table", "Tracks", "Verdicts", "as_detections", "as_frame", "scale_between", "utc_seconds", "utc_text",
+    "with_speeds",
 ]  # fmt: skip

@@ -1,13 +1,14 @@
-"""Frame: one image of a stream; bare arrays made into one; whether two sizes can show the same view. Colors:
-`Frame(image)` and `Frame.image` are RGB. A bare array is BGR wherever edgevid takes one, as OpenCV reads it and
-as supervision and Ultralytics take it; `as_frame` is the one place that decides so."""
+"""Frame: one image of a stream; bare arrays made into one; whether two sizes can show the same view; FrameClock: the
+moments of frames that come without one; Mask: the pixels of one object in a frame. Colors: `Frame(image)` and
+`Frame.image` are RGB. A bare array is BGR wherever edgevid takes one, as OpenCV reads it and as supervision and
+Ultralytics take it; `as_frame` is the one place that decides so."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -188,3 +189,98 @@ def scale_between(size: tuple[int, int], other: tuple[int, int]) -> tuple[float,
     """
     x, y = other[0] / size[0], other[1] / size[1]
     return (x, y) if abs(x / y - 1) <= SAME_ASPECT else None
+
+
+class FrameClock:
+    """The time of each update: the one that is passed, else one frame after the last."""
+
+    __slots__ = ("_gap", "_owner", "last")
+
+    def __init__(self, owner: str, frame_rate: float | None) -> None:
+        """`owner` for messages; `frame_rate` in frames per second, None where every time is passed."""
+        if frame_rate is not None and not (isinstance(frame_rate, Real) and 0 < frame_rate < math.inf):
+            raise InputError(f"{owner}: frame_rate: expected frames per second, got {shown(frame_rate)}")
+        self._owner, self._gap = owner, 1.0 / frame_rate if frame_rate else 0.0
+        self.last = -math.inf  # Seconds of the last update
+
+    def next(self, timestamp: float | None) -> float:
+        """The time in seconds of an update; InputError for one that is not later than the last."""
+        if timestamp is None:
+            if not self._gap:
+                raise InputError(
+                    f"{self._owner} time: expected seconds, got None; pass timestamp=..., or state the rate: "
+                    "frame_rate=30"
+                )
+            timestamp = 0.0 if self.last == -math.inf else self.last + self._gap
+        try:
+            if self.last < timestamp < math.inf:
+                self.last = float(timestamp)
+                return self.last
+        except (TypeError, ValueError):  # an array, or another type
+            raise InputError(
+                f"{self._owner} time: expected seconds as a number, got {shown(timestamp)}; "
+                "write update(..., timestamp=frame.time)"
+            ) from None
+        raise InputError(
+            f"{self._owner} time: expected more than the last {self.last:g} s, got {timestamp:g} s. "
+            "Call reset() when the source starts again"
+        )
+
+    def reset(self) -> None:
+        """The next time may be any."""
+        self.last = -math.inf
+
+
+class Mask(NamedTuple):
+    """The pixels of one object: `pixels` lies at column `left` and row `top` of the frame."""
+
+    left: int
+    top: int
+    pixels: U8
+    """(h, w) uint8, 1 where the object is."""
+
+    def full(self, size: tuple[int, int]) -> Array:
+        """(height, width) bool over a whole frame of `size` (width, height)."""
+        out = np.zeros((size[1], size[0]), bool)
+        high, wide = self.pixels.shape
+        out[self.top : self.top + high, self.left : self.left + wide] = self.pixels
+        return out
+
+    def rle(self, size: tuple[int, int]) -> dict[str, Any]:
+        """Run lengths as COCO writes them uncompressed: {"size": [height, width], "counts": [...]}.
+
+        Counts alternate between background and object, from the background, down the columns of a frame of
+        `size` (width, height) (github.com/cocodataset/cocoapi, pycocotools/mask.py).
+
+        >>> Mask(1, 0, np.array([[1], [1]], np.uint8)).rle((2, 2))
+        {'size': [2, 2], 'counts': [2, 2]}
+        """
+        width, height = size
+        column, row = np.nonzero(self.pixels.T)
+        places = (column + self.left) * height + row + self.top  # in order: column by column
+        breaks = np.flatnonzero(np.diff(places) != 1)
+        starts = places[np.concatenate([[0], breaks + 1])] if len(places) else places
+        ends = places[np.concatenate([breaks, [-1]])] + 1 if len(places) else places
+        edges = np.column_stack([starts, ends]).ravel()
+        counts = np.diff(np.concatenate([[0], edges, [width * height]])).tolist()
+        return {"size": [height, width], "counts": counts if counts[-1] or len(counts) == 1 else counts[:-1]}
+
+
+def full_masks(masks: Sequence[Mask | None], size: tuple[int, int]) -> Array | None:
+    """(N, height, width) bool of masks in a frame of `size`, empty where one is None; None where all are."""
+    if all(mask is None for mask in masks):
+        return None
+    blank = np.zeros((size[1], size[0]), bool)
+    return np.stack([blank if mask is None else mask.full(size) for mask in masks])
+
+
+def mask_of_rle(rle: dict[str, Any]) -> Mask:
+    """The mask of run lengths that `Mask.rle` wrote, over the whole frame.
+
+    >>> mask_of_rle({"size": [2, 2], "counts": [2, 2]}).pixels.tolist()
+    [[0, 1], [0, 1]]
+    """
+    height, width = rle["size"]
+    counts: Sequence[int] = rle["counts"]
+    flat = np.repeat(np.arange(len(counts)) % 2, counts).astype(np.uint8)
+    return Mask(0, 0, np.ascontiguousarray(flat.reshape(width, height).T))

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgevid.errors import InputError, require
 from edgevid.types.event import Event
-from edgevid.types.mask import full_masks
+from edgevid.types.frame import full_masks
 from edgevid.types.peers import Hinted
 from edgevid.types.rows import BOX_NAMES, flat_kinds, flat_names, flat_rows, object_rows
 from edgevid.types.table import Array, html_table, text_table

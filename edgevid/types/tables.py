@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError, require, shown
-from edgevid.types.mask import full_masks
+from edgevid.types.frame import full_masks
 from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table, column
 
 KMH = 3.6  # km/h of 1 m/s

@@ -10,9 +10,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError, log, masked
-from edgevid.types import Array, Frame
-from edgevid.types.closing import Closing
-from edgevid.types.peers import Hinted
+from edgevid.types import Array, Closing, Frame, Hinted
 from edgevid.video.packets import PacketTap
 
 PLANAR = {"yuv420p": False, "yuvj420p": True}

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError, SourceError, check_type, log
-from edgevid.types import Frame
-from edgevid.types.closing import Closing
+from edgevid.types import Closing, Frame
 from edgevid.video.connect import NETWORK
 from edgevid.video.files import DEFAULT_FPS, FileSource, local_path
 from edgevid.video.frames import Source

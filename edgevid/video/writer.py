@@ -15,8 +15,7 @@ import numpy as np
 
 from edgevid.errors import InputError, SourceError, did_you_mean, log_once
 from edgevid.files.toml import read_toml
-from edgevid.types import Array
-from edgevid.types.closing import Closing
+from edgevid.types import Array, Closing
 
 SUFFIXES = (".mp4", ".m4v", ".mov")
 TICKS = 60_000  # Time steps per second of a file; MPEG-4 Part 2 takes no more than 65,535

@@ -25,7 +25,7 @@ from typing import Any
 from edgevid._opencv import require_opencv
 from edgevid.errors import InputError, SourceError, require
 from edgevid.run.signals import ended_by_sigterm
-from edgevid.types.closing import Closing
+from edgevid.types import Closing
 from edgevid.viewer.security import SecurityMiddleware
 
 STATIC = Path(__file__).parent / "static"  # Stylesheets and scripts of the pages; they are in the wheel

@@ -12,8 +12,7 @@ from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.evaluation import poisson_interval
 from edgevid.evaluate.events import differ, evaluate_alarms, evaluate_counts
 from edgevid.output.tables import SqliteSink
-from edgevid.types import Event
-from edgevid.types.event import utc_text
+from edgevid.types import Event, utc_text
 
 
 def event(n: int, time: float, kind: str = "cross", **more: Any) -> Event:

@@ -10,8 +10,7 @@ from event_samples import a_frame, a_result
 
 from edgevid.health.view_monitor import State
 from edgevid.output.events import ENDED_S, EventFinder
-from edgevid.types import Event, Header, Reason
-from edgevid.types.event import utc_text
+from edgevid.types import Event, Header, Reason, utc_text
 from edgevid.video.connect import StreamEvent
 from edgevid.zones import ZoneEvent
 

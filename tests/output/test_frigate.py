@@ -20,8 +20,7 @@ from edgevid.errors import InputError, MissingExtraError, SourceError
 from edgevid.output import delivery
 from edgevid.output.delivery import Delivery, RejectedError
 from edgevid.output.frigate import FrigateSink, sub_label
-from edgevid.types import Event, Header
-from edgevid.types.event import utc_text
+from edgevid.types import Event, Header, utc_text
 
 pytest.importorskip("httpx", reason='needs httpx: pip install "edgevid[webhook]"')
 

@@ -13,7 +13,7 @@ from report_samples import Day, write
 
 from edgevid.errors import InputError
 from edgevid.report import Report, Store, interval_of
-from edgevid.types.event import utc_seconds
+from edgevid.types import utc_seconds
 
 pytest.importorskip("duckdb")
 

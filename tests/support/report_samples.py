@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.output import EventCsv, EventLines, ParquetSink, SqliteSink
-from edgevid.types import Event, Header
-from edgevid.types.event import utc_seconds, utc_text
+from edgevid.types import Event, Header, utc_seconds, utc_text
 
 NOON = utc_seconds("2026-01-31T12:00:00Z")
 BOXES = {"box": (30.0, 40.0, 50.0, 60.0), "first_box": (0.0, 0.0, 20.0, 20.0)}

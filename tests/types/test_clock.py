@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.types.clock import FrameClock
+from edgevid.types.frame import FrameClock
 
 
 def test_a_frame_without_a_time_is_one_frame_after_the_last() -> None:

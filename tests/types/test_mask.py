@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevid.types.mask import Mask, mask_of_rle
+from edgevid.types.frame import Mask, mask_of_rle
 
 
 @pytest.mark.parametrize("place", [(0, 0), (2, 1), (5, 4)])

@@ -19,8 +19,7 @@ import numpy as np
 
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime.device import Gpu, driver
-from edgevid.types import Array
-from edgevid.types.closing import Closing
+from edgevid.types import Array, Closing
 
 Grid = tuple[int, int, int]
 
