@@ -168,10 +168,14 @@ class HlsStream:
             except HttpError as error:
                 if error.status >= 500:
                     self._hooks.retry(error)
-                elif error.status not in (404, 410):
+                    continue
+                if error.status not in (404, 410):
                     raise
-                else:
-                    self._missed(segment, error)
+                self._attempts += 1  # the server has not got it: a few times, then the next one is requested
+                if self._attempts == ATTEMPTS:
+                    self._hooks.report("skipped", f"segment {segment.sequence} is gone ({error.status})")
+                    self.after, self._attempts = segment.sequence, 0
+                self._reload()
                 continue
             self._last_new, self._attempts = clock.monotonic(), 0
             if new_init:
@@ -179,14 +183,6 @@ class HlsStream:
             else:
                 self.after = segment.sequence
             return True
-
-    def _missed(self, segment: Segment, error: HttpError) -> None:
-        """The server has not got a segment: it is requested a few times, then the next one is."""
-        self._attempts += 1
-        if self._attempts == ATTEMPTS:
-            self._hooks.report("skipped", f"segment {segment.sequence} is gone ({error.status})")
-            self.after, self._attempts = segment.sequence, 0
-        self._reload()
 
     def _open(self, url: str, span: Span | None) -> HttpStream:
         return HttpStream(self._client, url, span=span, check=self._hooks.check, retry=self._hooks.retry)

@@ -295,7 +295,11 @@ class LiveSource(Source):
                 multipart, item = container.format.name == "mpjpeg", (make, stamp)
                 counted = frames / DEFAULT_FPS if connection.nominal else stamp
                 for passed, at in [item] if multipart else backlog.passed(item, counted, arrived):
-                    self._arrive(passed, at, times)
+                    time = times.time(at, now=self.now(), last=self._last)
+                    if time > self._last:
+                        self._hand_on(passed(time, self.decoded))
+                    else:
+                        self.dropped += 1
                 if backlog.ahead_s > RECORDING_S and self._last < 0:
                     raise _RecordingError
                 self.decoded, self.dropped = (self.decoded + backlog.held_back, self.dropped + backlog.held_back)
@@ -308,14 +312,6 @@ class LiveSource(Source):
         if backlog.ahead_s > 0 and self._last < 0 and self._connector.sent_a_recording(connection):
             raise _RecordingError
         raise SourceError("the stream ended")
-
-    def _arrive(self, make: Make, stamp: float | None, times: StreamClock) -> None:
-        """Puts the newest frame into the slot."""
-        time = times.time(stamp, now=self.now(), last=self._last)
-        if time <= self._last:
-            self.dropped += 1
-            return
-        self._hand_on(make(time, self.decoded))
 
     def _arrive_paced(self, make: Make, stamp: float | None, pace: PacedClock) -> None:
         """Waits until the frame is due, and for the frame before to be taken, but not for long."""
