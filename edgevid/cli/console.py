@@ -120,7 +120,7 @@ def training_bar(checkpoint: Path | None = None) -> Iterator[Callable[[int, int,
         try:
             yield update
         except KeyboardInterrupt:
-            if checkpoint and any(checkpoint.parent.rglob(checkpoint.name)):
+            if checkpoint and any(checkpoint.parent.rglob(f"*{checkpoint.name}")):
                 errors().print(f"interrupted: the same command continues from {checkpoint}", markup=False)
             raise
 

@@ -169,8 +169,10 @@ def _course_of(fitted: Fitted) -> str:
 def _learning_curve(kind: HeadKind, split: Split, options: TrainOptions, *, causal: bool) -> tuple[str, Plot]:
     """Held-out errors of trainings with parts of the clips, and what a power law through them expects."""
     order, counts, errors = np.random.default_rng(0).permutation(len(split.train)), [], []
+    labels = split.train.labels[order]
+    rank = [np.mean(np.flatnonzero(labels == label) < row) for row, label in enumerate(labels)]  # within its class
     for share in SHARES:
-        part = check(split.train.pick(order[: max(round(share * len(order)), 2)]))
+        part = split.train.pick(order[np.array(rank) < share])
         head = fit(_maker(kind, split, options, causal=causal), part, split.validation, options).head
         counts.append(len(part))
         errors.append(max(1 - evaluate(head, split.test, options)[0], 0.5 / len(split.test)))

@@ -15,7 +15,7 @@ from edgevid.actions.load import load_extractor
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, marks_of, read_skeletons
 from edgevid.evaluate.actions.score import crop_video
-from edgevid.evaluate.arrays import read_arrays
+from edgevid.evaluate.tune.score_files import read_arrays
 from edgevid.files.atomic import atomic_path, write_atomic
 from edgevid.files.digest import sha256, sha256_of
 from edgevid.files.folders import cache_folder
