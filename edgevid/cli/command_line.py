@@ -28,7 +28,8 @@ Each is `command` of the module edgevid.cli.<name>, or <name>_command of its mod
 load inside."""
 HOMES = {
     **dict.fromkeys(("compare", "estimate"), "bench"), **dict.fromkeys(("inspect", "export"), "models"),
-    **dict.fromkeys(("query", "forget", "migrate", "schema"), "report"), "quantize": "build",
+    **dict.fromkeys(("query", "forget", "migrate", "schema"), "report"), "quantize": "build", "health": "calibrate",
+    **dict.fromkeys(("cluster", "improve"), "review"),
 }  # fmt: skip
 HABITS = {
     **dict.fromkeys(("predict", "track", "detect"), "run"),
@@ -95,6 +96,13 @@ class NamedCommand(_Named, typer.core.TyperCommand):
 
 class FullHelpGroup(_Named, typer.core.TyperGroup):
     """Lists its commands in the order of COMMANDS, each with its whole first sentence."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As of the base; `edgevid tune scores.csv` is short for `edgevid tune policy scores.csv`."""
+        scores = any(one.endswith((".csv", ".npz")) for one in args)
+        if self.name == "tune" and scores and args[0] not in self.commands:
+            args = ["policy", *args]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names in the order of COMMANDS; those of a subgroup in the order they were added."""

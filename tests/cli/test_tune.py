@@ -19,8 +19,7 @@ from edgevid.site.file import read_site
 
 
 def ask(*arguments: str | Path) -> str:
-    command = [] if arguments[0] == "gate" else ["policy"]
-    done = CliRunner().invoke(app(), ["tune", *command, *map(str, arguments)])
+    done = CliRunner().invoke(app(), ["tune", *map(str, arguments)])  # of scores: short for tune policy
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -33,7 +32,7 @@ def test_the_command_writes_policy_and_plots(tmp_path: Path) -> None:
     scores = csv_of(tmp_path / "s.csv", drawn(700))
     shifted = csv_of(tmp_path / "p.csv", drawn(700, seed=5, flat=2.0), labels=False)
     options = ["--production", shifted, "--model", model, "--task", "action"]
-    printed = ask(scores, "--max-risk", "0.15", "--out", out, *options)
+    printed = ask("policy", scores, "--max-risk", "0.15", "--out", out, *options)
     assert "guaranteed" in printed
     assert "production scores differ" in printed
     written = read_policy(out)
