@@ -100,5 +100,5 @@ def test_the_gate_is_written_to_the_site_file(tmp_path: Path, monkeypatch: pytes
     assert read_site(site).every == "auto"
     assert site.read_text().startswith('# the gate\n[detect]\nmodel = "street-nano"  # small\n')
     assert "gate_threshold = 8.0" in ask("gate", video)
-    with pytest.raises(InputError, match=r"at least 149 objects .* got 80 with a certified loss of 3.7%"):
+    with pytest.raises(InputError, match=r"at least 149 objects, .* got 80 with a certified loss of 3.7%"):
         ask("gate", video, "--max-loss", "0.02")
