@@ -36,7 +36,7 @@ from edgevid.video.writer import VideoWriter
 NAMES = ("felix_exercise.avi", "intel_car-detection.mp4", "intel_one-by-one-person-detection.mp4",
          "kraten_speedcheck_cars.mp4", "pets09_s2l1_vtest.avi", "vehicle_counting_tf_input.mp4")  # fmt: skip
 MODEL, COUNT, PIECE_S = "street-nano", 60, 4.0
-QUICK = {"RAY_health_check_initial_delay_ms": "0", "RAY_health_check_period_ms": "500",
+QUICK = {"RAY_health_check_initial_delay_ms": "0", "RAY_health_check_period_ms": "400",
          "RAY_health_check_timeout_ms": "1000"}  # fmt: skip
 """The settings that docs/fleet.md gives."""
 
@@ -166,7 +166,7 @@ def resume(folder: Path) -> dict[str, Any]:
 
 
 def cameras(folder: Path, repeats: int = 3) -> dict[str, Any]:
-    """Seconds from the death of a raylet until its camera has results on another node."""
+    """Seconds from the death of a raylet until its camera runs, and has results, on another node."""
     import ray
 
     from edgevid.run.ray_fleet import place, statuses, stop
@@ -185,18 +185,24 @@ def cameras(folder: Path, repeats: int = 3) -> dict[str, Any]:
                 connected = connect(made.address)
                 place(connected, [site], shared=folder / "shared", cpus=1)
 
-                def running(connected: Any = connected) -> Any:
-                    return next((row["node"] for row in statuses(connected) if row.get("frames")), None)
-
-                where = wait_for(running)
-                lost = next(node for node in nodes if node.node_id.startswith(where.split()[1]))
+                first = wait_for(
+                    lambda connected=connected: next((r for r in statuses(connected) if r.get("frames")), None)
+                )
+                lost = next(node for node in nodes if node.node_id.startswith(first["node"].split()[1]))
                 began = time.perf_counter()
                 os.kill(lost.all_processes["raylet"][0].process.pid, signal.SIGKILL)
-                wait_for(lambda running=running, where=where: running() not in (None, where))
-                found.setdefault(name, []).append(round(time.perf_counter() - began, 2))
+                times: dict[str, float] = {}
+                while "results" not in times:
+                    assert time.perf_counter() - began < 120, "it did not come back"
+                    (row,) = statuses(connected)
+                    if row.get("node", first["node"]) != first["node"]:
+                        now = round(time.perf_counter() - began, 2)
+                        times |= {"runs": times.get("runs", now)} | ({"results": now} if row["frames"] else {})
+                    time.sleep(0.05)
+                found.setdefault(name, []).append(times)
                 stop(connected)
                 ray.shutdown()
-    return {name: {"s": taken, "longest": max(taken)} for name, taken in found.items()}
+    return {name: {"s": some, "longest": {k: max(t[k] for t in some) for k in some[0]}} for name, some in found.items()}
 
 
 def main() -> None:

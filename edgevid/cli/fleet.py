@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from edgevid.cli.console import print_rows, results
+from edgevid.errors import SourceError
 
 Sites = Annotated[list[Path], Argument(help="Site files, folders of them; or one word: status, or stop.")]
 COLUMNS = ("name", "state", "node", "start", "fps", "frames", "dropped", "failures", "detail")
@@ -29,5 +30,9 @@ def command(
         stop(cluster)
     elif sites != [Path("status")]:
         place(cluster, sites, shared=shared, cpus=cpus, gpus=gpus)
-    rows = [[str(row.get(name, "")) for name in COLUMNS] for row in statuses(cluster)]
-    print_rows(results(), COLUMNS, rows, text=("state", "detail"))
+    rows = statuses(cluster)
+    cells = ([row.get(name, "") for name in COLUMNS] for row in rows)
+    text = [[f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in some] for some in cells]
+    print_rows(results(), COLUMNS, text, text=("state", "detail"))
+    if outside := [row["name"] for row in rows if "node" not in row]:
+        raise SourceError(f"not running: {', '.join(outside)}: where no node has room, add one, then place them again")

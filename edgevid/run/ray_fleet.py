@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time as clock
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +17,7 @@ from edgevid.files.toml import read_toml
 from edgevid.run.fleet import Fleet
 from edgevid.site.file import Site, read_site
 
-ANSWER_S = 5.0
+ANSWER_S, START_S = 5.0, 60.0
 
 
 class CameraActor:
@@ -46,7 +47,8 @@ class CameraActor:
 
 def place(ray: Any, files: Iterable[Path], *, shared: Path | None = None, cpus: float = 1.0, gpus: float = 0.0) -> None:
     """Makes the cameras of a cluster those of site files, and of folders of them: new ones start on nodes with `cpus`
-    and `gpus` free, those of other files end, and those of changed files start again; the others go on."""
+    and `gpus` free, those of other files end, and those of changed files start again; the others go on. Waits for up to a
+    minute until they have started."""
     wanted = dict[str, Site]()
     for path in [one for file in files for one in (sorted(file.glob("*.toml")) if file.is_dir() else [file])]:
         if "source" in read_toml(path):
@@ -58,6 +60,9 @@ def place(ray: Any, files: Iterable[Path], *, shared: Path | None = None, cpus: 
         options = {"name": name, "num_cpus": cpus, "num_gpus": gpus, "max_restarts": -1, "lifetime": "detached"}
         actor = ray.remote(CameraActor).options(**options, scheduling_strategy="SPREAD")
         actor.remote(wanted[name], shared and shared.absolute(), max(1, int(cpus)))
+    end = clock.monotonic() + START_S
+    while clock.monotonic() < end and not all("node" in row for row in statuses(ray)):
+        clock.sleep(0.5)
 
 
 def stop(ray: Any, wanted: Collection[str] = ()) -> None:

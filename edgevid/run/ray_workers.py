@@ -1,5 +1,6 @@
 """A Ray cluster: its connection, and the jobs of an archive on its nodes."""
 
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -12,9 +13,12 @@ from edgevid.run.archive import ATTEMPTS, Job, Row, process
 def connect(address: str) -> Any:
     """The module ray, connected to a cluster; SourceError where none is at `address`, MissingExtraError without ray."""
     ray: Any = require("ray", extra="ray", purpose="A cluster")
+    host, _, port = address.rpartition(":")
     try:
+        if host and port.isdecimal():  # Ray would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address, namespace="edgevid", logging_level="ERROR", log_to_driver=False, ignore_reinit_error=True)
-    except ConnectionError as error:
+    except OSError as error:
         raise SourceError(f"{address}: there is no Ray cluster ({error}); start one by `ray start --head`") from None
     return ray
 
