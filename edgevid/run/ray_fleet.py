@@ -47,8 +47,8 @@ class CameraActor:
 
 def place(ray: Any, files: Iterable[Path], *, shared: Path | None = None, cpus: float = 1.0, gpus: float = 0.0) -> None:
     """Makes the cameras of a cluster those of site files, and of folders of them: new ones start on nodes with `cpus`
-    and `gpus` free, those of other files end, and those of changed files start again; the others go on. Waits for up to a
-    minute until they have started."""
+    and `gpus` free, those of other files end, and those of changed files start again; the others go on. Waits until
+    they have started, for up to a minute."""
     wanted = dict[str, Site]()
     for path in [one for file in files for one in (sorted(file.glob("*.toml")) if file.is_dir() else [file])]:
         if "source" in read_toml(path):
