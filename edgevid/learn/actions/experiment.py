@@ -235,7 +235,9 @@ def _deploy(
         found = dataclasses.replace(
             found, notes=[*found.notes, curve[0]], plots={**found.plots, "Errors by clips": curve[1]}
         )
-    write_atomic(out / "report.html", page(found, measured := found.figures(), f"split {trials[0].split}, seed 0"))
+    write_atomic(
+        out / "report.html", page(found, measured := found.figures(), f"{deployment.summary}, split {trials[0].split}")
+    )
     if typicality is not None:
         write_scores(out / "scores.npz", test, softmax(logits), typicality(logits, *_described(head, test, options)))
     outcome = Outcome(tuple(trials), recipe, parity, report, cpu_s, measured["accuracy"])
@@ -286,7 +288,8 @@ def _evaluation(fitted: Fitted, report: ClassReport, trial: Trial, test: Corpus,
         shown = [(Path(name).name, read_image(Path(name))) for name in names[:EACH]]
         images[f"{test.names[true]}, recognized as {test.names[made]}: {count}"] = [
             Thumb(name, thumbnail(image, SIDE)) for name, image in shown if image is not None]  # fmt: skip
-    return dataclasses.replace(found, images=images, plots={**found.plots, **epochs_plot(fitted)})
+    plots = {**found.plots, **epochs_plot(fitted)}
+    return dataclasses.replace(found, task="training", images=images, plots=plots)
 
 
 def write_scores(path: Path, test: Corpus, shares: Array, typicality: Array) -> None:

@@ -85,7 +85,8 @@ def train_actions(
         first.names, spec,
         os.path.relpath(path.resolve(), config.out.resolve()) if path.exists() else config.extractor,
         first.joints, stride=max(config.window // 4, 1), min_steps=max(config.window // 4, 1),
-        summary=f"{config.head} head over {config.extractor}", trained=sorted(set().union(*map(marks_of, seen))),
+        summary=f"{config.attribute} {config.head} head over {config.extractor or 'pixels'}".strip(),
+        trained=sorted(set().union(*map(marks_of, seen))),
     )  # fmt: skip
     report(
         f"{len(first.names)} classes, {len(first)} training and {len(test)} held-out clips in {len(splits)} "
