@@ -1,4 +1,4 @@
-"""Fits and judges the weights of edgevid/synthetic/motion.py on rendered streets that the demo does not show.
+"""Fits and judges the weights of edgevid/synthetic/render.py on rendered streets that the demo does not show.
 
     python benchmarks/street_motion.py
 
@@ -15,9 +15,8 @@ import math
 import numpy as np
 
 from edgevid.actions.clip_buffer import ClipBuffer
-from edgevid.learn.detector.rendered import random_camera
-from edgevid.synthetic.motion import features
-from edgevid.synthetic.render import RenderedStreet
+from edgevid.learn.detector.label import random_camera
+from edgevid.synthetic.render import RenderedStreet, features
 from edgevid.synthetic.scene import ACTIONS, Mover, Noise, Scene
 from edgevid.types import Frame, Tracks
 from edgevid.viewer.config import MOTION_CLIPS

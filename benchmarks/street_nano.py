@@ -35,9 +35,8 @@ from edgevid.kernels import iou
 from edgevid.learn.detector.data import load, read_labels, write_image
 from edgevid.learn.detector.distributed import Task, train_detector
 from edgevid.learn.detector.export import export_onnx, write_recipe
-from edgevid.learn.detector.label import Ensemble, write_clip
+from edgevid.learn.detector.label import Ensemble, write_clip, write_rendered
 from edgevid.learn.detector.network import CLASSES, Shape, StreetDetector
-from edgevid.learn.detector.rendered import write_rendered
 from edgevid.learn.detector.train import Schedule
 from edgevid.types import Detections
 from edgevid.video.images import read_image

@@ -140,7 +140,7 @@ def compare_command(
     force: shared.Force = False,
 ) -> None:
     """Compare two engines on real frames; exit status 1 if they agree less than the minimum."""
-    from edgevid.optimize.compare.report import write_report
+    from edgevid.optimize.compare.gate import write_report
     from edgevid.optimize.compare.run import compare
 
     check_outputs({"--report": (report, "HTML"), "--json": (out, "JSON")}, (a, b, data), force=force)

@@ -21,7 +21,7 @@ from edgevid.errors import InputError, ModelError, module_version
 from edgevid.optimize.builder.options import BackendChoice, BuildOptions, Shape
 from edgevid.runtime.device import gpus
 from edgevid.runtime.manifest import BACKENDS, TITLES, Backend, import_backend
-from edgevid.runtime.tensorrt.logger import MARK, make_logger
+from edgevid.runtime.tensorrt.engine import MARK, make_logger
 from edgevid.runtime.variants import without_weight_inputs
 
 LOG_NAMES = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}  # The log's name of each precision

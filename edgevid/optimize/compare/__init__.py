@@ -1,6 +1,5 @@
 """Two engines on the same frames."""
 
-from edgevid.optimize.compare.gate import ParityReport, compare_engines
-from edgevid.optimize.compare.report import write_report
+from edgevid.optimize.compare.gate import ParityReport, compare_engines, write_report
 
 __all__ = ["ParityReport", "compare_engines", "write_report"]

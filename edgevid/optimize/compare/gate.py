@@ -1,21 +1,30 @@
 """The parity gate: does an engine agree with the model it was made from? Decided on real frames. Both engines see the
 same frames through the recipe's own preprocessing and decoding (the Detector's code). Two differences are measured: of
-the raw outputs, and of what a user gets: boxes, classes, joints. The second decides."""
+the raw outputs, and of what a user gets: boxes, classes, joints. The second decides. A page shows
+the report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import base64
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgevid.errors import InputError, ParityError
+from edgevid.files.atomic import write_atomic
+from edgevid.files.page import fill_page
 from edgevid.optimize import agreement
-from edgevid.optimize.agreement import Floor, FramePair, OutputParity, OutputTally, TaskMetrics, percent
-from edgevid.optimize.compare.tasks import task_of
+from edgevid.optimize.agreement import Floor, FramePair, OutputParity, OutputTally, TaskMetrics, TopClass, percent
+from edgevid.optimize.compare.tasks import MIN_JOINT_SCORE, task_of
+from edgevid.optimize.conditions import as_rows
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Recipe, TensorSpec
 from edgevid.runtime.recipe import Precision
 from edgevid.types import Array, Frame, as_frame
+from edgevid.video.images import resize_area, to_jpeg
 
 FEW_FRAMES, FEW_THINGS = 20, 100
 """With fewer frames, or things compared, a report notes that it rests on little evidence."""
@@ -182,3 +191,50 @@ def _notes(found: Iterable[str], metrics: TaskMetrics, tally: OutputTally, frame
 
 def _few(names: tuple[str, ...]) -> str:
     return f"{len(names)} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
+
+
+PAGE = Path(__file__).with_name("report.html")  # The template of the page, dark or light as the reader's system
+WIDTH = 960  # Images in the page are at most this wide, in pixels
+POINTS = 1500  # Most points of the plot of scores
+
+
+def write_report(report: ParityReport, path: str | Path, found: Mapping[str, Any] | None = None) -> Path:
+    """Writes the report; `found` are the conditions of the measurement."""
+    write_atomic(Path(path), page(report, found or {}))
+    return Path(path)
+
+
+def page(report: ParityReport, found: Mapping[str, Any]) -> str:
+    """The HTML of the whole page; it loads nothing from elsewhere."""
+    scores = report.task.scores if report.task.scores is not None else np.zeros((0, 2))
+    values = report.as_dict() | {
+        "classes": report.classes,
+        "condition": report.task.condition,
+        "figures": report.task.figures(),
+        "heads": OutputParity.HEADS,
+        "cells": [output.cells() for output in report.outputs],
+        "conditions": list(as_rows(dict(found))),
+        "scores": scores[:: -(-len(scores) // POINTS) or 1].round(4).tolist(),
+        "min_joint_score": MIN_JOINT_SCORE,
+        "worst": [_shown(pair) for pair in report.worst if pair.severity > (0.0, 0.005)],
+    }
+    return fill_page(PAGE, f"{report.names[1]} against {report.names[0]}", values)
+
+
+def _shown(pair: FramePair) -> dict[str, Any]:
+    """The answers of both models to a frame, and its image."""
+    both = (pair.reference, pair.candidate)
+    return pair.as_dict() | {
+        "size": pair.frame.frame.size,
+        "image": _jpeg(pair.frame.image),
+        "rows": pair.rows.tolist() if pair.rows is not None else [],
+        "tops": [f"{one.name} {one.probability:.2f}" for one in both if isinstance(one, TopClass)],
+        "joints": [one.tolist() for one in both if isinstance(one, np.ndarray)],
+    }
+
+
+def _jpeg(image: Array) -> str:
+    """The image as a data URL, at most WIDTH wide."""
+    if image.shape[1] > WIDTH:
+        image = resize_area(image, (WIDTH, max(1, round(image.shape[0] * WIDTH / image.shape[1]))))
+    return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image, qscale=3)).decode()

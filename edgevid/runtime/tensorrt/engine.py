@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, ModelError
+from edgevid.errors import InputError, ModelError, log
 from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.device import gpu_of
 from edgevid.runtime.engine import InputSpec, LoadedEngine, Rectangle, check_inputs
 from edgevid.runtime.manifest import TITLES, Backend, Manifest, check, import_backend, manifest_path, read_manifest
 from edgevid.runtime.recipe import Recipe
-from edgevid.runtime.tensorrt.logger import make_logger
 from edgevid.runtime.tensorrt.session import Session
 from edgevid.types import Array, Frame
 
@@ -135,3 +134,28 @@ def _deserialize(trt: Any, plan: bytes, path: Path, backend: Backend, manifest: 
             "version and one kind of device: build it here with `edgevid build`"
         )
     return runtime, engine
+
+
+MARK = "LayerType: "  # In the builder's messages that describe kernels, and in no others
+
+
+def make_logger(trt: Any) -> Any:
+    """A logger that collects errors, warnings and descriptions of kernels; errors and warnings go to the log, too."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]  # the package comes at run time
+        def __init__(self) -> None:
+            super().__init__()
+            self.errors, self.warnings, self.kernels = list[str](), list[str](), list[str]()
+
+        def log(self, severity: Any, message: str) -> None:
+            kinds = trt.ILogger.Severity
+            if severity in (kinds.INTERNAL_ERROR, kinds.ERROR, kinds.WARNING):
+                (self.warnings if severity == kinds.WARNING else self.errors).append(message)
+                log.debug("%s", message)
+            elif MARK in message:
+                self.kernels.append(message)
+
+        def reason(self) -> str:
+            return "; ".join(" ".join(e.split()) for e in self.errors[-3:]) or "the log gives no reason"
+
+    return Logger()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgevid.learn.detector.data import load, read_labels
-from edgevid.learn.detector.rendered import label_text, occluded_share, random_camera, write_rendered
+from edgevid.learn.detector.label import label_text, occluded_share, random_camera, write_rendered
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import CLASSES, Camera, Mover, Scene
 

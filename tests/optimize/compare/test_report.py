@@ -11,8 +11,7 @@ import pytest
 from chromium import chromium
 from compare_samples import always, engine, frames, recipe
 
-from edgevid.optimize.compare.gate import ParityReport, compare_engines
-from edgevid.optimize.compare.report import write_report
+from edgevid.optimize.compare.gate import ParityReport, compare_engines, write_report
 
 MISSED, MATCHED, EXTRA = (16, 16, 20, 20, 0.9, 0), (48, 48, 20, 20, 0, 0.9), (48, 16, 20, 20, 0.8, 0)
 CONDITIONS = {"processor": "made <up>", "versions": {"numpy": "2"}}

@@ -10,8 +10,8 @@ from onnx_models import node, save
 
 from edgevid.actions import FeatureExtractor, load_extractor
 from edgevid.errors import InputError
-from edgevid.learn.actions.backbone import cut_backbone
 from edgevid.models.hub import resolve_model
+from edgevid.optimize.export import cut_backbone
 from edgevid.runtime import read_recipe
 
 
