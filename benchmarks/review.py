@@ -24,9 +24,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from edgevid.evaluate.paired import TrackScores, compare
-from edgevid.insight.label_errors import find_label_errors, out_of_fold
-from edgevid.insight.labeled import read_labeled
+from edgevid.evaluate.verdicts import TrackScores, compare
+from edgevid.insight.label_errors import find_label_errors, out_of_fold, read_labeled
 
 MODELS = {
     "logistic regression": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),

@@ -57,9 +57,7 @@ def errors(
     """List labels that may be wrong, the surest first; no label is changed. After a review, compare old and new."""
     from edgevid.cli.console import check_outputs, print_rows, write_text
     from edgevid.cli.report import csv_text
-    from edgevid.insight.label_errors import compare_labels, find_label_errors, out_of_fold
-    from edgevid.insight.labeled import read_labeled
-    from edgevid.insight.page import errors_page
+    from edgevid.insight.label_errors import compare_labels, errors_page, find_label_errors, out_of_fold, read_labeled
     from edgevid.video.images import thumbnail
 
     if compare:

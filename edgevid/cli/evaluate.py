@@ -65,7 +65,7 @@ TASKS = {
         "robustness.evaluate", "What is right, wrong and abstained under JPEG, blur, noise, dark, scale, rotation.",
         MODEL, {"policy": (Policy, None)}),
     "abstain": Task(
-        "abstention.evaluate", "Whether a policy's promised risk holds on new labeled scores (CSV, NPZ).",
+        "verdicts.evaluate", "Whether a policy's promised risk holds on new labeled scores (CSV, NPZ).",
         "Policy file of `edgevid tune`.", {"values": (Values, "auto"), "labels": (Labels, "auto")}),
     "speed": Task(
         "speed.score.evaluate_files", "Errors, bias, interval coverage, abstention, variation and delay of speeds.",
@@ -145,7 +145,7 @@ def _compare(
     a: Path, b: Path, truth: Path | None, task: str, policy: Path | None, policy_b: Path | None, groups: Path | None,
     tolerance_s: float,
 ) -> Evaluation:  # fmt: skip
-    from edgevid.evaluate import evaluation, events, paired
+    from edgevid.evaluate import evaluation, events, verdicts
 
     if truth is not None:
         if task not in TASKS:
@@ -153,11 +153,11 @@ def _compare(
         return evaluation.compare(*(_evaluate(task, one, truth) for one in (a, b)))
     if a.suffix.lower() not in (".csv", ".npz"):
         return events.differ(a, b, tolerance_s=tolerance_s)
-    one, two = paired.read_tracks(a, policy), paired.read_tracks(b, policy_b or policy)
+    one, two = verdicts.read_tracks(a, policy), verdicts.read_tracks(b, policy_b or policy)
     scenes = dict(row[:2] for row in csv.reader(groups.open(encoding="utf-8-sig")) if len(row) > 1) if groups else {}
     if groups and not scenes.keys() & set(one.items):
         raise InputError(f"{groups}: expected rows track,group with the tracks of {a}, got none of them")
-    return paired.compare(one, two, [scenes.get(item, item) for item in one.items])
+    return verdicts.compare(one, two, [scenes.get(item, item) for item in one.items])
 
 
 for _name, _task in TASKS.items():

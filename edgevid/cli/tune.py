@@ -66,8 +66,7 @@ def policy_command(
     html: Annotated[Path | None, Option(help="HTML page with plots (default: next to the policy).")] = None,
 ) -> None:
     """Choose when to abstain: by default the best trade of errors removed for abstentions."""
-    from edgevid.evaluate.page import page
-    from edgevid.evaluate.tune.page import evaluation_of
+    from edgevid.evaluate.page import evaluation_of, page
     from edgevid.evaluate.tune.scores import read_scores
     from edgevid.evaluate.tune.search import tune
 
@@ -211,7 +210,7 @@ def _risk_lines(report: Report) -> Iterator[str]:
 
 
 def _print_bars(console: Console, report: Report, found: RiskCoverage) -> None:
-    from edgevid.evaluate.tune.page import bar_rows
+    from edgevid.evaluate.page import bar_rows
 
     if not found.errors:
         return

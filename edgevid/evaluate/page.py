@@ -1,12 +1,21 @@
-"""An evaluation as one HTML page that loads nothing from elsewhere; its own script draws the tables and plots."""
+"""An evaluation as one HTML page that loads nothing from elsewhere; its own script draws the tables and plots. A tuning
+in the form of an evaluation."""
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from edgevid._version import __version__
-from edgevid.evaluate.evaluation import Evaluation, Figure, between, cell, is_word, plain, shown
+from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, between, cell, is_word, plain, shown
+from edgevid.evaluate.tune.risk import BINS, RiskCoverage, upper_bound
+from edgevid.evaluate.tune.search import Report
 from edgevid.files.page import fill_page
+from edgevid.types import Array
+
+POINTS = 200  # Most points of a drawn curve
 
 
 def page(
@@ -28,3 +37,38 @@ def page(
                          for title, some in found.images.items()],
               "notes": found.all_notes(), "limits": limits, "missed": missed}  # fmt: skip
     return fill_page(Path(__file__).with_suffix(".html"), found.task, plain(values))
+
+
+def bar_rows(found: RiskCoverage, count: int) -> Array:
+    """Rows of the curve to draw: nearest to evenly spaced coverages, from full coverage down."""
+    expected = np.linspace(1, 1 / count, count)
+    return np.array(list(dict.fromkeys(int(np.abs(found.coverage - share).argmin()) for share in expected)))
+
+
+def evaluation_of(report: Report) -> Evaluation:
+    """What was chosen, and the curves that it was chosen from; those of confidences alone without labels."""
+    plots, values, found = dict[str, Plot](), {"abstained": 1 - report.coverage}, report.curve
+    if found is not None and report.before is not None and report.after is not None:
+        values |= {"risk": report.measured_risk, "risk before": found.errors / found.n}
+        values |= {"errors removed": report.errors_removed}
+        rows, delta = bar_rows(found, POINTS), report.target.delta
+        bound = [upper_bound(int(found.wrong[r]), int(found.emitted[r]), delta) for r in rows]
+        best = np.maximum(0, found.emitted[rows] - (found.n - found.errors)) / found.emitted[rows]
+        coverage = found.coverage[rows]
+        plots["Verdicts by threshold"] = Plot("threshold", "share", {
+            "verdicts emitted": (found.thresholds[rows], coverage),
+            "errors that remain": (found.thresholds[rows], found.residual_errors[rows])})  # fmt: skip
+        plots["Risk and coverage"] = Plot("coverage", "risk: errors among emitted verdicts", {
+            "measured": (coverage, found.risk[rows]), f"upper bound ({1 - delta:.0%})": (coverage, bound),
+            "perfect ranking": (coverage, best), "chosen": ([report.coverage], [report.measured_risk])})  # fmt: skip
+        lines: dict[str, Any] = {"calibrated": ([0, 1], [0, 1])}
+        for name, one in (("before", report.before), ("after temperature", report.after)):
+            some = one.counts > 0
+            lines[f"{name}: ECE {one.ece:.3f}"] = one.confidence[some], one.accuracy[some]
+        plots["Reliability"] = Plot("confidence", "share correct", lines)
+    edges = np.linspace(0, 1, BINS + 1)
+    sets = {"tuning": report.chosen_on} | ({"production": report.production} if report.production else {})
+    plots["Confidences"] = Plot("confidence", "share of tracks", {
+        name: ((edges[1:] + edges[:-1]) / 2, np.histogram(one.confidence, edges)[0] / len(one.confidence))
+        for name, one in sets.items()})  # fmt: skip
+    return Evaluation("tuning", ["all"], "set of tracks", lambda _: values, plots=plots, notes=report.warnings)

@@ -1,7 +1,6 @@
 """What many tracks or series have in common: clusters, and the rare groups among them."""
 
-from edgevid.insight.cluster import Clustering, Clusters, cluster, read_clusters
-from edgevid.insight.cluster_labels import ClusterLabels
+from edgevid.insight.cluster import Clustering, ClusterLabels, Clusters, cluster, read_clusters
 from edgevid.insight.review import Review, audit_text, export_labels
 from edgevid.insight.sources import SeriesChunk, read_series
 

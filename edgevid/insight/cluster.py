@@ -1,8 +1,8 @@
 """k-means++ over the features of series; rare groups first, with advice on the number of clusters."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from edgevid.errors import InputError, require
 from edgevid.files.atomic import write_atomic
+from edgevid.files.page import fill_page
 from edgevid.files.toml import read_toml, toml_text
-from edgevid.insight.sources import SeriesChunk
-from edgevid.types import Array
+from edgevid.insight.sources import LEAST, TRACK_FEATURES, SeriesChunk, track_series
+from edgevid.types import Array, Closing, Event, Frame, Reason, Result
 
 SCHEMA = "edgevid.clusters/1"
 HEAD = "# Give a cluster a name: `edgevid cluster --apply` labels series with it."
@@ -217,3 +218,62 @@ def _stability(learn: Any, scaled: Array, labels: Array, k: int, rng: np.random.
 def _density(learn: Any, sample: Array) -> tuple[int, float]:
     found = learn.HDBSCAN(min_cluster_size=max(10, len(sample) // 200), copy=True).fit(sample).labels_
     return int(found.max() + 1), float((found < 0).mean())
+
+
+MOST = 4096  # Moments that are kept of a track; of a longer one every second is left out
+
+
+class ClusterLabels(Closing):
+    """A sink that puts labels into the events "track-ended"; give it to `run` before the others. `task` is "cluster".
+    The label is the name of the nearest cluster; LOW_CONFIDENCE is beyond the limit of all, TOO_SHORT below 8 frames,
+    UNCERTAIN a motion that no object has. Tracks of unnamed clusters have no label."""
+
+    def __init__(self, path: str | Path) -> None:
+        """`path`: clusters.toml; InputError unless its clusters are of tracks and one has a name."""
+        self._clusters = read_clusters(path)
+        if self._clusters.features != TRACK_FEATURES or not any(self._clusters.names):
+            raise InputError(f"{path}: expected clusters of tracks, one of which has a name, got none: take those that "
+                             "edgevid cluster writes of a database, and type names")  # fmt: skip
+        self._rows, self._steps = dict[int, list[tuple[float, ...]]](), dict[int, int]()
+
+    def write(self, frame: Frame, result: Result) -> None:
+        """Notes where each object is, and its speed."""
+        speeds = {i: one.mps for i, one in result.display_speeds().items()}
+        for i, (x1, y1, x2, y2) in zip(result.tracks.ids.tolist(), result.tracks.boxes.tolist(), strict=True):
+            rows, step = self._rows.setdefault(i, []), self._steps.setdefault(i, 1)
+            if result.frame_index % step == 0:
+                rows.append((result.time, (x1 + x2) / 2, y2, y2 - y1, speeds.get(i, np.nan)))
+            if len(rows) == MOST:
+                self._rows[i], self._steps[i] = rows[::2], 2 * step
+
+    def annotate(self, event: Event) -> Event:
+        """The event, with a label where a track ended."""
+        if event.kind != "track-ended" or event.track not in self._rows:
+            return event
+        self._steps.pop(event.track)
+        times, x, y, height, speed = np.array(self._rows.pop(event.track), float).T
+        found = track_series(times, np.column_stack([x, y]), height, speed)
+        reason = Reason.TOO_SHORT if len(times) < LEAST else Reason.UNCERTAIN
+        if not isinstance(found, str):
+            ((cluster,), _) = self._clusters.assign(found[0][None])
+            if cluster >= 0:
+                return replace(event, task="cluster", label=self._clusters.names[cluster])
+            reason = Reason.LOW_CONFIDENCE
+        return replace(event, task="cluster", reason=reason.name)
+
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+
+def page(found: Clustering, title: str, clips: Mapping[str, str] | None = None) -> str:
+    """The page of clusters as HTML. `clips` are links by id."""
+    total, names = int(found.sizes.sum()), found.clusters.names
+    cards = [{"name": names[k] or f"Cluster {k}", "size": int(found.sizes[k]), "share": found.sizes[k] / total,
+              "stability": float(found.stability[k]), "profile": found.profile(k),
+              "curves": [found.curves[row].tolist() for row in found.medoids[k]],
+              "nearest": [(found.ids[row], (clips or {}).get(found.ids[row], "")) for row in found.medoids[k]]}
+             for k in found.order.tolist()]  # fmt: skip
+    units = "speed over time" if "duration_s" in found.clusters.features else "values in order"
+    data = {"cards": cards, "total": total, "advice": found.advice(), "left_out": found.left_out, "tried": found.tried,
+            "hdbscan": found.hdbscan, "units": units, "rare": RARE, "longest": CLIP}  # fmt: skip
+    return fill_page(Path(__file__).with_name("page.html"), title, data)

@@ -11,8 +11,8 @@ from score_tables import csv_of, drawn
 from edgevid.abstain.file import PolicyFile, write_policy
 from edgevid.abstain.policy import Settings
 from edgevid.errors import FileFormatError, InputError
-from edgevid.evaluate.abstention import evaluate
 from edgevid.evaluate.evaluation import clopper_pearson
+from edgevid.evaluate.verdicts import evaluate
 from edgevid.evaluate.tune.scores import read_scores
 from edgevid.evaluate.tune.search import Target, tune
 from edgevid.types import Array

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import FileFormatError
-from edgevid.evaluate.arrays import read_arrays
+from edgevid.evaluate.tune.score_files import read_arrays
 
 
 def test_plain_arrays_are_read_and_no_code_is_run(tmp_path: Path) -> None:

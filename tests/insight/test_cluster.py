@@ -12,7 +12,7 @@ import pytest
 from edgevid.cli.command_line import run_program
 from edgevid.errors import InputError, SourceError
 from edgevid.insight import cluster, read_clusters, read_series
-from edgevid.insight.page import page
+from edgevid.insight.cluster import page
 from edgevid.insight.sources import track_series
 from edgevid.speed.series import PATH, SHAPE, path_features, resampled, shape_features
 

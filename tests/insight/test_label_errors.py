@@ -11,8 +11,7 @@ from PIL import Image
 
 from edgevid.cli.command_line import run_program
 from edgevid.errors import InputError
-from edgevid.insight.label_errors import find_label_errors, out_of_fold
-from edgevid.insight.labeled import read_labeled
+from edgevid.insight.label_errors import find_label_errors, out_of_fold, read_labeled
 from edgevid.insight.review import Review
 
 pytest.importorskip("sklearn")

@@ -11,8 +11,8 @@ import numpy as np
 
 from edgevid.actions import skeleton
 from edgevid.errors import FileFormatError, InputError
-from edgevid.evaluate.arrays import read_arrays
 from edgevid.evaluate.items import read_items
+from edgevid.evaluate.tune.score_files import read_arrays
 from edgevid.files.digest import sha256, sha256_of
 from edgevid.types import Array
 

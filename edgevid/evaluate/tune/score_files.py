@@ -3,6 +3,7 @@
 `labels`, `tracks`, `times`, `names`."""
 
 import csv
+import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
@@ -12,7 +13,6 @@ from typing import NoReturn
 import numpy as np
 
 from edgevid.errors import FileFormatError
-from edgevid.evaluate.arrays import read_arrays
 from edgevid.types import Array
 
 SPECIAL = ("track", "time", "label", "typicality")
@@ -114,3 +114,12 @@ def _texts(path: Path, name: str, texts: Sequence[str], lines: Sequence[int]) ->
         expected = f"at most {LONGEST} characters (is a quote left open?)"
         fail(path, f"line {line}: {name}", expected, len(longest))
     return np.array(stripped)
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of an NPZ by name; FileFormatError for another or a damaged file."""
+    try:
+        with np.load(path, allow_pickle=False) as read:
+            return {key: read[key] for key in read.files}
+    except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise FileFormatError(path, "the whole file", expected="an NPZ of plain arrays", got=str(error)) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from score_tables import table
 
-from edgevid.evaluate.tune.page import bar_rows
+from edgevid.evaluate.page import bar_rows
 from edgevid.evaluate.tune.search import tune
 
 
