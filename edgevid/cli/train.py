@@ -11,7 +11,7 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import check_outputs, print_rows, results, training_bar
+from edgevid.cli.console import advance, check_outputs, print_rows, progress_bar, results, training_bar
 from edgevid.errors import InputError, require
 from edgevid.files.atomic import check_folder, make_folder
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgevid.evaluate.actions.metrics import Interval
+    from edgevid.evaluate.items import Item
     from edgevid.learn.actions.experiment import Outcome
 
 command = typer.Typer(no_args_is_help=True, help='Train on your own data (pip install "edgevid[train]").')
@@ -67,6 +68,7 @@ def detector(
     else:
         schedule = Schedule(steps or 12_000, batch, seed=seed)
     samples = load(data, CLASSES)
+    _described(data, console)
     clips = draw_clips([one.clip for one in samples], held_out, seed) if held_out else ()
     measured = [one for one in samples if one.clip in clips]
     shape = read_onnx(known).shape if before and known else Shape()
@@ -123,7 +125,7 @@ def rendered(
     seed: Seed = 100,
 ) -> None:
     """Add rendered street images with exact boxes to a data folder; never the street of edgevid-demo."""
-    from edgevid.learn.detector.rendered import write_rendered
+    from edgevid.learn.detector.label import write_rendered
 
     check_folder(data)
     if seed <= 1 < seed + scenes:
@@ -165,6 +167,8 @@ def actions(
         threads=threads,
     )  # fmt: skip
     console = results(soft_wrap=False)
+    if not any(data.glob("*.npz")):  # skeletons are no images
+        _described(data, console)
     with training_bar(out / CHECKPOINT) as progress:
         outcome = train_actions(config, report=console.print, progress=progress)
     _print_outcome(console, outcome, head)
@@ -195,10 +199,8 @@ def _percent(value: Interval) -> str:
 @command.command("classifier")
 def classifier(
     data: Annotated[Path, Argument(help="Class folders, or a CSV (path, columns of labels[, group]).")],
-    heads: Annotated[str, Option(help="compact, a torchvision network, features (recipe); or several.")] = "compact",
-    out: Annotated[Path, shared.out_option("Folder for the ONNX, recipe, scores and report.")] = Path(
-        "runs/classifier"
-    ),
+    heads: Annotated[str, Option(help="compact, or a model or recipe of features; several: a,b.")] = "compact",
+    out: Annotated[Path, shared.out_option("Folder for the ONNX, recipe and report.")] = Path("runs/classifier"),
     force: shared.Force = False,
     align: Annotated[str, Option(help="none, or a transformer that turns images: stn, stn-perspective.")] = "none",
     rotation: Annotated[float, Option(help="Augmentation: largest rotation, degrees.", min=0, max=180)] = 8.0,
@@ -216,7 +218,6 @@ def classifier(
 ) -> None:
     """Train a classifier of the crops of objects; several heads are compared on one split."""
     require("torch", extra="train", purpose="training")
-    from edgevid.evaluate.items import read_items
     from edgevid.learn.actions.fit import CHECKPOINT
     from edgevid.learn.actions.train import TrainConfig, train_actions
     from edgevid.learn.augment import ImageAugmentation
@@ -227,24 +228,33 @@ def classifier(
     side, console, found = shared.parse_size(size, "--size"), results(soft_wrap=False), []
     height, width = (side, side) if isinstance(side, int) else side
     images = ImageOptions(width, height, context, cast("Any", align), ImageAugmentation(rotation, flip, jpeg))
-    attributes, kinds = (
-        {key: 0 for one in read_items(data)[0] for key in one.labels},
-        shared.split_names(heads, "--heads"),
-    )
+    items, kinds = _described(data, console), shared.split_names(heads, "--heads")
+    attributes = list(dict.fromkeys(key for one in items for key in one.labels))
     with training_bar(out / CHECKPOINT) as progress:
         for attribute, kind in product(attributes, kinds):
-            extractor, parts = "" if kind == "compact" else kind, (attribute, Path(kind).name)
-            folder = out.joinpath(
-                *(part for part, many in zip(parts, (attributes, kinds), strict=True) if len(many) > 1)
-            )
+            extractor = "" if kind == "compact" else kind
+            parts = [attribute] * (len(attributes) > 1) + [Path(kind).name] * (len(kinds) > 1)
             config = TrainConfig(
-                data, "linear" if extractor else "compact", folder, seeds, epochs, rate_hz=4.0, window=1,
+                data, "linear" if extractor else "compact", out.joinpath(*parts), seeds, epochs, rate_hz=4.0, window=1,
                 extractor=extractor, test=test, patience=patience, attribute=attribute, group=group, images=images,
                 learning_curve=learning_curve, threads=threads,
             )  # fmt: skip
             console.print(f"[bold]{escape(attribute)}, {escape(kind)}[/]")
             found.append((attribute, kind, train_actions(config, report=console.print, progress=progress)))
     _print_classifiers(console, found)
+
+
+def _described(data: Path, console: Console) -> list[Item]:
+    """The labeled items of `data`, after what may spoil a training was printed (docs/data.md)."""
+    from edgevid.evaluate.describe import describe
+    from edgevid.evaluate.items import read_items
+
+    items, left_out = read_items(data)
+    with progress_bar(data.name, len(items)) as bar:
+        found = describe(items, left_out, progress=lambda: advance(bar))
+    for note in found.notes:
+        console.print(f"[yellow]data:[/] {escape(note)}", soft_wrap=True)
+    return items
 
 
 def _print_classifiers(console: Console, found: list[tuple[str, str, Outcome]]) -> None:
@@ -272,8 +282,8 @@ def backbone(
     tensor: Annotated[str, Option(help="Feature map to end at; the deepest one if empty.")] = "",
 ) -> None:
     """Cut a frozen feature extractor for heads out of an image model."""
-    from edgevid.learn.actions.backbone import cut_backbone
     from edgevid.models.hub import resolve_model
+    from edgevid.optimize.export import cut_backbone
 
     check_folder(out)
     check_outputs({"--out": (out / "recipe.toml", "TOML")}, [model], force=force)
