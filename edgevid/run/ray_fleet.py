@@ -61,7 +61,7 @@ def place(ray: Any, files: Iterable[Path], *, shared: Path | None = None, cpus: 
         actor = ray.remote(CameraActor).options(**options, scheduling_strategy="SPREAD")
         actor.remote(wanted[name], shared and shared.absolute(), max(1, int(cpus)))
     end = clock.monotonic() + START_S
-    while clock.monotonic() < end and not all("node" in row for row in statuses(ray)):
+    while clock.monotonic() < end and sum("node" in row for row in statuses(ray)) < len(wanted):
         clock.sleep(0.5)
 
 
