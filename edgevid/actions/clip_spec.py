@@ -11,10 +11,7 @@ import numpy as np
 from annotated_types import Ge
 
 from edgevid.errors import FieldError
-from edgevid.files.digest import sha256
-from edgevid.files.fields import Count, Positive, check_fields
-from edgevid.files.schema import vars_of
-from edgevid.files.toml import toml_table
+from edgevid.files import Count, Positive, check_fields, sha256, toml_table, vars_of
 from edgevid.runtime import Recipe
 from edgevid.runtime.engine import PAD
 from edgevid.types import Array

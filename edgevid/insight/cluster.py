@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError, require
-from edgevid.files.atomic import write_atomic
-from edgevid.files.page import fill_page
-from edgevid.files.toml import read_toml, toml_text
+from edgevid.files import fill_page, read_toml, toml_text, write_atomic
 from edgevid.insight.sources import LEAST, TRACK_FEATURES, SeriesChunk, track_series
 from edgevid.types import Array, Closing, Event, Frame, Reason, Result
 

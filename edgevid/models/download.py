@@ -14,8 +14,7 @@ from itertools import chain
 from pathlib import Path
 
 from edgevid.errors import DownloadError, log
-from edgevid.files.atomic import atomic_path, make_folder, move_into_place, write_atomic
-from edgevid.files.digest import sha256_of
+from edgevid.files import atomic_path, make_folder, move_into_place, sha256_of, write_atomic
 from edgevid.runtime.recipe import Source
 
 MIRROR = "EDGEVID_MODELS_MIRROR"  # Environment variable that names the mirror

@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgevid.errors import DownloadError, InputError, check_type, did_you_mean, log
-from edgevid.files.digest import sha256_of
-from edgevid.files.folders import cache_folder, engines_folder
-from edgevid.files.schema import checked, vars_of
-from edgevid.files.toml import read_toml
+from edgevid.files import cache_folder, checked, engines_folder, read_toml, sha256_of, vars_of
 from edgevid.models.download import Progress, obtain, pinned
 from edgevid.runtime.load import ENGINE_SUFFIXES
 from edgevid.runtime.processor import default_threads

@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError, ModelError, did_you_mean, require
-from edgevid.files.fields import Positive
-from edgevid.files.schema import checked
-from edgevid.files.toml import read_toml
+from edgevid.files import Positive, checked, read_toml
 from edgevid.optimize.quantize.graph import with_outputs
 from edgevid.runtime.onnxruntime.engine import open_session
 

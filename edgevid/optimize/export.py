@@ -22,9 +22,7 @@ import numpy as np
 
 from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import InputError, ModelError, ParityError, log, require
-from edgevid.files.atomic import check_file, make_folder
-from edgevid.files.digest import sha256_of
-from edgevid.files.folders import cache_folder
+from edgevid.files import cache_folder, check_file, make_folder, sha256_of
 from edgevid.models.draft import inspect
 from edgevid.models.identify import TASKS
 from edgevid.optimize.agreement import cosine

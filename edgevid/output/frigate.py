@@ -11,8 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from edgevid.errors import SourceError
-from edgevid.files.atomic import write_atomic
-from edgevid.files.folders import camera_spool
+from edgevid.files import camera_spool, write_atomic
 from edgevid.output.delivery import RejectedError
 from edgevid.output.server import HttpSink, server_of
 from edgevid.types import KMH, Event, EventKind, Frame, Header, Result, utc_seconds

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.files.atomic import make_folder
-from edgevid.files.digest import sha256
+from edgevid.files import make_folder, sha256
 from edgevid.types import Array, Closing, Frame, Header, Reason, Result, utc_text
 from edgevid.video.images import resize_area, to_jpeg
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edgevid.errors import EdgevidError, InputError, ModelError, log, log_once
-from edgevid.files.atomic import make_folder, write_atomic
-from edgevid.files.folders import cache_folder
+from edgevid.files import cache_folder, make_folder, write_atomic
 from edgevid.runtime.device import gpu_of, gpus, parse_device
 from edgevid.runtime.engine import LoadedEngine
 from edgevid.runtime.manifest import BACKENDS, engine_name, manifest_path, read_manifest

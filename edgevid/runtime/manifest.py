@@ -17,9 +17,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge
 
 from edgevid.errors import FileFormatError, MissingExtraError, ModelError, require
-from edgevid.files.atomic import write_atomic
-from edgevid.files.digest import sha256, sha256_of
-from edgevid.files.schema import checked
+from edgevid.files import checked, sha256, sha256_of, write_atomic
 from edgevid.runtime.device import Gpu
 from edgevid.runtime.recipe import Precision, Recipe
 from edgevid.runtime.variants import model_argument, model_digest

@@ -12,10 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from annotated_types import Ge, Len
 
 from edgevid.errors import FieldError, InputError, did_you_mean
-from edgevid.files.atomic import write_atomic
-from edgevid.files.fields import Count, Share, check_fields
+from edgevid.files import Count, Share, check_fields, read_toml, toml_table, write_atomic
 from edgevid.files.schema import REQUIRED, Checked, Sha256, checked, matches, pick, vars_of
-from edgevid.files.toml import read_toml, toml_table
 from edgevid.runtime.engine import InputSpec
 
 T = TypeVar("T")

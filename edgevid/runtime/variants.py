@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edgevid.errors import InputError, ModelError
-from edgevid.files.digest import sha256_of, sha256_of_all
-from edgevid.files.folders import cache_folder, engines_folder
+from edgevid.files import cache_folder, engines_folder, sha256_of, sha256_of_all
 from edgevid.runtime.recipe import LocalRecipe, Recipe
 
 Variant = Literal["fp16", "int8-cpu", "int8-trt", "int8-trt-fp16"]

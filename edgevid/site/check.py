@@ -15,8 +15,7 @@ import shapely
 from edgevid.abstain.file import PolicyFile, read_policy
 from edgevid.detect.detector import Detector
 from edgevid.errors import EdgevidError, SourceError, masked
-from edgevid.files.atomic import check_file, check_folder
-from edgevid.files.toml import read_toml
+from edgevid.files import check_file, check_folder, read_toml
 from edgevid.models.hub import find_recipe
 from edgevid.output.tables import database_errors, version_of
 from edgevid.site.build import LoadedSite, build_detector, build_recognition, build_zones, kept_classes

@@ -12,11 +12,7 @@ import shapely
 from annotated_types import Ge, Le, Len
 
 from edgevid.errors import FieldError, FileFormatError, InputError, masked
-from edgevid.files.atomic import atomic_path
-from edgevid.files.digest import sha256_of
-from edgevid.files.fields import Positive
-from edgevid.files.schema import Checked, checked
-from edgevid.files.toml import Row, edit_toml, read_toml, toml_text
+from edgevid.files import Checked, Positive, Row, atomic_path, checked, edit_toml, read_toml, sha256_of, toml_text
 from edgevid.speed.calibration import MAX_COORDINATE, CameraCalibration, default_regions, make_calibration, rectangle
 from edgevid.types import F64
 

@@ -19,9 +19,7 @@ from edgevid.actions.typicality import Typicality
 from edgevid.errors import ParityError
 from edgevid.evaluate.actions.data import Corpus, resample
 from edgevid.evaluate.actions.score import RowsExtractor, crop_video, replay_crops, replay_rows
-from edgevid.files.atomic import make_folder, write_atomic
-from edgevid.files.schema import vars_of
-from edgevid.files.toml import toml_table
+from edgevid.files import make_folder, toml_table, vars_of, write_atomic
 from edgevid.learn.actions.fit import TrainOptions, predict, step_of, windows_of
 from edgevid.learn.actions.heads import Head
 from edgevid.learn.classifier.network import GRAY, ImageHead

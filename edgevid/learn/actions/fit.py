@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from edgevid.actions import skeleton
 from edgevid.errors import InputError, ModelError, log
 from edgevid.evaluate.actions.data import Corpus, Example, check, resample
-from edgevid.files.atomic import atomic_path
-from edgevid.files.digest import sha256
+from edgevid.files import atomic_path, sha256
 from edgevid.learn.actions.heads import Head
 from edgevid.learn.classifier.network import ImageOptions
 from edgevid.types import Array

@@ -16,10 +16,7 @@ from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, marks_of, read_skeletons
 from edgevid.evaluate.actions.score import crop_video
 from edgevid.evaluate.tune.score_files import read_arrays
-from edgevid.files.atomic import atomic_path, write_atomic
-from edgevid.files.digest import sha256, sha256_of
-from edgevid.files.folders import cache_folder
-from edgevid.files.schema import vars_of
+from edgevid.files import atomic_path, cache_folder, sha256, sha256_of, vars_of, write_atomic
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.fit import Progress, TrainOptions, loss_weights

@@ -14,8 +14,7 @@ from typing import Any
 
 from edgevid._version import __version__
 from edgevid.errors import ModelError, ParityError, log
-from edgevid.files.atomic import move_into_place, write_atomic
-from edgevid.files.digest import sha256
+from edgevid.files import move_into_place, sha256, write_atomic
 from edgevid.optimize.builder import engine as build_engine
 from edgevid.optimize.builder.options import FALLBACK, BuildOptions, Shape, Verification, Verifier
 from edgevid.optimize.fp16 import find_recipe, make_fp16, make_int8_fp16

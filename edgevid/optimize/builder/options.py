@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from edgevid.errors import InputError, ParityError
-from edgevid.files.atomic import write_atomic
-from edgevid.files.fields import check_fields
+from edgevid.files import check_fields, write_atomic
 from edgevid.optimize.compare.gate import compare_engines
 from edgevid.optimize.frames import read_frames
 from edgevid.optimize.half import open_fp16

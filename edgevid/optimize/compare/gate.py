@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError, ParityError
-from edgevid.files.atomic import write_atomic
-from edgevid.files.page import fill_page
+from edgevid.files import fill_page, write_atomic
 from edgevid.optimize import agreement
 from edgevid.optimize.agreement import Floor, FramePair, OutputParity, OutputTally, TaskMetrics, TopClass, percent
 from edgevid.optimize.compare.tasks import MIN_JOINT_SCORE, task_of

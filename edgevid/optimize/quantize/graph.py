@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import ModelError, require
-from edgevid.files.atomic import write_atomic
-from edgevid.files.digest import sha256
+from edgevid.files import sha256, write_atomic
 from edgevid.runtime.onnxruntime.engine import optimize_basic
 from edgevid.types import Array
 

@@ -15,9 +15,7 @@ import numpy as np
 
 from edgevid._version import __version__
 from edgevid.errors import InputError
-from edgevid.files.fields import Count
-from edgevid.files.schema import Checked, checked, pick, vars_of
-from edgevid.files.toml import read_toml, toml_table
+from edgevid.files import Checked, Count, checked, pick, read_toml, toml_table, vars_of
 from edgevid.optimize.frames import FrameRunner, frames_sha256
 from edgevid.optimize.quantize.graph import WEIGHTED_OPS, Graph, load_onnx, with_outputs
 from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, PLANNERS, Range, Scale
