@@ -199,7 +199,6 @@ def guarantee(repeats: int) -> list[dict[str, Any]]:
     """Simulated tunings whose true risk is known: how often is the true risk above 5 %?"""
     rules: dict[str, Callable[[risk.RiskCoverage], float | None]] = {
         "in common use": lambda c: risk.naive(c, 0.05),
-        "sgr": lambda c: risk.sgr(c, 0.05, 0.05),
         "fixed sequence (default)": lambda c: risk.fixed_sequence(c, 0.05, 0.05),
     }
     rows = []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgevid.evaluate.tune.search import Kind, Method, Report, Target
 
 Out = Annotated[Path, shared.out_option("Policy file to write.")]
-Method_ = Annotated[str, Option(help="Method of --max-risk: fixed-sequence, sgr or naive (no guarantee).")]
+Method_ = Annotated[str, Option(help="Method of --max-risk: fixed-sequence or naive (no guarantee).")]
 JointRisk = Annotated[float | None, Option(help="At most this share of all tracks emitted and wrong.")]
 CostRatio = Annotated[float | None, Option(help="One error costs as much as this many abstentions.")]
 PerClass = Annotated[bool, Option("--per-class", help="A threshold for each class with enough tracks.")]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgevid.abstain.policy import LIMITS
+from edgevid.actions.recognizer import softmax
 from edgevid.errors import InputError
 from edgevid.types import Array
 
@@ -198,20 +199,6 @@ def two_levels(leaf: tuple[Array, Array], parent: tuple[Array, Array], risk: flo
     return float(thresholds[row - 1]) if row > first else None
 
 
-def sgr(found: RiskCoverage, risk: float, delta: float) -> float | None:
-    """Selection with guaranteed risk: binary search, each test at delta / number of tests. (Geifman and
-    El-Yaniv 2017, arXiv 1705.08500.) More conservative than `fixed_sequence`."""
-    tests = max(1, math.ceil(math.log2(len(found.thresholds) + 1)))
-    low, high, best = 0, len(found.thresholds) - 1, None
-    while low <= high:
-        row = (low + high) // 2
-        if certified(int(found.wrong[row]), int(found.emitted[row]), risk, delta / tests):
-            best, low = float(found.thresholds[row]), row + 1
-        else:
-            high = row - 1
-    return best
-
-
 def conformal_risk(found: RiskCoverage, risk: float) -> float | None:
     """Conformal risk control of the JOINT risk P(emitted and wrong), in expectation. (Angelopoulos et al. 2022,
     arXiv 2208.02814.) Not the share of wrong verdicts among the emitted ones."""
@@ -282,10 +269,7 @@ def reliability(confidence: Array, right: Array, bins: int = BINS) -> Reliabilit
 
 def apply_temperature(values: Array, temperature: float) -> Array:
     """Rows of p^(1/T), normalized."""
-    log = np.log(np.maximum(values, 1e-12)) / temperature
-    log -= log.max(1, keepdims=True)
-    made = np.exp(log)
-    return np.asarray(made / made.sum(1, keepdims=True))
+    return softmax(np.log(np.maximum(values, 1e-12)) / temperature)
 
 
 def nll(values: Array, labels: Array, temperature: float = 1.0) -> float:

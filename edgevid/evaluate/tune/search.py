@@ -22,7 +22,7 @@ from edgevid.evaluate.tune.scores import ScoreTable, TrackVerdicts, gather
 from edgevid.types import Array
 
 Kind = Literal["knee", "max-risk", "max-joint-risk", "max-residual-errors", "abstain-rate", "cost-ratio"]
-Method = Literal["fixed-sequence", "sgr", "naive"]
+Method = Literal["fixed-sequence", "naive"]
 KINDS, METHODS = get_args(Kind), get_args(Method)
 HOLDOUT = 0.3  # Share of the tracks that fit temperature and correlation
 MIN_TRACKS_TO_FIT = 50  # Fewer held-out tracks than this give no trustworthy temperature
@@ -42,7 +42,7 @@ class Target:
     confidence: float = 0.95
     """Of the guarantee of max-risk."""
     method: Method = "fixed-sequence"
-    """Of max-risk: "fixed-sequence", "sgr" (more conservative) or "naive" (no guarantee)."""
+    """Of max-risk: "fixed-sequence" or "naive" (no guarantee)."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.method not in METHODS:
@@ -347,7 +347,6 @@ def _threshold(source: TrackVerdicts, rows: Array, target: Target) -> float | st
         "max-residual-errors": partial(risk.residual_errors, found, target.value),
         "max-joint-risk": partial(risk.conformal_risk, found, target.value),
         "fixed-sequence": partial(risk.fixed_sequence, found, target.value, target.delta),
-        "sgr": partial(risk.sgr, found, target.value, target.delta),
         "naive": partial(risk.naive, found, target.value),
     }
     made = choose[target.method if target.kind == "max-risk" else target.kind]()

@@ -96,7 +96,7 @@ def test_both_tests_must_pass_at_a_threshold_and_the_first_failure_ends() -> Non
     assert two_levels((leaf[0][:30], leaf[1][:30]), (parent[0][:30], parent[1][:30]), 0.05, 0.05) is None
 
 
-@pytest.mark.parametrize("target", [Target("knee"), Target("max-risk", 0.1, method="sgr")])
+@pytest.mark.parametrize("target", [Target("knee"), Target("max-risk", 0.1, method="naive")])
 def test_a_tree_needs_a_target_whose_labels_stay_fresh(target: Target) -> None:
     with pytest.raises(InputError, match="fixed-sequence"):
         tune(vehicles(300), target, settings=Settings(tree=TREE))
