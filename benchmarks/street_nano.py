@@ -208,13 +208,13 @@ def main() -> None:
     begin = told = time.monotonic()
     first = 0
 
-    def progress(step: int, total: int, loss: float) -> None:
+    def progress(step: int, total: int, text: str) -> None:
         nonlocal told, first
         now, first = time.monotonic(), first or step
         if now - told >= 60 or step == total:
             told = now
             rate = (step - first) * BATCH / (now - begin)
-            print(f"{time.strftime('%H:%M:%S')} {step}/{total} loss {loss:.3f} {rate:.0f} images/s", flush=True)
+            print(f"{time.strftime('%H:%M:%S')} {step}/{total} {text} {rate:.0f} images/s", flush=True)
         quarter, before = (n * 4 // total for n in (step, step - task.save_every))
         if step % task.save_every == 0 and before < quarter < 4:
             shutil.copy(checkpoint, folder / f"at_{round(100 * step / total)}.pt")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,13 +12,12 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import check_outputs, errors, notes, print_rows, results
+from edgevid.cli.console import check_outputs, errors, notes, print_rows, results, training_bar
 from edgevid.errors import InputError, ParityError
 from edgevid.files.atomic import check_folder
 
 if TYPE_CHECKING:
     from edgevid.optimize.builder.build import BuildResult
-    from edgevid.optimize.builder.engine import Progress
     from edgevid.optimize.builder.options import BuildOptions, Verification
     from edgevid.optimize.fp16 import Fp16Report
     from edgevid.optimize.quantize.quantizer import Report
@@ -88,7 +86,7 @@ def _build(model: str, options: BuildOptions, verification: Verification, out: P
 
     console = notes()
     try:
-        with _progress(console) as progress:
+        with training_bar() as progress:
             result = build(
                 model, options, verification=verification, out=out, progress=progress,
                 report=lambda text: console.print(f"[dim]{escape(text)}[/]"),
@@ -97,28 +95,6 @@ def _build(model: str, options: BuildOptions, verification: Verification, out: P
         errors().print(f"[bold red]rejected:[/] {escape(str(error))}")
         raise typer.Exit(1) from None
     _print_result(result)
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
-    """A bar for each of the builder's phases that has more than one step."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    tasks: dict[str, TaskID] = {}
-    with Bars(*columns, console=console, transient=True) as bars:
-
-        def update(phase: str, done: int, steps: int) -> None:
-            if done >= steps:
-                if phase in tasks:
-                    bars.remove_task(tasks.pop(phase))
-            elif phase in tasks:
-                bars.update(tasks[phase], completed=done, total=steps)
-            elif steps > 1:
-                tasks[phase] = bars.add_task(phase, total=steps)
-
-        yield update
 
 
 def _print_pairs(title: str, pairs: list[tuple[str, str]]) -> None:
@@ -196,7 +172,7 @@ def quantize_command(
         chosen |= {"ranges": ranges, "save_ranges": save_ranges, "out": out, "reduce_range": reduce_range}
         count = MAX_FRAMES if max_frames is None else max_frames
         chosen |= {"min_agreement": min_agreement, "max_frames": count}
-        report = quantize(model, data, progress=lambda step, done, of: status.update(f"{step} {done}/{of}"), **chosen)
+        report = quantize(model, data, progress=lambda done, of, step: status.update(f"{step} {done}/{of}"), **chosen)
     _show(console, report)
     if fp16_fallback and any(file.variant == "int8-trt" for file in report.files):
         from edgevid.optimize.fp16 import make_int8_fp16

@@ -51,9 +51,8 @@ def detector(
     require("onnx", extra="train", purpose="edgevid train detector")
     from edgevid.detect.detector import Detector
     from edgevid.learn.detector.data import load
-    from edgevid.learn.detector.distributed import Task, train_detector
+    from edgevid.learn.detector.distributed import Task, average_precisions, draw_clips, train_detector
     from edgevid.learn.detector.export import export_onnx, read_onnx, write_recipe
-    from edgevid.learn.detector.held_out import average_precisions, draw_clips
     from edgevid.learn.detector.network import CLASSES, Shape
     from edgevid.learn.detector.train import Schedule
     from edgevid.models.hub import resolve_model
@@ -75,11 +74,7 @@ def detector(
     task = Task(data, checkpoint, schedule, shape, start=known, held_out=clips)
     if device == "cpu" and processes is None:
         processes = next(n for n in (4, 3, 2, 1) if n <= default_threads() and batch % n == 0)
-    with training_bar(checkpoint) as update:
-
-        def progress(step: int, total: int, loss: float) -> None:
-            update(step, total, f"training, loss {loss:.3f}")
-
+    with training_bar(checkpoint) as progress:
         network = train_detector(task, device=device, processes=processes or 1, progress=progress)
     file = export_onnx(network, out / f"{name}.onnx")
     recipe = write_recipe(out, file.name, network, name=name, summary=f"trained on {data.name}")

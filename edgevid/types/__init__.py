@@ -2,7 +2,7 @@
 always exists; row i means the same thing in each; `ids` joins tables; `table[mask]` gives the same type; iterating
 yields small named rows of Python scalars. Ranks, dtypes and equal lengths are checked once, at construction."""
 
-from edgevid.types.closing import Closing
+from edgevid.types.closing import Closing, Progress
 from edgevid.types.event import Event, EventKind, Header, utc_seconds, utc_text
 from edgevid.types.frame import Frame, FrameClock, Mask, as_frame, scale_between
 from edgevid.types.peers import Hinted
@@ -12,7 +12,7 @@ from edgevid.types.tables import KMH, Clips, Detections, Reason, Scores, Speeds,
 
 __all__ = [
     "F32", "F64", "I32", "I64", "KMH", "U8", "Array", "Clips", "Closing", "Detections", "DisplaySpeed", "Event",
-    "EventKind", "Frame", "FrameClock", "Header", "Hinted", "Mask", "Reason", "Result", "Scores", "SpeedReport",
-    "Speeds", "Table", "Tracks", "Verdicts", "as_detections", "as_frame", "scale_between", "utc_seconds", "utc_text",
-    "with_speeds",
+    "EventKind", "Frame", "FrameClock", "Header", "Hinted", "Mask", "Progress", "Reason", "Result", "Scores",
+    "SpeedReport", "Speeds", "Table", "Tracks", "Verdicts", "as_detections", "as_frame", "scale_between", "utc_seconds",
+    "utc_text", "with_speeds",
 ]  # fmt: skip

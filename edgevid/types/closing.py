@@ -1,9 +1,12 @@
-"""What a `with` block closes at its end."""
+"""What a `with` block closes at its end, and how long work reports."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TypeVar
 
 C = TypeVar("C", bound="Closing")
+Progress = Callable[[int, int, str], None]
+"""Called with what is done, its total, and a text."""
 
 
 class Closing(ABC):

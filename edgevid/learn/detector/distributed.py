@@ -1,4 +1,5 @@
-"""Training of the detector from a data folder, in one process or distributed over several.
+"""Training of the detector from a data folder, in one process or distributed over several; and what a detector finds in
+labeled images of clips that it was not trained on.
 
 On a CPU, processes with a core each train faster than one with as many threads: 143 frames per second against
 90, measured with two cores. Each composes its own images; their gradients are averaged in every step.
@@ -7,21 +8,26 @@ On a CPU, processes with a core each train faster than one with as many threads:
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed
 import torch.multiprocessing
 
 from edgevid._opencv import cv2
+from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
-from edgevid.learn.detector.data import Composer, load
+from edgevid.evaluate.boxes import AREA, TRUE, Box, BoxTable, aligned
+from edgevid.evaluate.detection import match
+from edgevid.learn.detector.data import Composer, Sample, load
 from edgevid.learn.detector.network import CLASSES, Shape, StreetDetector
-from edgevid.learn.detector.train import Progress, Schedule, Trainer
+from edgevid.learn.detector.train import Schedule, Trainer
+from edgevid.types import Frame, Progress
 
 SEED_STEP = 1000  # Between the seeds of two processes, so that they compose different images
 
@@ -46,7 +52,7 @@ class Task:
 
 
 def train_detector(
-    task: Task, *, device: str = "cpu", processes: int = 1, progress: Progress = lambda step, total, loss: None
+    task: Task, *, device: str = "cpu", processes: int = 1, progress: Progress = lambda done, total, text: None
 ) -> StreetDetector:
     """Trains to the end of the task's schedule and returns the averaged network, on the CPU.
 
@@ -131,3 +137,24 @@ def leave() -> None:
 
 def _connect(rendezvous: str, rank: int, processes: int) -> None:
     torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=processes)
+
+
+def draw_clips(clips: Sequence[str], share: float, seed: int) -> tuple[str, ...]:
+    """A share of the different `clips`, drawn by `seed`; at least one of several, none of one."""
+    names = np.random.default_rng(seed).permutation(sorted(set(clips)))
+    return tuple(names[: min(max(1, round(share * len(names))), len(names) - 1)].tolist())
+
+
+def average_precisions(detector: Detector, samples: Sequence[Sample]) -> dict[str, float]:
+    """AP50 of each class that `samples` have; what is found in ignored regions counts neither way."""
+    true, found = list[Box](), list[Box]()
+    for n, one in enumerate(samples):
+        for box, label, weight in zip(one.boxes, one.labels, one.weights, strict=True):
+            true.append(Box("", n, CLASSES[label], tuple(box), role=TRUE if weight > 0 else AREA))
+        for row in detector.detect([Frame(np.ascontiguousarray(one.image), 0.0, n)])[0]:
+            found.append(Box("", n, detector.names[row.label], tuple(row.box), row.score))
+    frames = [("", n) for n in range(len(samples))]
+    truth, given, _ = aligned(BoxTable.of(true, frames), BoxTable.of(found, frames))
+    made = match(truth, given, np.zeros(len(frames), int), 1)
+    ones = np.ones(1, int)
+    return {name: float(m.metrics(ones, 0.5)[1]) for name, m in zip(truth.names, made, strict=True) if m.truth.any()}

@@ -19,10 +19,7 @@ from edgevid.learn.detector.data import Composer
 from edgevid.learn.detector.export import read_onnx
 from edgevid.learn.detector.network import Shape, StreetDetector, Truth, anchor_points, loss
 from edgevid.run.signals import uninterrupted
-from edgevid.types import Array
-
-Progress = Callable[[int, int, float], None]
-"""Called with the steps done, their total, and the mean loss of the last 50."""
+from edgevid.types import Array, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +112,11 @@ class Trainer:
         return len(taken)
 
     def run(
-        self, checkpoint: Path, *, save_every: int = 500, progress: Progress = lambda step, total, loss: None
+        self, checkpoint: Path, *, save_every: int = 500, progress: Progress = lambda done, total, text: None
     ) -> list[float]:
         """Trains to the end of the schedule, resuming from `checkpoint` if it exists; returns the losses. `progress` is
-        called after every step. Where `torch.distributed` is initialized, its processes train one network, each on its
-        own batches; the first of them saves and reports."""
+        called after every step, with the mean loss of the last 50. Where `torch.distributed` is initialized, its
+        processes train one network, each on its own batches; the first of them saves and reports."""
         if checkpoint.exists():
             self.restore(checkpoint)
             self.composer.resume(self.step)
@@ -141,7 +138,7 @@ class Trainer:
                     self.save(checkpoint)
                 if first:
                     recent = losses[-50:]
-                    progress(self.step, self.schedule.steps, sum(recent) / len(recent))
+                    progress(self.step, self.schedule.steps, f"training, loss {sum(recent) / len(recent):.3f}")
         return losses
 
     def train_step(self, batch: tuple[Array, ...]) -> float:

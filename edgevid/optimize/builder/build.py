@@ -24,6 +24,7 @@ from edgevid.runtime.engine import input_shape
 from edgevid.runtime.manifest import TITLES, Backend, Manifest, engine_name, manifest_path, recipe_hash, write_manifest
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import LocalRecipe
+from edgevid.types import Progress
 
 Report = Callable[[str], None]  # Receives one line of text for each step
 
@@ -128,7 +129,7 @@ def _graph(model: LocalRecipe | Path, options: BuildOptions) -> tuple[Path, str,
 def build(
     model: LocalRecipe | str | Path, options: BuildOptions | None = None, *,
     verification: Verification | None = None, out: Path | None = None,
-    progress: build_engine.Progress | None = None, report: Report = log.info,
+    progress: Progress | None = None, report: Report = log.info,
 ) -> BuildResult:  # fmt: skip
     """Builds the engine of a model and verifies it; ParityError below the floor, ModelError for the rest. With
     `verification.try_next` the next precision (int8, fp16, fp32) is tried where one is rejected."""
@@ -148,7 +149,7 @@ def build(
 
 
 def _build(
-    plan: Plan, verification: Verification, rejected: list[ParityError], progress: build_engine.Progress | None,
+    plan: Plan, verification: Verification, rejected: list[ParityError], progress: Progress | None,
     report: Report,
 ) -> BuildResult:  # fmt: skip
     if plan.missing:

@@ -11,7 +11,7 @@ import re
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from edgevid.runtime.device import gpus
 from edgevid.runtime.manifest import BACKENDS, TITLES, Backend, import_backend
 from edgevid.runtime.tensorrt.engine import MARK, make_logger
 from edgevid.runtime.variants import without_weight_inputs
+from edgevid.types import Progress
 
 LOG_NAMES = {"fp32": "Float", "fp16": "Half", "int8": "Int8"}  # The log's name of each precision
 _NODE = re.compile(r"\[ONNX Layer: ([^\]]+)\]")
@@ -81,8 +82,6 @@ def tally(types: dict[str, str]) -> dict[str, int]:
     return dict(Counter(types.values()).most_common())
 
 
-Progress = Callable[[str, int, int], None]
-"""Called with the phase, the steps done and all its steps; done == all when the phase ends."""
 OLDEST = (10, 3)  # The oldest supported TensorRT (JetPack 6)
 _NEWEST_MAJOR = 11
 _RTX_OLDEST = (1, 1)
@@ -136,8 +135,8 @@ def build_engine(
     graph: Path, options: BuildOptions, backend: Backend, *, sizes: dict[str, Shape] | None = None,
     timing_cache: bytes = b"", progress: Progress | None = None,
 ) -> Built:  # fmt: skip
-    """The engine of an ONNX graph. `sizes` gives known shapes of inputs, -1 where batch stands. ModelError quotes the
-    parser's or the builder's error."""
+    """The engine of an ONNX graph. `sizes` gives known shapes of inputs, -1 where batch stands. `progress` gets the
+    steps of each phase, all done when it ends. ModelError quotes the parser's or the builder's error."""
     options.check_backend(backend)
     trt = load_backend(backend)
     if backend == "tensorrt" and not gpus():
@@ -198,7 +197,7 @@ def _monitor(trt: Any, progress: Progress | None) -> Any:
         def forward(self, phase: str, done: int) -> None:
             try:
                 if progress:
-                    progress(phase, done, self.sizes.get(phase, 0))
+                    progress(done, self.sizes.get(phase, 0), phase)
             except KeyboardInterrupt:
                 self.stopped = True
 

@@ -17,12 +17,12 @@ from edgevid.optimize.frames import FrameRunner, NamedFrame
 from edgevid.optimize.quantize.apply import apply_plan
 from edgevid.optimize.quantize.graph import Graph
 from edgevid.optimize.quantize.plan import PASS_THROUGH_OPS, PLANNERS, Plan
-from edgevid.optimize.quantize.ranges import Calibration, Progress
+from edgevid.optimize.quantize.ranges import Calibration
 from edgevid.runtime import LocalRecipe, Recipe
 from edgevid.runtime.engine import PAD
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.variants import FOR_TENSORRT
-from edgevid.types import Array, Detections, Frame
+from edgevid.types import Array, Detections, Frame, Progress
 
 
 class Evaluator:
@@ -169,7 +169,7 @@ class ExclusionSearch:
         found = self.evaluator.agreement(model, disable_optimizations=self.variant in FOR_TENSORRT)
         if self.progress:
             text = f"{self.variant}: {found.agreement:.1%} with {count} excluded"
-            self.progress(text, count, len(self.sensitivities))
+            self.progress(count, len(self.sensitivities), text)
         return found
 
     def rank(self) -> None:
@@ -188,5 +188,5 @@ class ExclusionSearch:
                 model, _ = build(self.graph, self.found, self.variant, frozenset(plan.layers) - {name})
             drifts[name] = self.meter.drift(model, disable_optimizations=self.variant in FOR_TENSORRT)
             if self.progress:
-                self.progress(f"{self.variant}: sensitivities", number + 1, len(names))
+                self.progress(number + 1, len(names), f"{self.variant}: sensitivities")
         self.sensitivities = dict(sorted(drifts.items(), key=lambda item: -item[1]))

@@ -20,10 +20,11 @@ from edgevid.optimize.frames import FEW_FRAMES, MAX_FRAMES, FrameSelection, Fram
 from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, ExclusionSearch, build, speedup
 from edgevid.optimize.quantize.graph import Graph, normalize, save_model
 from edgevid.optimize.quantize.plan import Plan
-from edgevid.optimize.quantize.ranges import Calibration, Calibrator, Progress, calibration_text, measure, read_ranges
+from edgevid.optimize.quantize.ranges import Calibration, Calibrator, calibration_text, measure, read_ranges
 from edgevid.runtime import LocalRecipe
 from edgevid.runtime.processor import processor_features
 from edgevid.runtime.variants import model_digest, record_path, variant_path
+from edgevid.types import Progress
 
 RANKING_FRAMES = 4  # Calibration frames with the most boxes, on which sensitivities are measured
 Variant = Literal["int8-cpu", "int8-trt"]

@@ -6,7 +6,7 @@ files are made again, byte for byte, without a frame (`edgevid quantize --ranges
 The histogram of an activation has one bin for all float32 values that share their upper 16 bits (sign, exponent, 7
 bits of the mantissa): 0.8 % wide at every magnitude, whatever the values."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -22,7 +22,7 @@ from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, PLANNE
 from edgevid.runtime import LocalRecipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine, open_session, version
 from edgevid.runtime.variants import model_digest
-from edgevid.types import Array, Frame
+from edgevid.types import Array, Frame, Progress
 
 Calibrator = Literal["min-max", "percentile", "entropy"]
 CALIBRATORS: tuple[Calibrator, ...] = get_args(Calibrator)
@@ -133,7 +133,6 @@ def _divergence(bins: Array, end: int) -> float:
 
 MEASURED_OPS = (*WEIGHTED_OPS, *INTEGER_OPS, "Relu", "Clip", "MaxPool")
 """Operators whose inputs and outputs are measured; pass-through operators have the range of their input."""
-Progress = Callable[[str, int, int], None]  # Called with the step, how much of it is done, and of how much
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +187,7 @@ def measure_ranges(
         for number, frame in enumerate(frames):
             yield runner.inputs(frame)
             if progress:
-                progress("calibrating", number + 1, len(frames))
+                progress(number + 1, len(frames), "calibrating")
 
     operators = MEASURED_OPS if only_planned else None
     found = activation_ranges(graph, inputs(), calibrator, operators=operators)
@@ -228,7 +227,7 @@ def measure_means(
             for variant, mean in means.items():
                 total[variant][name] = total[variant].get(name, 0) + mean
         if progress:
-            progress("means", number + 1, len(frames))
+            progress(number + 1, len(frames), "means")
     return {
         variant: {name: np.array([float(f"{v / len(frames):.4g}") for v in mean]) for name, mean in table.items()}
         for variant, table in total.items()

@@ -26,7 +26,7 @@ def test_open_axes_become_a_profile_and_the_manifest_tells_it(small: Path) -> No
     shapes = dict([read_shapes("x=1x3x16x16,2x3x32x32,4x3x64x64")])
     phases: list[str] = []
     done = build(
-        small, rtx_options(shapes=shapes), progress=lambda phase, step, steps: phases.append(phase)
+        small, rtx_options(shapes=shapes), progress=lambda step, steps, phase: phases.append(phase)
     )  # fmt: skip
     assert done.engine == small.parent / "build" / "small.fp32.rtx.engine"
     assert "Building engine" in phases

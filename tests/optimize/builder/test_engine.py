@@ -52,7 +52,7 @@ def test_what_the_parser_rejects_is_quoted(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("rtx")
 def test_ctrl_c_stops_the_build_and_leaves_nothing(small: Path) -> None:
-    def interrupt(phase: str, done: int, steps: int) -> None:
+    def interrupt(done: int, steps: int, phase: str) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -64,7 +64,7 @@ def test_ctrl_c_stops_the_build_and_leaves_nothing(small: Path) -> None:
 def test_the_signal_itself_stops_the_build_too(small: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
 
-    def interrupt(phase: str, done: int, steps: int) -> None:
+    def interrupt(done: int, steps: int, phase: str) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):

@@ -185,6 +185,6 @@ def test_a_place_that_cannot_be_written_is_rejected_before_the_work(
     places = {"out": tmp_path / "out", "save_ranges": tmp_path / "r.toml"}
     places |= {option: tmp_path / {"out": "file", "save_ranges": "folder"}[option]}
     with pytest.raises(SourceError, match="cannot be written: it is a"):
-        quantize(net, video, max_frames=5, progress=lambda step, *_: steps.append(step), **places)
+        quantize(net, video, max_frames=5, progress=lambda done, total, step: steps.append(step), **places)
     assert not steps
     assert not (tmp_path / "out").exists()
