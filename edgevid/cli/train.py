@@ -204,7 +204,7 @@ def classifier(
     size: Annotated[str, Option(help="Pixels of the input: 64, or 64x32 (height x width).")] = "64",
     context: Annotated[float, Option(help="What images show: times the side of the object's box.", min=0.1)] = 1.0,
     epochs: Annotated[int, Option(help="Passes over the data.", min=1)] = 40,
-    patience: Annotated[int, Option(help="Epochs without progress before the end; 0: never.", min=0)] = 10,
+    patience: Annotated[int, Option(help="Epochs without progress before the end; 0: never.", min=0)] = 20,
     test: Annotated[float, Option(help="Share of the images held out for testing.", min=0.05, max=0.9)] = 0.25,
     group: Annotated[str, Option(help="What is never split: group, camera, day, or file (each alone).")] = "group",
     learning_curve: Annotated[bool, Option("--learning-curve", help="Also train on 25 and 50 % of them.")] = False,
