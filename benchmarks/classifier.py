@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from edgevid.actions.clip import ImageRecognizer
-from edgevid.evaluate.actions.score import crop_video
+from edgevid.evaluate.recognition import crop_video
 from edgevid.learn.actions.train import TrainConfig, train_actions
 from edgevid.learn.augment import ImageAugmentation, warp
 from edgevid.learn.classifier.network import ImageOptions
@@ -95,17 +95,16 @@ def coded(quality: int) -> Callable[[Array], Array]:
     return lambda crops: np.stack([cv2.imdecode(cv2.imencode(".jpg", one, options)[1], 1) for one in crops])
 
 
-def error(out: Path, change: Callable[[Array], Array]) -> float:
-    """Share of wrong answers of a deployed classifier to its held-out images, changed."""
+def errors_of(out: Path, changes: dict[str, Callable[[Array], Array]]) -> dict[str, float]:
+    """Share of wrong answers of a deployed classifier to its held-out images, after each change."""
     recipe, scores = read_recipe(out), np.load(out / "scores.npz")
     with load_engine(out / recipe.file, device="cpu", threads=1) as engine:
         recognizer = ImageRecognizer(engine, recipe, memory_s=0.0)
-        crops = change(np.stack([crop_video(Path(str(name)), recognizer.spec)[0][0] for name in scores["tracks"]]))
-        clips = Clips(
-            np.arange(len(crops)), crops[:, None], np.zeros((len(crops), 1)), np.zeros((len(crops), 1, 4), "f4")
-        )
-        values = recognizer.recognize(clips).values
-    return float((scores["names"][values.argmax(1)] != scores["labels"]).mean())
+        crops = np.stack([crop_video(Path(str(name)), recognizer.spec)[0][0] for name in scores["tracks"]])
+        ids, times, boxes = np.arange(len(crops)), np.zeros((len(crops), 1)), np.zeros((len(crops), 1, 4), np.float32)
+        found = {what: recognizer.recognize(Clips(ids, change(crops)[:, None], times, boxes)).values
+                 for what, change in changes.items()}  # fmt: skip
+    return {what: float((scores["names"][v.argmax(1)] != scores["labels"]).mean()) for what, v in found.items()}
 
 
 def main() -> None:
@@ -126,7 +125,7 @@ def main() -> None:
                                  patience=0, test=0.3, threads=1)  # fmt: skip
             outcome = train_actions(config, report=print)
             tests = {f"{a} degrees": rotated(a) for a in ANGLES} | {f"JPEG {q}": coded(q) for q in (95, 20)}
-            errors = {what: error(out, change) for what, change in tests.items()}
+            errors = errors_of(out, tests)
             errors["rotated, mean"] = float(np.mean([errors[f"{a} degrees"] for a in ANGLES]))
             errors |= {"parity": max(outcome.parity.window, outcome.parity.pipeline), "cpu_s": outcome.cpu_s}
             found[title] = errors | {"bytes": (out / "classifier.onnx").stat().st_size}
