@@ -29,9 +29,9 @@ from bench import conditions, save, table
 from edgevid import Detector, Tracker, open_video
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec
+from edgevid.actions.features import encode_rows
 from edgevid.actions.load import load_extractor
 from edgevid.actions.recognizer import newest_crops
-from edgevid.actions.skeleton import encode_rows
 from edgevid.actions.typicality import Typicality, pool
 from edgevid.evaluate.actions.data import Corpus, read_skeletons
 from edgevid.learn.actions.experiment import make_head

@@ -1,16 +1,30 @@
-"""Inputs of temporal heads: frozen CNN features or the joints of a pose, one row per crop."""
+"""Inputs of temporal heads: frozen CNN features or the joints of a pose, one row per crop.
+
+Those of a pose are the double features of Yang et al., "Make Skeleton-based Action Recognition Model Smaller, Faster
+and Better" (2019): distances between all joints, independent of the camera position, and movements of the joints at
+two speeds; here also the centered joints themselves. A step uses only earlier steps, so a live stream and a recorded
+clip give the same values."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 
-from edgevid.actions import skeleton
 from edgevid.actions.recognizer import image_input, input_named, preprocess_crops, run_batch
 from edgevid.detect.preprocess import LetterboxTransform
 from edgevid.errors import InputError, ModelError
+from edgevid.files.toml import read_toml
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array
+
+JointSet = Literal["jhmdb15", "coco17"]
+JOINT_SETS = {kind: tuple(names) for kind, names in read_toml(Path(__file__).with_suffix(".toml")).items()}
+JHMDB15, COCO17 = JOINT_SETS["jhmdb15"], JOINT_SETS["coco17"]
+SHOULDERS, BELLY = 0.13, 0.80
+"""Position of the shoulders' midpoint and the belly between JHMDB's neck and hips (its medians)."""
+LAGS = (1, 2)  # Steps over which movement is measured
+MIN_SCORE = 0.2  # Mean keypoint score below which a step has no person
 
 
 class Extractor(Protocol):
@@ -83,14 +97,14 @@ class FeatureExtractor:
 class DetectedPose:
     """The joints of a pose detector's key points, as movement features: no model of its own."""
 
-    memory = 1 + max(skeleton.LAGS)
+    memory = 1 + max(LAGS)
 
-    def __init__(self, *, joints: skeleton.JointSet = "jhmdb15") -> None:
-        if joints not in skeleton.JOINT_SETS:
-            raise InputError(f"joints: expected one of {sorted(skeleton.JOINT_SETS)}, got {joints!r}")
+    def __init__(self, *, joints: JointSet = "jhmdb15") -> None:
+        if joints not in JOINT_SETS:
+            raise InputError(f"joints: expected one of {sorted(JOINT_SETS)}, got {joints!r}")
         self.model: Recipe | None = None  # The pose model that finds the joints; None: the detector does
-        self.joints, self.count = joints, len(skeleton.JOINT_SETS[joints])
-        self.raw_width, self.width = 2 * self.count + 1, skeleton.width_of(self.count)
+        self.joints, self.count = joints, len(JOINT_SETS[joints])
+        self.raw_width, self.width = 2 * self.count + 1, width_of(self.count)
 
     def rows(self, points: Array) -> Array:
         """(M, 2 J + 1) joints and the pose's mean score, of COCO key points (M, 17, 3) in frame pixels. NaN, as
@@ -98,7 +112,7 @@ class DetectedPose:
         if points.shape[1:] != (17, 3):
             raise InputError(f"a pose: expected COCO's 17 key points (M, 17, 3), got {points.shape}")
         points = np.where(np.isfinite(points).all(axis=(1, 2), keepdims=True), points, 0)
-        chosen = points if self.joints == "coco17" else skeleton.coco_to_jhmdb(points)
+        chosen = points if self.joints == "coco17" else coco_to_jhmdb(points)
         flat = chosen[..., :2].reshape(len(points), -1)
         return np.concatenate((flat, points[..., 2].mean(1)[:, None]), axis=1).astype(np.float32)
 
@@ -111,13 +125,13 @@ class DetectedPose:
 
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
         """(..., T, D) movement features and which steps hold a person."""
-        return skeleton.encode_rows(raw, valid)
+        return encode_rows(raw, valid)
 
 
 class PoseExtractor(DetectedPose):
     """A single-person pose model (MoveNet): joints in frame pixels, as movement features."""
 
-    def __init__(self, engine: Engine, recipe: Recipe, *, joints: skeleton.JointSet = "jhmdb15") -> None:
+    def __init__(self, engine: Engine, recipe: Recipe, *, joints: JointSet = "jhmdb15") -> None:
         super().__init__(joints=joints)
         self.engine, self.recipe, self.model = engine, recipe, recipe
         self._order = recipe.section("pose", PoseTable).order
@@ -140,3 +154,71 @@ class PoseExtractor(DetectedPose):
     def extract(self, crops: Array, boxes: Array) -> Array:
         """(M, 2 J + 1) joints and the pose's mean score."""
         return self.rows(self.keypoints(crops, boxes))
+
+
+def mirror_order(joints: tuple[str, ...]) -> list[int]:
+    """For each joint its counterpart in a mirrored image.
+
+    >>> mirror_order(("neck", "left hip", "right hip"))
+    [0, 2, 1]
+    """
+    swapped = [j.replace("left", "?").replace("right", "left").replace("?", "right") for j in joints]
+    return [joints.index(j) for j in swapped]
+
+
+def coco_to_jhmdb(joints: Array) -> Array:
+    """(..., 15, C) JHMDB joints of (..., 17, C) COCO keypoints: neck and belly lie between four of them."""
+    pick = {name: joints[..., COCO17.index(name), :] for name in JHMDB15 if name in COCO17}
+    shoulders = (pick["left shoulder"] + pick["right shoulder"]) / 2
+    hips = (pick["left hip"] + pick["right hip"]) / 2
+    neck = (shoulders - hips * SHOULDERS) / (1 - SHOULDERS)
+    pick |= {"neck": neck, "belly": neck + (hips - neck) * BELLY, "face": joints[..., 0, :]}
+    return np.stack([pick[name] for name in JHMDB15], axis=-2)
+
+
+def width_of(joint_count: int) -> int:
+    """Length of a step's features: centered joints, distances, movements at each lag, growth."""
+    return 2 * joint_count + joint_count * (joint_count - 1) // 2 + len(LAGS) * 2 * joint_count + 1
+
+
+def encode(joints: Array, valid: Array) -> Array:
+    """(..., T, D) float32 features of joints (..., T, J, 2) in pixels or any unit; invalid steps give zeros.
+
+    A step is centered on its own joints and divided by its own size (their root mean square distance
+    from the center), so position and distance of the object do not matter. Movement over
+    `LAGS` steps is in those sizes; it is zero where the earlier step is missing."""
+    if joints.ndim < 3 or joints.shape[-1] != 2 or joints.shape[:-2] != valid.shape:
+        raise InputError(f"encode: expected (..., T, J, 2) and (..., T), got {joints.shape}, {valid.shape}")
+    joints = np.where(valid[..., None, None], joints, 0).astype(np.float64)
+    center = joints.mean(axis=-2, keepdims=True)
+    size = np.sqrt(np.square(joints - center).sum(-1).mean(-1))
+    usable = valid & (size > 1e-9) & np.isfinite(size)
+    unit = np.where(usable, size, 1.0)[..., None, None]
+    first, second = np.triu_indices(joints.shape[-2], 1)
+    distances = np.sqrt(np.square(joints[..., first, :] - joints[..., second, :]).sum(-1))
+    parts = [_flat((joints - center) / unit), distances / unit[..., 0]]
+    parts += [_flat(_change(joints, usable, lag) / unit) for lag in LAGS]
+    growth = _change(np.log(unit), usable, 1)[..., 0]
+    features = np.concatenate([*parts, growth], axis=-1)
+    return np.where(usable[..., None], features, 0).astype(np.float32)
+
+
+def encode_rows(raw: Array, valid: Array) -> tuple[Array, Array]:
+    """`encode` of stored rows (..., T, 2 J + 1), joints then the mean score, and the valid steps."""
+    there = valid & (raw[..., -1] >= MIN_SCORE)
+    joints = raw[..., :-1].reshape(*raw.shape[:-1], raw.shape[-1] // 2, 2)
+    return encode(joints, there), there
+
+
+def _flat(values: Array) -> Array:
+    return np.asarray(values.reshape(*values.shape[:-2], -1))
+
+
+def _change(values: Array, usable: Array, lag: int) -> Array:
+    """Difference along time (third axis from the end) to `lag` steps before, zero where it is missing."""
+    change = np.zeros_like(values)
+    both = usable[..., lag:] & usable[..., :-lag] if usable.shape[-1] > lag else usable[..., :0]
+    if both.shape[-1]:
+        difference = values[..., lag:, :, :] - values[..., :-lag, :, :]
+        change[..., lag:, :, :] = np.where(both[..., None, None], difference, 0)
+    return change

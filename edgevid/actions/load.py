@@ -4,10 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgevid.actions.clip import ClipRecognizer, ImageRecognizer, StreamRecognizer
-from edgevid.actions.features import DetectedPose, Extractor, FeatureExtractor, PoseExtractor
+from edgevid.actions.features import DetectedPose, Extractor, FeatureExtractor, JointSet, PoseExtractor
 from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.sequence import HeadSection, SequenceRecognizer
-from edgevid.actions.skeleton import JointSet
 from edgevid.errors import InputError
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import Engine, Recipe, load_engine

@@ -10,9 +10,8 @@ import numpy as np
 
 from edgevid.actions.clip import StateTable, Stepper
 from edgevid.actions.clip_spec import ClipSection
-from edgevid.actions.features import DetectedPose, Extractor
+from edgevid.actions.features import DetectedPose, Extractor, JointSet
 from edgevid.actions.recognizer import first_output, newest_crops, newest_keypoints, no_scores, probabilities, run_batch
-from edgevid.actions.skeleton import JointSet
 from edgevid.actions.track_state import RESET_AFTER_S, OverlapMean, StateStore
 from edgevid.actions.typicality import Typicality
 from edgevid.errors import FieldError, InputError, ModelError

@@ -24,7 +24,7 @@ from edgevid.types import utc_seconds
 
 if TYPE_CHECKING:
     from edgevid.site.file import Site
-    from edgevid.viewer.session import View
+    from edgevid.viewer.config import View
 
 ClustersOf = Annotated[Path | None, Option("--clusters", help="Named clusters that label tracks (docs/cluster.md).")]
 Health = Annotated[Path | None, Option(help="Folder for camera health: detects a moved camera.")]
@@ -131,7 +131,7 @@ def command(
 
 def view_of(address: str, token: str | None, viewer_token: str | None, allow_host: list[str]) -> View:
     """The viewer of an address."""
-    from edgevid.viewer.session import View, address_of
+    from edgevid.viewer.config import View, address_of
 
     host, port = address_of(address)
     return View({"host": host, "port": port, "token": token, "viewer_token": viewer_token,
@@ -253,8 +253,7 @@ def _run(outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view
     """The run itself, then its summary; `reading` are options of the source, `built` of the models."""
     from edgevid.run.loop import Summary, run
     from edgevid.run.watchdog import Watchdog
-    from edgevid.site.build import build_blur, build_drift_monitors, load_site
-    from edgevid.site.header import build_header
+    from edgevid.site.build import build_blur, build_drift_monitors, build_header, load_site
     from edgevid.video.open import open_video, source_options
     from edgevid.viewer.config import build_config, build_street
     from edgevid.viewer.serve import wait_for_stop
@@ -309,7 +308,7 @@ def _run(outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view
 
 def _shown(config: Any, view: View, given: Any, recorder: Any, outputs: Outputs, console: Any) -> Any:
     """The viewer of a run, whose address is printed where no records go."""
-    from edgevid.viewer.session import viewing
+    from edgevid.viewer.config import viewing
 
     def announce(url: str) -> None:
         where = f"[bold]{escape(config.title)}[/] at [cyan]{url}[/]   (Ctrl-C stops it)"

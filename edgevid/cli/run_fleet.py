@@ -17,7 +17,7 @@ from edgevid.errors import InputError
 
 if TYPE_CHECKING:
     from edgevid.run.fleet import Camera
-    from edgevid.viewer.session import View
+    from edgevid.viewer.config import View
 
 COMMON = (
     "site", "weight", "sqlite", "parquet", "metrics", "view", "token", "viewer_token", "allow_host", "unit", "model",
@@ -78,7 +78,7 @@ def _sinks(camera: Camera, given: Any, page: Any) -> list[Any]:
 
     made: list[Any] = []
     if camera.loaded.site.clusters:
-        from edgevid.insight.cluster_labels import ClusterLabels
+        from edgevid.insight.cluster import ClusterLabels
 
         made.append(ClusterLabels(camera.loaded.site.clusters))
     made += build_sinks([StoreTable("sqlite", given.sqlite)] if given.sqlite else [])

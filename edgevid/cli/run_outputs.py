@@ -75,7 +75,7 @@ class Outputs:
         from edgevid.site.tables import StoreTable, build_sinks, event_file
 
         if self.site.clusters:
-            from edgevid.insight.cluster_labels import ClusterLabels
+            from edgevid.insight.cluster import ClusterLabels
 
             self.more.append(ClusterLabels(self.site.clusters))
         self.made += build_sinks(self.site.sinks, sync_s=self.sync_s)
@@ -98,7 +98,7 @@ class Outputs:
 
     def recorder(self) -> Any:
         """The site's recorder, None where nothing is recorded."""
-        from edgevid.site.header import camera_name
+        from edgevid.site.build import camera_name
         from edgevid.video.open import is_live
 
         site = self.site

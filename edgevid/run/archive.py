@@ -33,9 +33,8 @@ from edgevid.output.records import json_line
 from edgevid.output.tables import ParquetSink
 from edgevid.run.loop import run
 from edgevid.runtime.variants import model_digest
-from edgevid.site.build import LoadedSite, build_detector, build_pipeline, build_zones, load_site
+from edgevid.site.build import LoadedSite, build_detector, build_header, build_pipeline, build_zones, load_site
 from edgevid.site.file import Site
-from edgevid.site.header import build_header
 from edgevid.types import Detections, Frame, utc_seconds
 from edgevid.video.files import DEFAULT_FPS, VIDEOS, FileSource
 

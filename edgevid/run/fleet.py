@@ -22,9 +22,8 @@ from edgevid.run.signals import ended_by_sigterm
 from edgevid.run.turns import Turns
 from edgevid.run.watchdog import Watchdog, peak_memory_mb
 from edgevid.runtime.processor import default_threads
-from edgevid.site.build import LoadedSite, build_blur, build_pipeline, build_zones, load_site
-from edgevid.site.file import Site, read_site
-from edgevid.site.header import build_header, camera_name, header_of
+from edgevid.site.build import LoadedSite, build_blur, build_header, build_pipeline, build_zones, header_of, load_site
+from edgevid.site.file import Site, camera_name, read_site
 from edgevid.site.tables import DatasetTable, StoreTable, TextTable, build_sinks
 from edgevid.types import Closing, Event, Frame, Result
 from edgevid.video.open import is_live, open_video, source_options

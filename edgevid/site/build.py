@@ -1,7 +1,11 @@
-"""From a site, with its files read once, to the pipeline, zones and monitors that serve it."""
+"""From a site, with its files read once, to the pipeline, zones and monitors that serve it, and the header of its run:
+camera, source, start, and the SHA-256 of the files that decide results."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,8 @@ from edgevid.actions.inside import InsideRecognizer
 from edgevid.actions.recognizer import Recognizer
 from edgevid.detect.detector import Detector
 from edgevid.detect.gate import Gate
-from edgevid.errors import InputError, did_you_mean
+from edgevid.errors import InputError, did_you_mean, masked, module_version
+from edgevid.files.digest import sha256_of
 from edgevid.health.monitor import CameraHealth
 from edgevid.health.quality import ImageQuality
 from edgevid.models.hub import resolve_model
@@ -23,14 +28,14 @@ from edgevid.pipeline import Damaged, Pipeline, RecognitionTask
 from edgevid.runtime.engine import Engine
 from edgevid.runtime.load import load_engine
 from edgevid.runtime.variants import model_digest
-from edgevid.site.file import RecognizerChoice, Site, read_site
+from edgevid.site.file import RecognizerChoice, Site, camera_name, read_site
 from edgevid.speed.abstain import SpeedPolicy
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.speed.calibration_file import read_calibration
 from edgevid.speed.displacement import Displacement
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.track import LOST_AFTER_S
-from edgevid.types import scale_between
+from edgevid.types import Header, scale_between
 from edgevid.zones import ZoneMonitor
 
 LoadEngine = Callable[..., Engine]  # `load_engine`, or another that takes the same
@@ -187,3 +192,42 @@ def build_drift_monitors(loaded: LoadedSite) -> dict[str, DriftMonitor]:
     """By task, a monitor of each tuned policy: does it abstain as often here as where it was tuned?"""
     tuned = {task: policy.tuned for task, policy in loaded.recognizer_policies.items()}
     return {task: DriftMonitor(found) for task, found in tuned.items() if found.quantiles}
+
+
+PACKAGES = ("numpy", "onnxruntime", "av")
+
+
+def build_header(loaded: LoadedSite, pipeline: Any, *, start: float | None = None) -> Header:
+    """The header of a site's run; `start` is the UTC time of its first frame in seconds (None: now)."""
+    site = loaded.site
+    header = header_of(pipeline, site.source, camera=site.name, start=start)
+    policy = {"policy": sha256_of(site.policy)} if site.policy else {}
+    return replace(header, sha256={**header.sha256, **policy})
+
+
+def header_of(pipeline: Any, source: str, *, camera: str = "", start: float | None = None) -> Header:
+    """The header of a run of any pipeline: as much as its parts know of their files."""
+    recipe = getattr(getattr(pipeline, "detector", None), "recipe", None)
+    return Header(
+        camera or camera_name(source), masked(source), clock.time() if start is None else start,
+        versions={**Header().versions, **{name: module_version(name) for name in PACKAGES}},
+        model=getattr(recipe, "name", ""), sha256={name: found for name, found in _hashes(pipeline) if found},
+        names=dict(getattr(pipeline, "names", {})),
+    )  # fmt: skip
+
+
+def _hashes(pipeline: Any) -> Iterator[tuple[str, str]]:
+    """Of each file behind a part of the pipeline: "model", "calibration", "policy", and by task."""
+
+    def model(part: Any) -> str:
+        local = getattr(getattr(part, "recipe", None), "local", None)
+        return model_digest(local) if local else ""
+
+    yield "model", model(getattr(pipeline, "detector", None))
+    estimator = getattr(pipeline, "speed_estimator", None)
+    yield "calibration", getattr(getattr(estimator, "calibration", None), "sha256", "")
+    yield "policy", getattr(getattr(pipeline, "class_policy", None), "sha256", "")
+    for task, one in getattr(pipeline, "recognitions", {}).items():
+        yield task, model(one.recognizer)
+        yield f"{task} inside", model(getattr(getattr(one.recognizer, "align", None), "detector", None))
+        yield f"{task} policy", getattr(one.policy, "sha256", "")

@@ -1,6 +1,7 @@
 """A site: one camera's source, model, calibration, recognizers, zones and lines, read from one TOML file. docs/site.md
 describes the file. Paths in it are relative to the file."""
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from edgevid.detect.gate import EXPECTED, MAX_GAP_S, THRESHOLD, Every, parse_every
-from edgevid.errors import FieldError, FileFormatError, SourceError
+from edgevid.errors import FieldError, FileFormatError, SourceError, masked
 from edgevid.files.atomic import write_atomic
 from edgevid.files.fields import Count, Positive, Share
 from edgevid.files.folders import expanded
@@ -174,3 +175,17 @@ def _write(path: Path, rows: dict[str, list[dict[str, Any]]], header: str = "") 
 def _row(shape: Zone | Line) -> dict[str, Any]:
     plain = {one.name: one.default for one in fields(shape)}
     return {key: value for key, value in vars_of(shape).items() if value != plain[key]}
+
+
+def camera_name(source: str) -> str:
+    """A name for a source without one: the file's, or the host and path of a stream.
+
+    >>> camera_name("videos/gate.mp4"), camera_name("rtsp://me:secret@gate:554/ch/1?token=x")
+    ('gate', 'gate-554-ch-1')
+    """
+    if source.isdecimal():
+        return f"camera-{source}"
+    if "://" not in source or source.startswith("file:"):
+        return Path(source).stem or "camera"
+    address = masked(source).split("://", 1)[1].rpartition("@")[2]
+    return re.sub(r"[^\w.]+", "-", address.split("?")[0]).strip("-") or "camera"

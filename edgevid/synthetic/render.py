@@ -1,5 +1,7 @@
 """A rendered street: images of a synthetic scene, for trying edgevid without a camera. Every image states that
-it is rendered. NumPy alone draws it."""
+it is rendered. NumPy alone draws it.
+
+`motion_actions` tells what its people do from how their pixels and boxes change: no network is needed."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -8,8 +10,8 @@ import numpy as np
 
 from edgevid.synthetic.background import background
 from edgevid.synthetic.scene import CLASSES, Noise, Scene, demo_street
-from edgevid.synthetic.shapes import Layer, person_faces, rgba, shadows, vehicle_faces
-from edgevid.types import Array, Detections, Frame
+from edgevid.synthetic.shapes import LOOKS, Layer, person_faces, rgba, shadows, vehicle_faces
+from edgevid.types import Array, Clips, Detections, Frame
 from edgevid.video.frames import Source
 
 SHADE = 0.42  # How dark a shadow is
@@ -62,3 +64,36 @@ class RenderedDetector:
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """The detections of each frame, by its index."""
         return [self._detections[frame.index] for frame in frames]
+
+
+WEIGHTS = np.array(LOOKS["motion"])
+"""Of stand, walk, run and wave: one row for each of `features`, the last for a constant."""
+
+
+def features(clips: Clips) -> Array:
+    """(M, 6): motion energy below and above, way of the box, the strongest motion above, height, and 1."""
+    gray = clips.pixels.mean(-1, dtype=np.float32)
+    known = np.isfinite(clips.times)
+    pairs = (known[:, 1:] & known[:, :-1])[..., None]
+    scale = gray.std((2, 3)).mean(1)[:, None, None, None] + 4.0
+    change = np.where(pairs[..., None], np.abs(np.diff(gray, axis=1)) / scale, 0.0)
+    count, half = pairs.sum((1, 2)).clip(1), gray.shape[2] // 2
+    below, above = (part.mean((2, 3)).sum(1) / count for part in (change[:, :, half:], change[:, :, :half]))
+    boxes = np.where(known[..., None], clips.boxes, np.nan)
+    seconds = np.nanmax(clips.times, 1) - np.nanmin(clips.times, 1)
+    ends = known.argmax(1), -1 - known[:, ::-1].argmax(1)
+    first, last = (boxes[np.arange(len(boxes)), at] for at in ends)
+    tall = np.maximum((first[:, 3] - first[:, 1] + last[:, 3] - last[:, 1]) / 2, 1.0)
+    way = np.hypot(last[:, 0] + last[:, 2] - first[:, 0] - first[:, 2], 2 * (last[:, 3] - first[:, 3])) / 2
+    peak = np.percentile(change[:, :, :half].sum(1) / count[:, None, None], 96, axis=(1, 2))  # a hand
+    return np.stack([below, above, np.log1p(8 * way / tall / np.maximum(seconds, 0.1)),
+                     peak, np.log(tall / 80), np.ones(len(tall))], 1)  # fmt: skip
+
+
+def motion_actions(clips: Clips) -> Array:
+    """(M, 4) probabilities of ACTIONS. The mean change of the lower and of the upper half of a person's crops (motion
+    energy, Bobick and Davis 2001) and the way of the box go into a softmax regression that
+    `benchmarks/street_motion.py` fits on other rendered streets. It has not been tried on a camera."""
+    logits = features(clips) @ WEIGHTS
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(shares / shares.sum(1, keepdims=True), np.float32)

@@ -1,9 +1,13 @@
-"""What `edgevid-demo` shows: a site's source through its pipeline, or a rendered street."""
+"""What `edgevid-demo` shows: a site's source through its pipeline, or a rendered street; and the server of a run, in a
+thread of its own while the frame loop runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import os
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,8 @@ from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.recognizer import FunctionRecognizer
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, masked
+from edgevid.files.toml import toml_table
+from edgevid.insight.review import Review
 from edgevid.output.ground_grid import GridOverlay, TruthOverlay
 from edgevid.output.overlay import Overlay
 from edgevid.pipeline import Pipeline, RecognitionTask
@@ -22,11 +28,12 @@ from edgevid.site.build import LoadedSite, build_calibration, build_pipeline, bu
 from edgevid.site.file import Site
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.estimator import SpeedEstimator
-from edgevid.synthetic.motion import motion_actions
-from edgevid.synthetic.render import RenderedStreet
+from edgevid.synthetic.render import RenderedStreet, motion_actions
 from edgevid.synthetic.scene import ACTIONS, CLASSES, Camera
 from edgevid.track import LOST_AFTER_S, Tracker
 from edgevid.types import Reason, Scores, Tracks, Verdicts
+from edgevid.viewer.serve import Server
+from edgevid.viewer.state import ViewerState
 from edgevid.zones import Line, Zone, ZoneMonitor, in_pixels
 
 SHIPPED = "street-nano"  # The detector inside the package, which needs no network
@@ -142,3 +149,64 @@ def make_overlay(config: ViewerConfig, unit: str, *, scores: bool = False) -> Ov
     drawn_on = site.size or config.source.size
     shapes = [shape for shape in in_pixels(everything, drawn_on) if grid or not shape.ground]
     return GridOverlay(grid, unit=unit, scores=scores, shapes=shapes, drawn_on=drawn_on, cell_m=site.grid_m)
+
+
+@dataclass(frozen=True)
+class View:
+    """How a run is shown."""
+
+    server: Mapping[str, Any]
+    """Options of Server."""
+    display: Mapping[str, Any] = field(default_factory=dict)
+    """ViewerState's quality and max_side."""
+    browser: bool = False
+    """Whether the page is opened."""
+    once: bool = True
+    """Whether a file is played once; else again and again."""
+
+
+@contextmanager
+def viewing(
+    config: ViewerConfig, view: View, *, announce: Callable[[str], None], site_file: Path | None = None,
+    recorder: Any = None, unit: str = "km/h", review: Path | None = None,
+) -> Iterator[ViewerState]:  # fmt: skip
+    """The state of a viewer that is served until the block ends; `announce` gets its address. `review` is a
+    folder of --save-abstained."""
+    state = ViewerState(
+        config.source, config.pipeline, title=config.title, model=config.model, notes=config.notes,
+        calibration=config.calibration, monitor=config.monitor, site_file=site_file,
+        site_header=site_header(config, site_file), unit=unit, recordings=recorder and recorder.path,
+        reopen=None if view.once else config.reopen, tap=recorder and recorder.tap,
+        review=Review(review, later=True) if review else None, **view.display,
+    )  # fmt: skip
+    from edgevid.viewer.app import viewer_app  # needs the extra
+
+    try:
+        with Server(viewer_app(state), **view.server) as served:
+            announce(served.url)
+            if view.browser:
+                webbrowser.open(served.url)
+            yield state
+    finally:
+        state.close()
+
+
+def site_header(config: ViewerConfig, site_file: Path | None) -> str:
+    """The beginning of a new site file: source, calibration and the size that annotations refer to."""
+    if config.site is None or site_file is None:
+        return ""
+    source, size, calibration = config.site.source, config.source.size, None
+    if Path(source).exists():
+        source = str(Path(source).resolve())
+    if config.site.calibration is not None:
+        calibration = os.path.relpath(config.site.calibration.resolve(), site_file.resolve().parent)
+    lines = toml_table("", {"source": source.replace("${", "$${")})  # no variable of the file
+    return "\n".join(lines + toml_table("camera", {"size": size, "calibration": calibration}))
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """Host and port of an address such as 127.0.0.1:8080, [::1]:8080 or 8080; InputError for others."""
+    host, colon, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535 or (colon and not host):
+        raise InputError(f"--view: expected an address such as 127.0.0.1:8080, got {text!r}")
+    return host.strip("[]") or "127.0.0.1", int(port)

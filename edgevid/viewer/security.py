@@ -9,13 +9,17 @@ Three checks, as ASGI middleware, for HTTP and WebSocket:
 - the token, where there is one, in a cookie, a query or an Authorization header.
 """
 
+from __future__ import annotations
+
 import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode, urlsplit
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -56,23 +60,26 @@ class SecurityMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if not self._is_allowed_host(headers.get("host", "")):
+        from starlette.requests import HTTPConnection
+
+        request = HTTPConnection(scope)
+        asked = "token" in request.query_params
+        if not self._is_allowed_host(request.headers.get("host", "")):
             text = "This page is not served under that host name. Use the printed address, or --allow-host."
-            await _reject(scope, send, 421, text)
-        elif not _same_origin(scope, headers):
-            await _reject(scope, send, 403, "Requests from other web sites are rejected.")
-        elif (sent := self._sent_token(scope, headers)) is not None:
+            await _reject(scope, receive, send, 421, text)
+        elif not _same_origin(request):
+            await _reject(scope, receive, send, 403, "Requests from other web sites are rejected.")
+        elif (sent := self._sent_token(request)) is not None:
             scope[OPERATOR] = operator = sent == self._token or self._token is None
             if not operator and scope["type"] == "http" and scope["method"] not in SAFE:
-                await _reject(scope, send, 403, "This token may look, and change nothing.")
-            elif sent and _query_token(scope) is not None and scope["type"] == "http":
-                await self._store_token(scope, send, sent)
+                await _reject(scope, receive, send, 403, "This token may look, and change nothing.")
+            elif sent and asked and scope["type"] == "http":
+                await self._store_token(request, receive, send, sent)
             else:
                 await self._app(scope, receive, _with_headers(send))
         else:
-            wrong = _query_token(scope) is not None
-            await _reject(scope, send, 401, SIGN_IN.format(why="That token is wrong." if wrong else ""))
+            text = SIGN_IN.format(why="That token is wrong." if asked else "")
+            await _reject(scope, receive, send, 401, text)
 
     def _is_allowed_host(self, host: str) -> bool:
         try:
@@ -84,15 +91,15 @@ class SecurityMiddleware:
             return False
         return self._public or address.is_loopback  # DNS rebinding needs a name: no page has our address
 
-    def _sent_token(self, scope: Scope, headers: dict[str, str]) -> str | None:
+    def _sent_token(self, request: HTTPConnection) -> str | None:
         """The token that a request carries, "" where it needs none, None where it has no valid one. Tokens are compared
         in constant time. The stylesheet of the sign-in page needs none."""
-        if self._token is None or scope["path"] == "/static/base.css":
+        if self._token is None or request.scope["path"] == "/static/base.css":
             return ""
-        bearer = headers.get("authorization", "")
+        bearer = request.headers.get("authorization", "")
         sent = [
-            _query_token(scope),
-            _cookies(headers.get("cookie", "")).get(self._cookie),
+            request.query_params.get("token"),
+            request.cookies.get(self._cookie),
             bearer[7:] if bearer.lower().startswith("bearer ") else None,
         ]
         for known in filter(None, (self._token, self._viewer)):
@@ -101,13 +108,16 @@ class SecurityMiddleware:
                 return known
         return None
 
-    async def _store_token(self, scope: Scope, send: Send, token: str) -> None:
+    async def _store_token(self, request: HTTPConnection, receive: Receive, send: Send, token: str) -> None:
         """Moves the token from the address bar into a cookie."""
-        rest = [(key, value) for key, value in _query(scope) if key != "token"]
+        from starlette.responses import Response
+
+        rest = urlencode([(key, value) for key, value in request.query_params.multi_items() if key != "token"])
         # Quoted, as browsers take a leading "//" or "/\\" for another host.
-        target = "/" + quote(scope["path"].lstrip("/\\")) + (f"?{urlencode(rest)}" if rest else "")
-        cookie = f"{self._cookie}={token}; Path=/; HttpOnly; SameSite=Lax"
-        await _respond(send, 303, [(b"location", target.encode()), (b"set-cookie", cookie.encode())])
+        target = "/" + quote(request.scope["path"].lstrip("/\\")) + (f"?{rest}" if rest else "")
+        answer = Response(status_code=303, headers={"location": target})
+        answer.set_cookie(self._cookie, token, httponly=True)
+        await answer(request.scope, receive, _with_headers(send))
 
 
 def is_operator(scope: Scope) -> bool:
@@ -115,26 +125,11 @@ def is_operator(scope: Scope) -> bool:
     return bool(scope.get(OPERATOR, True))
 
 
-def _same_origin(scope: Scope, headers: dict[str, str]) -> bool:
-    if scope["type"] == "http" and scope["method"] in SAFE:
+def _same_origin(request: HTTPConnection) -> bool:
+    if request.scope["type"] == "http" and request.scope["method"] in SAFE:
         return True
-    origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
-
-
-def _query(scope: Scope) -> list[tuple[str, str]]:
-    return parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-
-
-def _query_token(scope: Scope) -> str | None:
-    return dict(_query(scope)).get("token")
-
-
-def _cookies(header: str) -> dict[str, str]:
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
-    except CookieError:
-        return {}
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
 
 
 def _with_headers(send: Send) -> Send:
@@ -150,15 +145,11 @@ def _with_headers(send: Send) -> Send:
     return send_with_headers
 
 
-async def _reject(scope: Scope, send: Send, status: int, text: str) -> None:
+async def _reject(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:
+    from starlette.responses import Response
+
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})  # before accept: the handshake gets a 403
         return
-    kind = b"text/html" if text.startswith("<") else b"text/plain"
-    headers = [(b"content-type", kind + b"; charset=utf-8"), (b"cache-control", b"no-store")]
-    await _respond(send, status, headers, text.encode())
-
-
-async def _respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
-    await _with_headers(send)({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    kind = "text/html" if text.startswith("<") else "text/plain"
+    await Response(text, status, {"cache-control": "no-store"}, kind)(scope, receive, _with_headers(send))

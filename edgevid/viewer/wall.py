@@ -18,8 +18,8 @@ from edgevid.run.fleet import Camera, Fleet
 from edgevid.site.build import build_calibration
 from edgevid.viewer.app import viewer_app
 from edgevid.viewer.broadcast import encode_jpeg, limit_size, pack
+from edgevid.viewer.config import View
 from edgevid.viewer.serve import STATIC, Server, static_files
-from edgevid.viewer.session import View
 from edgevid.viewer.state import ViewerState
 
 TILE_SIDE, TILE_QUALITY = 640, 75  # Longest side of a small image in pixels, and its JPEG quality

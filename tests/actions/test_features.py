@@ -10,8 +10,7 @@ import pytest
 from recognizer_models import clips_of, pose_model, window_head
 
 from edgevid.actions import PoseExtractor, load_extractor, load_recognizer
-from edgevid.actions.features import DetectedPose
-from edgevid.actions.skeleton import width_of
+from edgevid.actions.features import DetectedPose, width_of
 from edgevid.errors import InputError
 
 

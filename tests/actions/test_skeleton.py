@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgevid.actions.skeleton import COCO17, JHMDB15, coco_to_jhmdb, encode, mirror_order, width_of
+from edgevid.actions.features import COCO17, JHMDB15, coco_to_jhmdb, encode, mirror_order, width_of
 
 
 def test_skeleton_features_are_invariant_to_position_and_size() -> None:

@@ -16,9 +16,8 @@ from edgevid.output.records import read_header
 from edgevid.output.sinks import JsonLines
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import run
-from edgevid.site.build import build_pipeline, load_site
+from edgevid.site.build import build_header, build_pipeline, camera_name, load_site
 from edgevid.site.file import Site
-from edgevid.site.header import build_header, camera_name
 from edgevid.speed.calibration_file import read_calibration
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.track import Tracker

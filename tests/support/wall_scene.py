@@ -17,7 +17,7 @@ from edgevid import Fleet, Site
 from edgevid.pipeline import Pipeline
 from edgevid.run import fleet as room
 from edgevid.video.images import ArraySource
-from edgevid.viewer.session import View
+from edgevid.viewer.config import View
 from edgevid.viewer.wall import wall
 
 

@@ -128,7 +128,7 @@ def test_the_description_names_every_route(client: TestClient, state: Any) -> No
             assert one["summary"]
             assert one["responses"]
     parameters = {one["name"] for one in described["paths"]["/api/events"]["get"]["parameters"]}
-    from edgevid.viewer.events import BOUNDS, EQUAL
+    from edgevid.viewer.state import BOUNDS, EQUAL
 
     assert parameters == {*EQUAL, *BOUNDS, "limit"}
 

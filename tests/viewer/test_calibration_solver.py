@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgevid.speed.calibration import make_calibration, rectangle
-from edgevid.viewer.calibration_solver import _cell, from_page, solve, to_page
+from edgevid.viewer.calibration import _cell, from_page, solve, to_page
 
 SIZE = (960, 540)
 CORNERS = [[200, 450], [750, 450], [550, 200], [400, 200]]

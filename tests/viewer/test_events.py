@@ -11,8 +11,8 @@ from event_samples import an_event
 from edgevid.errors import InputError
 from edgevid.output import SqliteSink
 from edgevid.types import Event
-from edgevid.viewer import events
-from edgevid.viewer.events import EventStore
+from edgevid.viewer import state
+from edgevid.viewer.state import EventStore
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_database_is_read_while_a_run_writes_it(tmp_path: Path) -> None:
 
 
 def test_memory_is_bounded(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "MOST_KEPT", 50)
+    monkeypatch.setattr(state, "MOST_KEPT", 50)
     for number in range(4, 1001):
         store.add(an_event(number))
     assert len(store.find({}, limit=1000)) == 50

@@ -78,7 +78,7 @@ def test_the_token_moves_from_the_address_into_a_cookie() -> None:
     assert answer.status_code == 303
     assert answer.headers["location"] == "/?x=1"
     assert "HttpOnly" in answer.headers["set-cookie"]
-    assert "SameSite=Lax" in answer.headers["set-cookie"]
+    assert "samesite=lax" in answer.headers["set-cookie"].lower()
     assert visitor.get("/").text == "hello"
 
 

@@ -37,7 +37,7 @@ class Still:
 
 def play(*, once: bool, max_frames: int | None = None, frames: int = 5, on: Any = None) -> tuple[Any, Any]:
     """Summary and state of a run that is viewed."""
-    from edgevid.viewer.session import View, viewing
+    from edgevid.viewer.config import View, viewing
 
     def source() -> Any:
         return ArraySource([np.zeros((80, 120, 3), np.uint8)] * frames, fps=100.0)
@@ -86,7 +86,7 @@ def test_a_file_is_sought_in(tmp_path: Path) -> None:
 
 
 def test_a_new_site_file_can_be_run_as_it_is(tmp_path: Path) -> None:
-    from edgevid.viewer.session import site_header
+    from edgevid.viewer.config import site_header
 
     clip, calibration, site = (tmp_path / "a clip.mp4", tmp_path / "cam" / "gate.toml", tmp_path / "site" / "gate.toml")
     with VideoWriter(clip, fps=10) as writer:

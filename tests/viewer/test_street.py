@@ -9,8 +9,7 @@ import pytest
 
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.run.loop import Summary, run
-from edgevid.synthetic.motion import WEIGHTS, features, motion_actions
-from edgevid.synthetic.render import RenderedStreet
+from edgevid.synthetic.render import WEIGHTS, RenderedStreet, features, motion_actions
 from edgevid.synthetic.scene import ACTIONS
 from edgevid.types import Clips, Event, Reason, Result
 from edgevid.viewer.config import MOTION_CLIPS, PERSON, STREET_LIMIT_KMH, build_street

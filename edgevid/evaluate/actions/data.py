@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgevid.actions import skeleton
+from edgevid.actions.features import JOINT_SETS, encode_rows, width_of
 from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.items import read_items
 from edgevid.evaluate.tune.score_files import read_arrays
@@ -59,7 +59,7 @@ class Corpus:
     def width(self) -> int:
         """Length of a step's features."""
         if self.joints:
-            return skeleton.width_of(len(skeleton.JOINT_SETS[self.joints]))
+            return width_of(len(JOINT_SETS[self.joints]))
         return int(self.examples[0].raw.shape[1])
 
     @property
@@ -70,7 +70,7 @@ class Corpus:
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
         """(..., T, D) features of rows (..., T, R) and the valid steps, as for a live stream."""
         if self.joints:
-            return skeleton.encode_rows(raw, valid)
+            return encode_rows(raw, valid)
         return np.where(valid[..., None], raw, 0).astype(np.float32), valid
 
     def pick(self, rows: Sequence[int] | Array) -> Corpus:
@@ -145,7 +145,7 @@ def read_skeletons(path: Path, names: tuple[str, ...]) -> Corpus:
     if not {"joints", "offsets", "label"} <= data.keys():
         raise FileFormatError(path, "arrays", expected="joints, offsets and label", got=sorted(data))
     joints, edges, labels = data["joints"], data["offsets"], [str(s) for s in data["label"]]
-    kind = next((n for n, j in skeleton.JOINT_SETS.items() if joints.shape[1:] == (len(j), 2)), "")
+    kind = next((n for n, j in JOINT_SETS.items() if joints.shape[1:] == (len(j), 2)), "")
     if not kind:
         raise FileFormatError(path, "joints", expected="(T, 15 or 17, 2)", got=joints.shape)
     other = sorted(set(labels) - set(names))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgevid.actions import skeleton
+from edgevid.actions.features import JOINT_SETS, mirror_order
 from edgevid.errors import InputError, ModelError, log
 from edgevid.evaluate.actions.data import Corpus, Example, check, resample
 from edgevid.files import atomic_path, sha256
@@ -66,13 +66,13 @@ def augment(raw: Array, joints: str, step: float, strength: Augmentation, rng: R
 
 
 def _augment_joints(rows: Array, joints: str, strength: Augmentation, rng: Rng) -> Array:
-    names = skeleton.JOINT_SETS[joints]
+    names = JOINT_SETS[joints]
     points = rows.reshape(len(rows), -1, 2).astype(np.float64)
     center = points.mean((0, 1))
     size = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean()) + 1e-9
     points = points - center
     if rng.random() < strength.flip:
-        points = points[:, skeleton.mirror_order(names)] * (-1, 1)
+        points = points[:, mirror_order(names)] * (-1, 1)
     angle = rng.normal(0, strength.rotation)
     c, s = np.cos(angle), np.sin(angle)
     points = points @ np.array([[c, s], [-s, c]]) * np.exp(rng.normal(0, strength.scale, 2))
