@@ -26,8 +26,7 @@ import numpy as np
 import shapely
 from bench import conditions, save, table
 
-from edgevid.evaluate.speed.files import Measured, TrueTrack
-from edgevid.evaluate.speed.score import evaluate
+from edgevid.evaluate.speed import Measured, TrueTrack, evaluate
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.track import Tracker

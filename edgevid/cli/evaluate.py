@@ -68,7 +68,7 @@ TASKS = {
         "verdicts.evaluate", "Whether a policy's promised risk holds on new labeled scores (CSV, NPZ).",
         "Policy file of `edgevid tune`.", {"values": (Values, "auto"), "labels": (Labels, "auto")}),
     "speed": Task(
-        "speed.score.evaluate_files", "Errors, bias, interval coverage, abstention, variation and delay of speeds.",
+        "speed.evaluate_files", "Errors, bias, interval coverage, abstention, variation and delay of speeds.",
         "Record of `edgevid run --jsonl`, or CSV (docs/speed.md).", {"pairs": (Pairs, None), "kind": (Kind, "")}),
     "counting": Task("events.evaluate_counts", "Crossings by class and direction against true counts.", EVENTS, {}),
     "alarms": Task(

@@ -12,9 +12,9 @@ from edgevid.abstain.file import PolicyFile, write_policy
 from edgevid.abstain.policy import Settings
 from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.evaluation import clopper_pearson
-from edgevid.evaluate.verdicts import evaluate
 from edgevid.evaluate.tune.scores import read_scores
 from edgevid.evaluate.tune.search import Target, tune
+from edgevid.evaluate.verdicts import evaluate
 from edgevid.types import Array
 
 

@@ -10,7 +10,7 @@ import pytest
 from speed_tables import TRUTH, write
 
 from edgevid.errors import FileFormatError, InputError, SourceError
-from edgevid.evaluate.speed.files import check_ids, read_pairs, read_results, read_truth
+from edgevid.evaluate.speed import check_ids, read_pairs, read_results, read_truth
 
 
 def test_one_row_of_truth_without_a_time_holds_for_all_moments(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ import pytest
 from speed_tables import RESULTS, TRUTH, write
 
 from edgevid.evaluate.evaluation import Evaluation
-from edgevid.evaluate.speed.files import read_results, read_truth
-from edgevid.evaluate.speed.score import evaluate
+from edgevid.evaluate.speed import evaluate, read_results, read_truth
 
 
 def scored(folder: Path, truth: str = TRUTH, results: str = RESULTS) -> Evaluation:

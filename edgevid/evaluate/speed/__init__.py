@@ -1,1 +1,0 @@
-"""Measured speeds against true ones."""
