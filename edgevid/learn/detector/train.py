@@ -2,10 +2,10 @@
 
 import math
 import pickle
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ from edgevid.files.atomic import atomic_path
 from edgevid.learn.detector.data import Composer
 from edgevid.learn.detector.export import read_onnx
 from edgevid.learn.detector.network import Shape, StreetDetector, Truth, anchor_points, loss
-from edgevid.run.signals import uninterrupted
+from edgevid.run.watchdog import uninterrupted
 from edgevid.types import Array, Progress
+
+BATCHES_AHEAD = 4  # Composed while the network trains
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +57,17 @@ def _is_distributed() -> bool:
 def _prefetch(batches: Iterator[tuple[Array, ...]]) -> Iterator[Callable[[], tuple[Array, ...]]]:
     """Composes batches in a thread during training; yields a function for the next one. The thread ends with
     the block; an error in it is raised by that function."""
-    batches_ahead: queue.Queue[tuple[Array, ...] | BaseException] = queue.Queue(4)
-    stop = threading.Event()
+    with ThreadPoolExecutor(1, "edgevid-batches") as pool:
+        ahead = deque(pool.submit(next, batches, ()) for _ in range(BATCHES_AHEAD))
 
-    def produce() -> None:
+        def take() -> tuple[Array, ...]:
+            ahead.append(pool.submit(next, batches, ()))  # nothing behind the last batch
+            return ahead.popleft().result()
+
         try:
-            for batch in batches:
-                batches_ahead.put(batch)
-                if stop.is_set():
-                    return
-        except BaseException as error:
-            batches_ahead.put(error)
-
-    def take() -> tuple[Array, ...]:
-        batch = batches_ahead.get()
-        if isinstance(batch, BaseException):
-            raise batch
-        return batch
-
-    thread = threading.Thread(target=produce, daemon=True, name="edgevid-batches")
-    thread.start()
-    try:
-        yield take
-    finally:
-        stop.set()
-        while thread.is_alive():  # it may wait for room in the queue
-            with suppress(queue.Empty):
-                batches_ahead.get(timeout=0.05)
-        thread.join()
+            yield take
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class Trainer:
