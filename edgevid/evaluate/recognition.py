@@ -1,19 +1,237 @@
-"""Quality of action recognition on clips and on long videos; clips that a model was trained on are left out."""
+"""Quality of a deployed recognizer on labeled clips and long videos, which it receives like a live stream. Needs no
+torch."""
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgevid.abstain.policy import Policy
+from edgevid.actions.clip_buffer import ClipBuffer
+from edgevid.actions.clip_spec import ClipSpec
+from edgevid.actions.load import load_recognizer
+from edgevid.actions.recognizer import Recognizer
+from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.errors import InputError
-from edgevid.evaluate.actions.data import marks_of
+from edgevid.evaluate.actions.data import (
+    Corpus,
+    Example,
+    LabeledVideo,
+    check,
+    concatenate,
+    list_videos,
+    marks_of,
+    read_skeletons,
+    resample,
+)
 from edgevid.evaluate.actions.metrics import OVERLAPS, ClassReport, SegmentReport, report_lines, segment_counts
-from edgevid.evaluate.actions.score import Scored, score
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table, shown
 from edgevid.models.hub import resolve_model
-from edgevid.types import Array
+from edgevid.runtime import load_engine
+from edgevid.types import Array, Clips, Frame, Reason, Scores, Tracks
+from edgevid.video.open import open_video
+
+
+def crop_video(path: Path, spec: ClipSpec) -> tuple[Array, Array]:
+    """(L, h, w, 3) crops of a whole video, one per moment, and their rectangles (L, 4)."""
+    crops, boxes = [], []
+    for clips in _clips(path, spec):
+        crops.append(clips.pixels[0, -1].copy())
+        boxes.append(clips.boxes[0, -1].copy())
+    if not crops:
+        return np.zeros((0, spec.height, spec.width, 3), np.uint8), np.zeros((0, 4), np.float32)
+    return np.stack(crops), np.stack(boxes)
+
+
+def _clips(path: Path, spec: ClipSpec) -> Iterator[Clips]:
+    whole = dataclasses.replace(spec, context=1.0, min_side=1.0, region=(0.0, 0.0, 1.0, 1.0))
+    buffer = ClipBuffer(whole, capacity=1)
+    with open_video(path) as video:
+        for frame in video:
+            clips = buffer.update(frame, whole_frame(frame))
+            if len(clips):
+                yield clips
+
+
+def whole_frame(frame: Frame) -> Tracks:
+    """One object that fills the frame: labeled clips show one acting person."""
+    box = [0, 0, frame.width, frame.height]
+    return Tracks.of(ids=[1], boxes=[box], scores=[1], labels=[0], match=[0], age=[0], unseen=[0])
+
+
+class RowsExtractor:
+    """An extractor for rows that were extracted before."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._corpus = corpus
+        self.raw_width, self.width = int(corpus.examples[0].raw.shape[1]), corpus.width
+        self.memory = 3 if corpus.joints else 1
+
+    def extract(self, crops: Array, boxes: Array) -> Array:
+        """InputError: the rows were extracted before, `recognize_rows` takes them."""
+        raise InputError("RowsExtractor: expected rows for recognize_rows, got crops")
+
+    def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
+        """Like the corpus."""
+        return self._corpus.encode(raw, valid)
+
+
+def load_for_rows(model: str | Path, corpus: Corpus, *, threads: int | None = None) -> SequenceRecognizer:
+    """The temporal head of a recipe, for rows that were extracted before."""
+    recipe = resolve_model(model)
+    engine = load_engine(recipe, device="cpu", threads=threads)
+    return SequenceRecognizer(RowsExtractor(corpus), engine, recipe)
+
+
+def replay_rows(recognizer: SequenceRecognizer, id_: int, rows: Array) -> list[Array | None]:
+    """The scores (C,) at each moment of rows replayed as a live track; None where there are none."""
+    return [scores.values[0] if len(scores) else None for scores in row_scores(recognizer, id_, rows)]
+
+
+def row_scores(recognizer: SequenceRecognizer, id_: int, rows: Array) -> Iterator[Scores]:
+    """The scores at each moment of rows replayed as a live track."""
+    head, rate = recognizer.head, recognizer.spec.rate_hz
+    recognizer.store.forget(np.array([id_]))
+    # A window graph scores every `stride` moments: skip moments so that it scores the last one.
+    wait = head.min_steps + (len(rows) - head.min_steps) % head.stride if head.kind == "window" else 0
+    for moment, row in enumerate(rows):
+        yield recognizer.recognize_rows(
+            np.array([id_]), np.array([moment / rate]), row[None], answer=moment + 1 >= min(wait, len(rows))
+        )
+
+
+def replay_crops(recognizer: Recognizer, crops: Array, boxes: Array, id_: int) -> Array | None:
+    """Mean probabilities (C,) of a whole video's crops (L, h, w, 3); None without scores."""
+    values = [row for scores in crop_scores(recognizer, crops, boxes, id_) for row in scores.values]
+    return np.mean(values, axis=0) if values else None
+
+
+def crop_scores(recognizer: Recognizer, crops: Array, boxes: Array, id_: int) -> Iterator[Scores]:
+    """The scores of a whole video's crops (L, h, w, 3), one after another."""
+    rate, steps = recognizer.spec.rate_hz, recognizer.spec.steps
+    for moment in range(len(crops)):
+        if steps == 1 or moment == len(crops) - 1 or (moment + 1) % max(steps // 2, 1) == 0:
+            yield recognizer.recognize(_window(crops, boxes, moment, steps, rate, id_))
+
+
+def decided(policy: Policy, found: Iterable[Scores], id_: int) -> list[int]:
+    """The class that a policy emits after these scores of one track; none where it abstains."""
+    track = Tracks.of(ids=[id_], boxes=[[0, 0, 1e6, 1e6]], scores=[1], labels=[0], match=[0], age=[0], unseen=[0])
+    verdicts = [policy.update(scores, track, float(scores.times.max(initial=0))) for scores in found]
+    return verdicts[-1].labels[verdicts[-1].reason == Reason.OK].tolist() if verdicts else []
+
+
+def _window(crops: Array, boxes: Array, moment: int, steps: int, rate_hz: float, id_: int) -> Clips:
+    expected = np.arange(moment - steps + 1, moment + 1)
+    held = expected >= 0
+    pixels, shown = crops[np.maximum(expected, 0)].copy(), boxes[np.maximum(expected, 0)].copy()
+    pixels[~held], shown[~held] = 0, 0
+    times = np.where(held, expected / rate_hz, np.nan)
+    return Clips(np.array([id_]), pixels[None], times[None], shown[None].astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores of one pass over labeled data."""
+
+    report: ClassReport
+    """Over the clips with an emitted class."""
+    abstained: int
+    """Clips without one."""
+    segments: SegmentReport | None = None
+    outcomes: Sequence[tuple[list[int], list[int]]] = ()
+    """True and emitted classes of the steps of each clip, one of a clip as a whole; none where it abstained."""
+    names: Sequence[tuple[str, str]] = ()
+    """Name and scene of each clip."""
+    left_out: int = 0
+    """Clips that were not to be scored."""
+
+
+def check_classes(model: tuple[str, ...], data: tuple[str, ...]) -> None:
+    """InputError unless every class of the data is one of the model's."""
+    other = sorted(set(data) - set(model))
+    if other:
+        raise InputError(f"data: expected classes of the model, {list(model)}, got also {other}")
+
+
+def evaluate_rows(model: str | Path, corpus: Corpus) -> Scored:
+    """Of a temporal head on a corpus of rows (skeletons): the last scores of each clip count. Where the steps
+    of an example have different labels, every scored step counts."""
+    check(corpus, what="test")
+    recognizer = load_for_rows(model, corpus, threads=1)
+    names = recognizer.names
+    check_classes(names, corpus.names)
+    class_of = [names.index(n) for n in corpus.names]
+    step = corpus.rate_hz / recognizer.spec.rate_hz
+    truths, predictions = [], []
+    for number, example in enumerate(corpus.examples):
+        replayed = replay_rows(recognizer, number + 1, resample(example.raw, step))
+        at = np.linspace(0, len(example.labels) - 1, len(replayed)).round().astype(int)
+        scored = [(i, int(v.argmax())) for i, v in zip(at, replayed, strict=True) if v is not None]
+        truths.append([class_of[example.labels[i]] for i, _ in scored])
+        predictions.append([predicted for _, predicted in scored])
+    if all((e.labels == e.labels[0]).all() for e in corpus.examples):
+        clips = zip(corpus.examples, predictions, strict=True)
+        return _scored([([class_of[e.label]], p[-1:]) for e, p in clips], names)
+    report = ClassReport.of(list(chain(*truths)), list(chain(*predictions)), len(names), names)
+    return Scored(report, 0, SegmentReport.of(truths, predictions), [*zip(truths, predictions, strict=True)])
+
+
+def _scored(outcomes: list[tuple[list[int], list[int]]], names: tuple[str, ...]) -> Scored:
+    emitted = [(t[0], p[0]) for t, p in outcomes if p]
+    report = ClassReport.of([t for t, _ in emitted], [p for _, p in emitted], len(names), names)
+    return Scored(report, len(outcomes) - len(emitted), None, outcomes)
+
+
+def crop_videos(recognizer: Recognizer, videos: Sequence[LabeledVideo]) -> list[tuple[Array, Array, int]]:
+    """(crops, rectangles, class index) of every labeled video, cropped for the recognizer."""
+    spec = dataclasses.replace(recognizer.spec, steps=1, min_steps=1, stride_s=0.0)
+    return [(*crop_video(v.path, spec), recognizer.names.index(v.label)) for v in videos]
+
+
+def evaluate_crops(recognizer: Recognizer, videos: list[tuple[Array, Array, int]]) -> Scored:
+    """Of any recognizer on videos: the mean of all scores of a video counts."""
+    outcomes: list[tuple[list[int], list[int]]] = []
+    recognizer.reset()
+    for number, (crops, boxes, label) in enumerate(videos):
+        scores = replay_crops(recognizer, crops, boxes, number + 1)
+        outcomes.append(([label], [] if scores is None else [int(scores.argmax())]))
+    return _scored(outcomes, recognizer.names)
+
+
+def read_rows(data: Path, names: tuple[str, ...]) -> Corpus | None:
+    """The skeletons of a file, or of the held-out parts in a folder; None where the data is videos."""
+    files = [data] if data.suffix == ".npz" else sorted(data.glob("*_test_*.npz")) if data.is_dir() else []
+    return read_skeletons(files[0], names) if files else None
+
+
+def score(
+    model: str | Path, data: Path, *, clips_per_sequence: int = 0,
+    keep: Callable[[Example | LabeledVideo], bool] = lambda one: True,
+) -> Scored:  # fmt: skip
+    """Of a deployed model on the skeletons or labeled videos that are to be kept."""
+    corpus = read_rows(data, resolve_model(model).names)
+    given: Sequence[Example | LabeledVideo] = list_videos(data)[1] if corpus is None else corpus.examples
+    chosen = [n for n, one in enumerate(given) if keep(one)]
+    left_out, names = len(given) - len(chosen), [(given[n].name, given[n].group) for n in chosen]
+    if not chosen:
+        scored = _scored([], resolve_model(model).names)
+    elif corpus is None:
+        recognizer = load_recognizer(model)
+        check_classes(recognizer.names, tuple(one.label for one in given))  # type: ignore[misc]
+        scored = evaluate_crops(recognizer, crop_videos(recognizer, [given[n] for n in chosen]))  # type: ignore[misc]
+    else:
+        corpus = corpus.pick(chosen)
+        if clips_per_sequence:
+            corpus = concatenate(corpus, 2 * len(corpus) // clips_per_sequence, seed=0, length=clips_per_sequence)
+            names = [(one.name, one.group) for one in corpus.examples]
+        scored = evaluate_rows(model, corpus)
+    return dataclasses.replace(scored, names=names, left_out=left_out)
 
 
 def evaluate(model: str, truth: Path, *, clips_per_sequence: int = 0) -> Evaluation:

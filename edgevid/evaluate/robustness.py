@@ -13,7 +13,7 @@ from edgevid.abstain.policy import Policy
 from edgevid.actions.load import load_recognizer
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
-from edgevid.evaluate.actions import score
+from edgevid.evaluate import recognition
 from edgevid.evaluate.actions.data import list_videos, resample
 from edgevid.evaluate.boxes import MATCHED, TRUE, Box, BoxTable, aligned
 from edgevid.evaluate.detection import match
@@ -75,13 +75,13 @@ def evaluate(model: str, truth: Path, *, policy: Path | None = None) -> Evaluati
 def _of_clips(model: str, truth: Path, policy: Path | None) -> tuple[Kinds, list[str], Run]:
     """The corruptions, the scenes, and what counts verdicts on clips."""
     names = resolve_model(model).names
-    corpus, clips = score.read_rows(truth, names), list[tuple[str, int, Array, Array]]()
+    corpus, clips = recognition.read_rows(truth, names), list[tuple[str, int, Array, Array]]()
     rules = read_policy(policy, names=names).policy() if policy else Policy(names)
-    recognizer: Any = load_recognizer(model) if corpus is None else score.load_for_rows(model, corpus, threads=1)
+    recognizer: Any = load_recognizer(model) if corpus is None else recognition.load_for_rows(model, corpus, threads=1)
     if corpus is None:
         videos = list_videos(truth)[1]
-        score.check_classes(names, tuple(one.label for one in videos))
-        for one, (crops, boxes, label) in zip(videos, score.crop_videos(recognizer, videos), strict=True):
+        recognition.check_classes(names, tuple(one.label for one in videos))
+        for one, (crops, boxes, label) in zip(videos, recognition.crop_videos(recognizer, videos), strict=True):
             clips.append((one.group, label, crops, boxes))
     else:
         labels = [names.index(name) for name in corpus.names]
@@ -94,11 +94,13 @@ def _of_clips(model: str, truth: Path, policy: Path | None) -> tuple[Kinds, list
         table = np.zeros((len(groups), len(OUTCOMES)))
         for number, (group, label, shown, boxes) in enumerate(clips, 1):
             if corpus is None:
-                found = score.crop_scores(recognizer, corrupt_images(shown, number, kind, strength), boxes, number)
+                found = recognition.crop_scores(
+                    recognizer, corrupt_images(shown, number, kind, strength), boxes, number
+                )
             else:
                 rows = resample(corrupt_poses(shown, number, kind, strength), corpus.rate_hz / recognizer.spec.rate_hz)
-                found = score.row_scores(recognizer, number, rows)
-            emitted = score.decided(rules, found, number)
+                found = recognition.row_scores(recognizer, number, rows)
+            emitted = recognition.decided(rules, found, number)
             table[groups.index(group), int(emitted != [label]) if emitted else 2] += 1
         return table
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgevid.errors import EdgevidError, InputError
 from edgevid.evaluate.actions.data import Corpus, LabeledVideo, list_videos, resample
-from edgevid.evaluate.actions.score import load_for_rows, replay_rows
+from edgevid.evaluate.recognition import load_for_rows, replay_rows
 from edgevid.evaluate.tune.score_files import LONGEST
 from edgevid.evaluate.verdicts import compare, read_tracks
 from edgevid.files.atomic import atomic_path, make_folder, write_atomic

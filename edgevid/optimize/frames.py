@@ -17,7 +17,7 @@ from edgevid.detect.detector import Detector
 from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import InputError, SourceError, log, masked
 from edgevid.evaluate.actions.data import LabeledVideo, list_videos
-from edgevid.evaluate.actions.score import crop_video, replay_crops
+from edgevid.evaluate.recognition import crop_video, replay_crops
 from edgevid.files.digest import sha256_of_all
 from edgevid.runtime import Recipe
 from edgevid.runtime.engine import Engine

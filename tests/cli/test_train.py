@@ -11,7 +11,7 @@ from onnx_models import node, save
 from edgevid.actions import load_extractor, load_recognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.cli import main
-from edgevid.evaluate.actions.score import whole_frame
+from edgevid.evaluate.recognition import whole_frame
 from edgevid.video.open import open_video
 from edgevid.video.writer import VideoWriter
 
@@ -105,7 +105,10 @@ def test_a_backbone_is_cut_out_of_an_image_model(tmp_path: Path, capsys: pytest.
     ("arguments", "words"),
     [
         (["actions", "nowhere"], "expected a folder"),
-        (["actions", "nowhere", "--head", "rnn"], "expected one of gru, lstm, transformer, asformer, linear, compact, got 'rnn'"),
+        (
+            ["actions", "nowhere", "--head", "rnn"],
+            "expected one of gru, lstm, transformer, asformer, linear, compact, got 'rnn'",
+        ),
         (["actions", "nowhere", "--test", "0.95"], "--test"),
         (["backbone", "nowhere", "--out", "cut"], "nowhere"),
     ],

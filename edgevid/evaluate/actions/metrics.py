@@ -25,9 +25,9 @@ class ClassReport:
     names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, truth: Array, predicted: Array, classes: int, names: Sequence[str] = ()) -> ClassReport:
+    def of(cls, true: Any, found: Any, classes: int, names: Sequence[str] = ()) -> ClassReport:
         """From labels (N,); a label outside 0..classes-1 is an InputError."""
-        truth, predicted = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
+        truth, predicted = np.asarray(true, np.int64), np.asarray(found, np.int64)
         if truth.shape != predicted.shape or truth.ndim != 1:
             raise InputError(f"report: expected as many predictions as truths, got {predicted.shape} for {truth.shape}")
         for name, labels in (("truth", truth), ("predictions", predicted)):

@@ -18,10 +18,9 @@ from edgevid.actions.typicality import Typicality
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, check, concatenate
 from edgevid.evaluate.actions.metrics import ClassReport, Interval, SegmentReport, interval
-from edgevid.evaluate.actions.score import Scored
 from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, Thumb
 from edgevid.evaluate.page import page
-from edgevid.evaluate.recognition import class_views, of_scored
+from edgevid.evaluate.recognition import Scored, class_views, of_scored
 from edgevid.files.atomic import atomic_path, write_atomic
 from edgevid.learn.actions.asformer import ASFormerHead, segmentation_loss
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
@@ -120,8 +119,10 @@ def run(
     if seeds < 1:
         raise InputError(f"seeds: expected at least 1, got {seeds}")
     first = next(iter(splits.values()))
+    make = partial(make_head, kind, first.train.width, len(first.train.names), window=options.window, causal=causal,
+                   images=options.images)  # fmt: skip
     with TemporaryDirectory() as folder:  # what cannot be exported is not worth hours of training
-        untrained = _maker(kind, first, options, causal=causal)()
+        untrained = make()
         export_head(untrained, Path(folder), kind, options, deployment)
         check_parity(untrained, Path(folder), first.test, options)
     trials: list[Trial] = []
@@ -137,7 +138,7 @@ def run(
                 )
             file = out / f"{seed}-{name}-{CHECKPOINT}"
             seeded = dataclasses.replace(options, seed=seed)
-            fitted, trial = _trial(kind, name, split, seeded, causal=causal, checkpoint=file, progress=progress)
+            fitted, trial = _trial(make, name, split, seeded, file, progress)
             trials.append(trial)
             fits.append((fitted, split))
             report(
@@ -145,18 +146,13 @@ def run(
                 f"linear baseline {100 * trial.baseline:.1f} % ({fitted.cpu_s:.0f} CPU s)"
             )
             report(_course_of(fitted))
-    curve = _learning_curve(kind, first, options, causal=causal) if learning_curve else None
+    curve = _learning_curve(make, first, options) if learning_curve else None
     if curve:
         report(curve[0])
     outcome = _deploy(*fits[0], trials, kind, out, deployment, sum(fitted.cpu_s for fitted, _ in fits), curve)
     for file in out.glob(f"*-{CHECKPOINT}"):
         file.unlink()
     return outcome
-
-
-def _maker(kind: HeadKind, split: Split, options: TrainOptions, *, causal: bool) -> Callable[[], Head]:
-    return partial(make_head, kind, split.train.width, len(split.train.names), window=options.window, causal=causal,
-                   images=options.images)  # fmt: skip
 
 
 def _course_of(fitted: Fitted) -> str:
@@ -166,14 +162,14 @@ def _course_of(fitted: Fitted) -> str:
             f"{fitted.best_epoch + 1} is kept")  # fmt: skip
 
 
-def _learning_curve(kind: HeadKind, split: Split, options: TrainOptions, *, causal: bool) -> tuple[str, Plot]:
+def _learning_curve(make: Callable[[], Head], split: Split, options: TrainOptions) -> tuple[str, Plot]:
     """Held-out errors of trainings with parts of the clips, and what a power law through them expects."""
     order, counts, errors = np.random.default_rng(0).permutation(len(split.train)), [], []
     labels = split.train.labels[order]
     rank = [np.mean(np.flatnonzero(labels == label) < row) for row, label in enumerate(labels)]  # within its class
     for share in SHARES:
         part = split.train.pick(order[np.array(rank) < share])
-        head = fit(_maker(kind, split, options, causal=causal), part, split.validation, options).head
+        head = fit(make, part, split.validation, options).head
         counts.append(len(part))
         errors.append(max(1 - evaluate(head, split.test, options)[0], 0.5 / len(split.test)))
     slope, start = np.polyfit(np.log(counts), np.log(errors), 1)
@@ -184,22 +180,13 @@ def _learning_curve(kind: HeadKind, split: Split, options: TrainOptions, *, caus
 
 
 def _trial(
-    kind: HeadKind,
-    name: str,
-    split: Split,
-    options: TrainOptions,
-    *,
-    causal: bool,
-    checkpoint: Path,
-    progress: Progress,
+    make: Callable[[], Head], name: str, split: Split, options: TrainOptions, checkpoint: Path, progress: Progress
 ) -> tuple[Fitted, Trial]:
     train, test, held = split
     check(test, what="test")
-    width, classes = train.width, len(train.names)
-    linear, loss = (StepLinearHead, segmentation_loss) if kind == "asformer" else (LinearHead, clip_loss)
-    new_head = _maker(kind, split, options, causal=causal)
-    fitted = fit(new_head, train, held, options, objective=loss, checkpoint=checkpoint, progress=progress)
-    base = fit(partial(linear, width, classes), train, held, options, objective=loss)
+    fitted = fit(make, train, held, options, checkpoint=checkpoint, progress=progress)
+    linear = StepLinearHead if fitted.head.per_step else LinearHead
+    base = fit(partial(linear, train.width, len(train.names)), train, held, options)
     accuracy, segments = evaluate(fitted.head, test, options)
     return fitted, Trial(name, options.seed, accuracy, evaluate(base.head, test, options)[0], segments)
 

@@ -18,7 +18,7 @@ from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.actions.typicality import Typicality
 from edgevid.errors import ParityError
 from edgevid.evaluate.actions.data import Corpus, resample
-from edgevid.evaluate.actions.score import RowsExtractor, crop_video, replay_crops, replay_rows
+from edgevid.evaluate.recognition import RowsExtractor, crop_video, replay_crops, replay_rows
 from edgevid.files import make_folder, toml_table, vars_of, write_atomic
 from edgevid.learn.actions.fit import TrainOptions, predict, step_of, windows_of
 from edgevid.learn.actions.heads import Head

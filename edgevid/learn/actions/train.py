@@ -14,7 +14,7 @@ from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.load import load_extractor
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, marks_of, read_skeletons
-from edgevid.evaluate.actions.score import crop_video
+from edgevid.evaluate.recognition import crop_video
 from edgevid.evaluate.tune.score_files import read_arrays
 from edgevid.files import atomic_path, cache_folder, sha256, sha256_of, vars_of, write_atomic
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
@@ -96,7 +96,7 @@ def train_actions(
         )
     window = config.window * max(config.clips_per_sequence, 1)
     options = TrainOptions(window, config.rate_hz, config.epochs, patience, images=config.images)
-    weights = zip(first.names, loss_weights(first, balanced=True).tolist(), strict=True)
+    weights = zip(first.names, loss_weights(first).tolist(), strict=True)
     report("class weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights))
     outcome = run(
         splits, config.head, config.out, options, deployment, seeds=config.seeds,

@@ -13,7 +13,7 @@ from edgevid.actions.clip_spec import ClipSpec
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
-from edgevid.evaluate.actions.score import evaluate_rows, load_for_rows  # noqa: E402
+from edgevid.evaluate.recognition import evaluate_rows, load_for_rows  # noqa: E402
 from edgevid.learn.actions.experiment import Split, run  # noqa: E402
 from edgevid.learn.actions.export import Deployment  # noqa: E402
 from edgevid.learn.actions.fit import TrainOptions  # noqa: E402
