@@ -33,9 +33,8 @@ from bench import conditions, save, table
 
 from edgevid import Fleet, JsonLines, Site
 from edgevid.run import fleet as room
-from edgevid.run.engines import BatchedEngine
+from edgevid.run.engines import BatchedEngine, Turns
 from edgevid.run.loop import Summary, run
-from edgevid.run.turns import Turns
 from edgevid.runtime.engine import FakeEngine, TensorSpec
 from edgevid.site import build_pipeline, load_site
 from edgevid.site.tables import StoreTable, build_sinks

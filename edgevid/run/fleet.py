@@ -16,11 +16,9 @@ from typing import Any, NamedTuple
 from edgevid.errors import EdgevidError, InputError, log
 from edgevid.files.toml import read_toml
 from edgevid.output.recordings import DATABASE
-from edgevid.run.engines import SharedEngines
+from edgevid.run.engines import SharedEngines, Turns
 from edgevid.run.loop import Emitter, Summary, run, said
-from edgevid.run.signals import ended_by_sigterm
-from edgevid.run.turns import Turns
-from edgevid.run.watchdog import Watchdog, peak_memory_mb
+from edgevid.run.watchdog import Watchdog, ended_by_sigterm, peak_memory_mb
 from edgevid.runtime.processor import default_threads
 from edgevid.site.build import LoadedSite, build_blur, build_header, build_pipeline, build_zones, header_of, load_site
 from edgevid.site.file import Site, camera_name, read_site

@@ -14,7 +14,7 @@ from edgevid.files.folders import camera_spool
 from edgevid.output.delivery import Delivery, Worker
 from edgevid.output.events import EventFinder
 from edgevid.output.sinks import AnySink, Sink, as_sink
-from edgevid.run.signals import uninterrupted
+from edgevid.run.watchdog import uninterrupted
 from edgevid.site.build import header_of
 from edgevid.types import Closing, Event, Frame, Header, Reason, Result, SpeedReport
 from edgevid.zones import ZoneEvent, ZoneMonitorLike

@@ -1,12 +1,16 @@
-"""A run in the field: a status line per minute on the log, and keep-alive pings for systemd's watchdog."""
+"""A run in the field: a status line per minute on the log, keep-alive pings for systemd's watchdog, and signals: one
+that is stopped finishes its outputs."""
 
 from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import threading
 import time as clock
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from edgevid.errors import log
@@ -96,3 +100,44 @@ class Watchdog:
                 line = self.line()
                 log.info("%s", line)
                 notify(f"STATUS={line}")
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Turns SIGTERM (a service or container is stopped) into KeyboardInterrupt, so that outputs are finished.
+    In the main thread, where Python handles signals, and where the program has no handler of its own; elsewhere
+    nothing changes."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Delays Ctrl-C and SIGTERM until the block has ended, so that its writes are whole; a second one is not
+    delayed. In the main thread, where Python handles signals; elsewhere nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pending: list[int] = []
+
+    def later(number: int, _: object) -> None:
+        if pending:
+            raise KeyboardInterrupt
+        pending.append(number)
+
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not None]
+    before = [(number, signal.signal(number, later)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+    if pending:
+        signal.raise_signal(pending[0])

@@ -24,7 +24,7 @@ from typing import Any
 
 from edgevid._opencv import require_opencv
 from edgevid.errors import InputError, SourceError, require
-from edgevid.run.signals import ended_by_sigterm
+from edgevid.run.watchdog import ended_by_sigterm
 from edgevid.types import Closing
 from edgevid.viewer.security import SecurityMiddleware
 

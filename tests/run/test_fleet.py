@@ -18,8 +18,8 @@ from edgevid.errors import InputError
 from edgevid.output.sinks import JsonLines
 from edgevid.pipeline import Pipeline
 from edgevid.run import fleet as room
+from edgevid.run.engines import HUNG_S, Turns
 from edgevid.run.loop import run
-from edgevid.run.turns import HUNG_S, Turns
 from edgevid.site import Site, build_pipeline, load_site
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.types import Event

@@ -11,7 +11,7 @@ from edgevid.output.records import read_jsonl
 from edgevid.output.sinks import AnnotatedVideo, JsonLines
 from edgevid.pipeline import Pipeline
 from edgevid.run.loop import run
-from edgevid.run.signals import ended_by_sigterm, uninterrupted
+from edgevid.run.watchdog import ended_by_sigterm, uninterrupted
 from edgevid.synthetic.render import RenderedDetector, RenderedStreet
 from edgevid.track import Tracker
 from edgevid.types import Frame, Result
