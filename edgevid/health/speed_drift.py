@@ -23,43 +23,7 @@ MAX_VEHICLES = 200  # Vehicles that a baseline keeps; the oldest go first
 MIN_MPS = 2.0  # Slower vehicles are in a queue and tell nothing about the camera
 MAX_Z = 3.0  # Standard deviations at which a vehicle is clipped: one speeder is no evidence
 BASELINE_ERROR = 1.2533  # Standard error of a median, in standard deviations over the square root of the count
-
-
-@dataclass(slots=True)
-class Cusum:
-    """Evidence for "faster by `change`" and for "slower by `change`", in nats."""
-
-    change: float
-    """Relative change to detect, 0.05 for 5 %."""
-    tolerance: float
-    """Relative change that happens without a fault (weather, holidays)."""
-    vehicles: float
-    """Mean number of vehicles between false alarms."""
-    up: float = 0.0
-    down: float = 0.0
-
-    @property
-    def threshold(self) -> float:
-        """Nats at which it fires."""
-        return math.log(2 * self.vehicles)
-
-    def add(self, value: float, baseline: Baseline) -> Direction | None:
-        """Adds one log value; the direction of the change once there is enough evidence for it."""
-        step = math.log1p(self.change) / baseline.spread
-        slack = math.log1p(self.tolerance) / baseline.spread + BASELINE_ERROR / math.sqrt(baseline.vehicles)
-        z = float(np.clip((value - baseline.median) / baseline.spread, -MAX_Z, MAX_Z))
-        self.up = max(0.0, self.up + step * (z - slack - step / 2))
-        self.down = max(0.0, self.down + step * (-z - slack - step / 2))
-        return "up" if self.up > self.threshold else "down" if self.down > self.threshold else None
-
-    def clear(self) -> None:
-        """Forgets the evidence."""
-        self.up = self.down = 0.0
-
-    @property
-    def quiet(self) -> bool:
-        """Whether there is little evidence: only then are values learned."""
-        return max(self.up, self.down) < self.threshold / 2
+RATIO_CHANGE = 0.03  # Relative change of far : near to detect
 
 
 class Baseline(NamedTuple):
@@ -71,15 +35,54 @@ class Baseline(NamedTuple):
 
 
 @dataclass(slots=True)
-class BaselineTable:
-    """Log values by slot; new ones wait in `pending` until their hour has ended without suspicion."""
+class Comparison:
+    """Log values by slot, and the evidence for "higher by `change`" and for "lower by `change`" than those, in nats.
+    New values wait in `pending` until their hour has ended without suspicion."""
 
+    change: float
+    """Relative change to detect, 0.05 for 5 %."""
+    tolerance: float
+    """Relative change that happens without a fault (weather, holidays)."""
     min_spread: float
+    vehicles: float = 100_000
+    """Mean number of vehicles between false alarms."""
+    up: float = 0.0
+    down: float = 0.0
     slots: dict[str, list[float]] = field(default_factory=dict)
     pending: dict[str, list[float]] = field(default_factory=dict)
     _cache: dict[str, Baseline | None] = field(default_factory=dict)
 
-    def add(self, slot: str, value: float) -> None:
+    @property
+    def threshold(self) -> float:
+        """Nats at which it fires."""
+        return math.log(2 * self.vehicles)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether there is little evidence: only then are values learned."""
+        return max(self.up, self.down) < self.threshold / 2
+
+    def compare(self, value: float, groups: list[list[str]]) -> list[tuple[Direction, str]]:
+        """Compares a log value with its baseline, then keeps it; direction and text of a certain change, or none."""
+        self.keep(groups[0][0], value)
+        baseline = self.baseline(groups)
+        direction = self.weigh(value, baseline) if baseline else None
+        if direction is None:
+            return []
+        self.clear()
+        self.drop()
+        return [(direction, f"{100 * self.change:.0f} % or more {'higher' if direction == 'up' else 'lower'}")]
+
+    def weigh(self, value: float, baseline: Baseline) -> Direction | None:
+        """Adds one log value; the direction of the change once there is enough evidence for it."""
+        step = math.log1p(self.change) / baseline.spread
+        slack = math.log1p(self.tolerance) / baseline.spread + BASELINE_ERROR / math.sqrt(baseline.vehicles)
+        z = float(np.clip((value - baseline.median) / baseline.spread, -MAX_Z, MAX_Z))
+        self.up = max(0.0, self.up + step * (z - slack - step / 2))
+        self.down = max(0.0, self.down + step * (-z - slack - step / 2))
+        return "up" if self.up > self.threshold else "down" if self.down > self.threshold else None
+
+    def keep(self, slot: str, value: float) -> None:
         """Keeps a value until `commit` or `drop`."""
         self.pending.setdefault(slot, []).append(round(value, 4))
 
@@ -94,7 +97,11 @@ class BaselineTable:
         self.pending.clear()
         self._cache.clear()
 
-    def of(self, groups: list[list[str]]) -> Baseline | None:
+    def clear(self) -> None:
+        """Forgets the evidence."""
+        self.up = self.down = 0.0
+
+    def baseline(self, groups: list[list[str]]) -> Baseline | None:
         """The baseline of the first group of slots with enough values; None without any."""
         key = groups[0][0]
         if key not in self._cache:
@@ -124,22 +131,16 @@ class Finding:
 class SpeedDriftDetector:
     """Learns a site's speeds and finds when they drift away from what was learned."""
 
-    def __init__(
-        self, *, change: float = 0.05, ratio_change: float = 0.03, tolerance: float = 0.03,
-        vehicles_between_false_alarms: float = 100_000, hour_s: float = 3600.0,
-    ) -> None:  # fmt: skip
-        """`change`, `ratio_change`, `tolerance` are relative; `hour_s` is how long values stay pending."""
-        for name, value in (("change", change), ("ratio_change", ratio_change), ("hour_s", hour_s)):
-            if not value > 0:
-                raise InputError(f"camera health: expected {name} above 0, got {value}")
-        if not (tolerance >= 0 and vehicles_between_false_alarms >= 10):
+    def __init__(self, *, change: float = 0.05, tolerance: float = 0.03, hour_s: float = 3600.0) -> None:
+        """`change` and `tolerance` are relative; `hour_s` is how long values stay pending."""
+        if not (change > 0 and tolerance >= 0 and hour_s > 0):
             raise InputError(
-                "camera health: expected tolerance >= 0 and at least 10 vehicles between false alarms, "
-                f"got {tolerance}, {vehicles_between_false_alarms}"
+                "camera health: expected change and hour_s above 0 and tolerance >= 0, "
+                f"got {change}, {hour_s} and {tolerance}"
             )
-        self.speeds = Cusum(change, tolerance, vehicles_between_false_alarms)
-        self.ratio = Cusum(ratio_change, ratio_change / 4, vehicles_between_false_alarms)
-        self.speed_table, self.ratio_table = BaselineTable(0.03), BaselineTable(0.01)
+        self.speeds = Comparison(change, tolerance, min_spread=0.03)
+        self.ratio = Comparison(RATIO_CHANGE, RATIO_CHANGE / 4, min_spread=0.01)
+        self._both = {"speeds": self.speeds, "ratio": self.ratio}
         self.split_row: float | None = None  # Image row between near and far; learned from the first vehicles
         self.vehicles = 0
         self._hour_s, self._commit_at = hour_s, -math.inf
@@ -172,24 +173,24 @@ class SpeedDriftDetector:
         # not compare: nights are faster than days without a fault.
         days, slot = range(5) if now.weekday() < 5 else range(5, 7), f"{now.hour} {_travel(heading)}"
         groups = [[f"{now.weekday()} {slot}"], [f"{day} {slot}" for day in days]]
-        found = _compare(self.speeds, self.speed_table, math.log(mps), groups)
+        found = self.speeds.compare(math.log(mps), groups)
         return [Finding("speeds", way, f"speeds are permanently {by} than usual at this hour") for way, by in found]
 
     def add_ratio(self, far_mps: float, near_mps: float, heading: float) -> list[Finding]:
         """Compares one vehicle's speeds in the far and in the near half, then keeps their ratio."""
-        found = _compare(self.ratio, self.ratio_table, math.log(far_mps / near_mps), [[_travel(heading)]])
+        found = self.ratio.compare(math.log(far_mps / near_mps), [[_travel(heading)]])
         return [Finding("ratio", way, f"far : near speeds are permanently {by} than usual") for way, by in found]
 
     def clear(self) -> None:
         """Forgets the evidence; the baselines stay."""
-        self.speeds.clear()
-        self.ratio.clear()
+        for one in self._both.values():
+            one.clear()
 
     def forget(self) -> None:
         """Learns everything again."""
-        for table in (self.speed_table, self.ratio_table):
-            table.slots.clear()
-            table.drop()
+        for one in self._both.values():
+            one.slots.clear()
+            one.drop()
         self.clear()
         self.split_row = None
         self._middle_rows.clear()
@@ -202,8 +203,8 @@ class SpeedDriftDetector:
     def commit(self) -> None:
         """Ends an hour: learns its values, or drops them where there is evidence of a change."""
         good = self.speeds.quiet and self.ratio.quiet
-        for table in (self.speed_table, self.ratio_table):
-            table.commit() if good else table.drop()
+        for one in self._both.values():
+            one.commit() if good else one.drop()
 
     def _add_halves(self, moments: list[tuple[float, float, float]]) -> list[Finding]:
         if len(moments) < 10:
@@ -221,38 +222,23 @@ class SpeedDriftDetector:
 
     def to_dict(self) -> dict[str, Any]:
         """What is kept over a restart."""
-        tables = (("speeds", self.speeds, self.speed_table), ("ratio", self.ratio, self.ratio_table))
-        parts = {name: {"up": one.up, "down": one.down, "slots": table.slots} for name, one, table in tables}
+        parts = {name: {"up": one.up, "down": one.down, "slots": one.slots} for name, one in self._both.items()}
         return {"split_row": self.split_row, "vehicles": self.vehicles, **parts}
 
     def from_dict(self, values: dict[str, Any]) -> None:
         """Takes the values of `to_dict`; ValueError, KeyError or TypeError where they are damaged."""
         split_row = None if values["split_row"] is None else float(values["split_row"])
         parts = []
-        for name in ("speeds", "ratio"):
+        for name in self._both:
             up, down = float(values[name]["up"]), float(values[name]["down"])
             slots = {str(k): [float(v) for v in logs] for k, logs in values[name]["slots"].items()}
             if not all(map(math.isfinite, (up, down, *(v for logs in slots.values() for v in logs)))):
                 raise ValueError(f"{name} holds numbers that are not finite")
             parts.append((up, down, slots))
         self.split_row, self.vehicles = split_row, int(values["vehicles"])
-        for (up, down, slots), cusum, table in zip(
-            parts, (self.speeds, self.ratio), (self.speed_table, self.ratio_table), strict=True
-        ):
-            cusum.up, cusum.down, table.slots = up, down, slots
-            table.drop()
-
-
-def _compare(cusum: Cusum, table: BaselineTable, value: float, groups: list[list[str]]) -> list[tuple[Direction, str]]:
-    """Compares a log value with its baseline, then keeps it; direction and text of a certain change, or none."""
-    table.add(groups[0][0], value)
-    baseline = table.of(groups)
-    direction = cusum.add(value, baseline) if baseline else None
-    if direction is None:
-        return []
-    cusum.clear()
-    table.drop()
-    return [(direction, f"{100 * cusum.change:.0f} % or more {'higher' if direction == 'up' else 'lower'}")]
+        for one, (up, down, slots) in zip(self._both.values(), parts, strict=True):
+            one.up, one.down, one.slots = up, down, slots
+            one.drop()
 
 
 def _travel(heading: float) -> str:
