@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from edgevid.learn.actions.heads import Head, States, WindowAttention, push
 
 DECODERS, HEADS, DROPOUT = 2, 2, 0.2
-SMOOTH, LARGEST = 0.15, 4.0  # Of the loss between steps: its weight, and the largest change that counts
 
 
 class Block(nn.Module):
@@ -115,17 +114,3 @@ class ASFormerHead(Head):
 def _share(stage: int) -> float:
     """Weight of attention, which falls with each decoder as in the paper."""
     return 1.0 if stage == 0 else math.exp(-3.0 * (stage - 1))
-
-
-def segmentation_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of every step plus MS-TCN's smoothing between steps, over all stages."""
-    stages = logits if logits.dim() == 4 else logits.unsqueeze(0)
-    total, both = stages.new_zeros(()), valid[:, 1:] & valid[:, :-1]
-    for output in stages:
-        total = total + nn.functional.cross_entropy(
-            output[valid], labels[valid], weight=weights, label_smoothing=smoothing
-        )
-        log = output.log_softmax(-1)
-        change = (log[:, 1:] - log[:, :-1].detach()).abs().clamp(max=LARGEST).square()[both]
-        total = total + SMOOTH * change.mean()
-    return total

@@ -22,22 +22,12 @@ from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, Thumb
 from edgevid.evaluate.page import page
 from edgevid.evaluate.recognition import Scored, class_views, of_scored
 from edgevid.files.atomic import atomic_path, write_atomic
-from edgevid.learn.actions.asformer import ASFormerHead, segmentation_loss
+from edgevid.learn.actions.asformer import ASFormerHead
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
-from edgevid.learn.actions.fit import (
-    CHECKPOINT,
-    Fitted,
-    Progress,
-    TrainOptions,
-    clip_loss,
-    fit,
-    predict,
-    step_of,
-    windows_of,
-)
+from edgevid.learn.actions.fit import CHECKPOINT, Fitted, TrainOptions, fit, predict, step_of, windows_of
 from edgevid.learn.actions.heads import Head, LinearHead, RecurrentHead, StepLinearHead, TransformerHead
 from edgevid.learn.classifier.network import ImageHead, ImageOptions
-from edgevid.types import Array
+from edgevid.types import Array, Progress
 from edgevid.video.images import read_image, thumbnail
 
 PAIRS, EACH, SIDE = 6, 8, 96  # Confused pairs on the page, images of each, and their pixels
@@ -119,10 +109,13 @@ def run(
     if seeds < 1:
         raise InputError(f"seeds: expected at least 1, got {seeds}")
     first = next(iter(splits.values()))
-    make = partial(make_head, kind, first.train.width, len(first.train.names), window=options.window, causal=causal,
-                   images=options.images)  # fmt: skip
+
+    def make(split: Split) -> Callable[[], Head]:
+        width, classes = split.train.width, len(split.train.names)
+        return partial(make_head, kind, width, classes, window=options.window, causal=causal, images=options.images)
+
     with TemporaryDirectory() as folder:  # what cannot be exported is not worth hours of training
-        untrained = make()
+        untrained = make(first)()
         export_head(untrained, Path(folder), kind, options, deployment)
         check_parity(untrained, Path(folder), first.test, options)
     trials: list[Trial] = []
@@ -138,7 +131,7 @@ def run(
                 )
             file = out / f"{seed}-{name}-{CHECKPOINT}"
             seeded = dataclasses.replace(options, seed=seed)
-            fitted, trial = _trial(make, name, split, seeded, file, progress)
+            fitted, trial = _trial(make(split), name, split, seeded, file, progress)
             trials.append(trial)
             fits.append((fitted, split))
             report(
@@ -146,7 +139,7 @@ def run(
                 f"linear baseline {100 * trial.baseline:.1f} % ({fitted.cpu_s:.0f} CPU s)"
             )
             report(_course_of(fitted))
-    curve = _learning_curve(make, first, options) if learning_curve else None
+    curve = _learning_curve(make(first), first, options) if learning_curve else None
     if curve:
         report(curve[0])
     outcome = _deploy(*fits[0], trials, kind, out, deployment, sum(fitted.cpu_s for fitted, _ in fits), curve)

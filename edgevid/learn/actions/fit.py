@@ -7,7 +7,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,62 +21,48 @@ from edgevid.evaluate.actions.data import Corpus, Example, check, resample
 from edgevid.files import atomic_path, sha256
 from edgevid.learn.actions.heads import Head
 from edgevid.learn.classifier.network import ImageOptions
-from edgevid.types import Array
+from edgevid.types import Array, Progress
 
 Rng = np.random.Generator
 CHECKPOINT = "checkpoint.pt"  # In the folder of a training that is not finished
 
 
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """Strengths of a sequence's augmentations; zeros change nothing."""
-
-    flip: float = 0.5
-    """Share of sequences flipped horizontally (joints only: a flipped image has other features)."""
-    rotation: float = 0.15
-    """Standard deviation of a rotation in the image, radians (joints only)."""
-    scale: float = 0.1
-    """Standard deviation of the logarithm of scales along x and y (joints only)."""
-    noise: float = 0.02
-    """Of each value, as a share of its own spread over the sequence."""
-    speed: float = 0.25
-    """Largest logarithm of the change of speed."""
-    drop: float = 0.0
-    """Largest share of moments without a pose (joints only): slow cameras, missed people."""
-    trim: float = 0.2
-    """Largest share trimmed off the end, in half of the sequences."""
+# Strengths of a sequence's augmentations; the first three are for joints: a flipped image has other features.
+FLIP = 0.5  # Share of sequences flipped horizontally
+ROTATION = 0.15  # Standard deviation of a rotation in the image, radians
+SCALE = 0.1  # Standard deviation of the logarithm of scales along x and y
+NOISE = 0.02  # Of each value, as a share of its own spread over the sequence
+SPEED = 0.25  # Largest logarithm of the change of speed
+TRIM = 0.2  # Largest share trimmed off the end, in half of the sequences
 
 
-def augment(raw: Array, joints: str, step: float, strength: Augmentation, rng: Rng) -> Array:
+def augment(raw: Array, joints: str, step: float, rng: Rng) -> Array:
     """An augmented sequence of about every `step`-th row."""
     last = len(raw) - 1
-    speed = step * float(np.exp(rng.uniform(-strength.speed, strength.speed)))
-    end = last * (1 - rng.uniform(0, strength.trim)) if rng.random() < 0.5 else last
+    speed = step * float(np.exp(rng.uniform(-SPEED, SPEED)))
+    end = last * (1 - rng.uniform(0, TRIM)) if rng.random() < 0.5 else last
     out = resample(raw, speed, rng.uniform(0, min(step, last)), end)
     if not len(out):
         out = raw[-1:].copy()
     if joints:
-        out[:, :-1] = _augment_joints(out[:, :-1], joints, strength, rng)
-        if strength.drop:
-            dropped = rng.random(len(out)) < strength.drop * rng.random()
-            out[:-1, -1][dropped[:-1]] = 0  # the last one stays: a clip ends with an observation
+        out[:, :-1] = _augment_joints(out[:, :-1], joints, rng)
         return out
     spread = raw.std(axis=0, keepdims=True) + 1e-6
-    return np.asarray((out + rng.normal(0, strength.noise, out.shape) * spread).astype(np.float32))
+    return np.asarray((out + rng.normal(0, NOISE, out.shape) * spread).astype(np.float32))
 
 
-def _augment_joints(rows: Array, joints: str, strength: Augmentation, rng: Rng) -> Array:
+def _augment_joints(rows: Array, joints: str, rng: Rng) -> Array:
     names = JOINT_SETS[joints]
     points = rows.reshape(len(rows), -1, 2).astype(np.float64)
     center = points.mean((0, 1))
     size = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean()) + 1e-9
     points = points - center
-    if rng.random() < strength.flip:
+    if rng.random() < FLIP:
         points = points[:, mirror_order(names)] * (-1, 1)
-    angle = rng.normal(0, strength.rotation)
+    angle = rng.normal(0, ROTATION)
     c, s = np.cos(angle), np.sin(angle)
-    points = points @ np.array([[c, s], [-s, c]]) * np.exp(rng.normal(0, strength.scale, 2))
-    points = points + rng.normal(0, strength.noise * size, points.shape)
+    points = points @ np.array([[c, s], [-s, c]]) * np.exp(rng.normal(0, SCALE, 2))
+    points = points + rng.normal(0, NOISE * size, points.shape)
     return np.asarray((points + center).reshape(len(rows), -1).astype(np.float32))
 
 
@@ -98,9 +84,7 @@ class TrainOptions:
     clip_norm: float = 1.0
     """Largest norm of the gradient: recurrent heads diverge without it."""
     smoothing: float = 0.1
-    class_weights: bool = True
     seed: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
     images: ImageOptions | None = None
     """Of heads that take images."""
 
@@ -160,33 +144,19 @@ def _rows(
         rows = resample(example.raw, step)
     else:
         copies = (example.raw, *corpus.augmentations.get(example.name, ()))
-        rows = augment(copies[rng.integers(len(copies))], corpus.joints, step, options.augmentation, rng)
+        rows = augment(copies[rng.integers(len(copies))], corpus.joints, step, rng)
     if (example.labels == example.labels[0]).all():
         return rows, np.full(len(rows), example.labels[0])
     at = np.linspace(0, len(example.labels) - 1, len(rows)).round().astype(np.int64)
     return rows, example.labels[at]
 
 
-def loss_weights(corpus: Corpus, *, balanced: bool) -> Tensor:
+def loss_weights(corpus: Corpus) -> Tensor:
     """(C,) weights that balance the classes; mean 1 over the examples."""
-    if not balanced:
-        return torch.ones(len(corpus.names))
     labels = np.concatenate([e.labels for e in corpus.examples])
     counts = np.bincount(labels, minlength=len(corpus.names)).astype(np.float64)
     weights = np.where(counts > 0, counts.sum() / np.maximum(counts, 1) / max((counts > 0).sum(), 1), 0)
     return torch.tensor(weights, dtype=torch.float32)
-
-
-Objective = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
-
-
-def clip_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of the class of each clip's last step."""
-    return nn.functional.cross_entropy(logits, labels[:, -1], weight=weights, label_smoothing=smoothing)
-
-
-Progress = Callable[[int, int, str], None]
-"""Called with what is done, its total, and a text."""
 
 
 class _Course:
@@ -228,8 +198,7 @@ class _Course:
 
 def fit(
     make: Callable[[], Head], train: Corpus, validation: Corpus | None, options: TrainOptions, *,
-    objective: Objective = clip_loss, checkpoint: Path | None = None,
-    progress: Progress = lambda done, total, text: None,
+    checkpoint: Path | None = None, progress: Progress = lambda done, total, text: None,
 ) -> Fitted:  # fmt: skip
     """A head trained on `train`; with `validation` its best epoch is kept, else its last. `checkpoint` is written after
     each epoch, and resumed where it is of the same training. A loss or gradient that is no number ends the training:
@@ -239,7 +208,7 @@ def fit(
         raise InputError("patience: expected validation data for early stopping, got none; set patience=0")
     torch.manual_seed(options.seed)
     course = _Course(make(), options, -(-len(train) // options.batch))
-    weights = loss_weights(train, balanced=options.class_weights)
+    weights = loss_weights(train)
     held = windows_of(validation, options) if validation is not None and len(validation) else None
     marks = [dataclasses.asdict(options), train.names, [(e.name, e.content, e.label) for e in train.examples]]
     key = sha256(json.dumps([*marks, str(course.head)], default=str))
@@ -250,11 +219,11 @@ def fit(
         if options.patience and number - 1 - course.best_epoch >= options.patience:
             stopped = f"no better validation loss in {options.patience} epochs"
             break
-        loss, norm = _epoch(course, windows_of(train, options, course.rng), options, weights, objective)
+        loss, norm = _epoch(course, windows_of(train, options, course.rng), options, weights)
         if not math.isfinite(loss + norm):
             stopped = f"loss {loss:g} and gradient norm {norm:g} in epoch {number + 1}"
             break
-        after = _evaluate(course.head, held, weights, objective)
+        after = _evaluate(course.head, held, weights)
         course.history.append(Epoch(loss, norm, *after))
         if held is None or after[0] < course.best:
             course.best, course.best_epoch = after[0], number
@@ -273,7 +242,7 @@ def fit(
 
 
 def _epoch(
-    course: _Course, data: tuple[Tensor, Tensor, Tensor], options: TrainOptions, weights: Tensor, objective: Objective
+    course: _Course, data: tuple[Tensor, Tensor, Tensor], options: TrainOptions, weights: Tensor
 ) -> tuple[float, float]:
     """Mean loss and gradient norm of the steps; it ends at the first that is no number."""
     head, (features, valid, labels), steps = course.head, data, list[tuple[float, float]]()
@@ -282,7 +251,7 @@ def _epoch(
         if len(rows) == 1 < len(labels):  # batch normalization takes two
             continue
         logits = head(features[rows], valid[rows])
-        loss = objective(logits, labels[rows], valid[rows], weights, options.smoothing) + head.penalty
+        loss = head.loss(logits, labels[rows], valid[rows], weights, options.smoothing) + head.penalty
         course.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(head.parameters(), options.clip_norm)
@@ -296,14 +265,12 @@ def _epoch(
 
 
 @torch.no_grad()
-def _evaluate(
-    head: Head, held: tuple[Tensor, Tensor, Tensor] | None, weights: Tensor, objective: Objective
-) -> tuple[float, float]:
+def _evaluate(head: Head, held: tuple[Tensor, Tensor, Tensor] | None, weights: Tensor) -> tuple[float, float]:
     if held is None:
         return float("nan"), float("nan")
     features, valid, labels = held
     logits = _logits(head, features, valid)
-    loss = float(objective(logits, labels, valid, weights, 0.0))
+    loss = float(head.loss(logits, labels, valid, weights, 0.0))
     predicted, truth = logits.argmax(-1), labels if head.per_step else labels[:, -1]
     right = (predicted == truth)[valid] if head.per_step else predicted == truth
     return loss, float(right.float().mean())

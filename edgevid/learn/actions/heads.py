@@ -13,6 +13,7 @@ States = dict[str, Tensor]
 HIDDEN = -1e4  # Added to forbidden attention: finite, so that FP16 and fully padded rows stay numbers
 LAYERS = 2  # Of a recurrent head
 HEADS, DEPTH, DROPOUT = 4, 2, 0.3
+SMOOTH, LARGEST = 0.15, 4.0  # Of the loss between steps: its weight, and the largest change that counts
 
 
 class Head(nn.Module):
@@ -35,6 +36,12 @@ class Head(nn.Module):
         """(B, T, F) what tells whether inputs (B, T, D) are like those of the training: themselves."""
         return x
 
+    def loss(self, logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, smoothing: float) -> Tensor:
+        """Cross-entropy of the class of each clip's last step, or `segmentation_loss` of all steps."""
+        if self.per_step:
+            return segmentation_loss(logits, labels, valid, weights, smoothing)
+        return nn.functional.cross_entropy(logits, labels[:, -1], weight=weights, label_smoothing=smoothing)
+
     def states(self, batch: int) -> States:
         """The states of `batch` tracks that start now: zeros, batch first."""
         if not self.causal:
@@ -49,6 +56,20 @@ class Head(nn.Module):
         """Why this head cannot be streamed."""
         how = "bidirectional=False" if isinstance(self, RecurrentHead) else "causal=True"
         return InputError(f"{type(self).__name__} uses later steps and cannot be streamed; train it with {how}")
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy of every step plus MS-TCN's smoothing between steps, over all stages."""
+    stages = logits if logits.dim() == 4 else logits.unsqueeze(0)
+    total, both = stages.new_zeros(()), valid[:, 1:] & valid[:, :-1]
+    for output in stages:
+        total = total + nn.functional.cross_entropy(
+            output[valid], labels[valid], weight=weights, label_smoothing=smoothing
+        )
+        log = output.log_softmax(-1)
+        change = (log[:, 1:] - log[:, :-1].detach()).abs().clamp(max=LARGEST).square()[both]
+        total = total + SMOOTH * change.mean()
+    return total
 
 
 class RecurrentHead(Head):

@@ -19,13 +19,13 @@ from edgevid.evaluate.tune.score_files import read_arrays
 from edgevid.files import atomic_path, cache_folder, sha256, sha256_of, vars_of, write_atomic
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
-from edgevid.learn.actions.fit import Progress, TrainOptions, loss_weights
+from edgevid.learn.actions.fit import TrainOptions, loss_weights
 from edgevid.learn.augment import augment_crops
 from edgevid.learn.classifier.network import ImageOptions
 from edgevid.models.hub import find_recipe
 from edgevid.runtime import read_recipe
 from edgevid.runtime.variants import model_digest, model_file
-from edgevid.types import Array
+from edgevid.types import Array, Progress
 
 TRAINING = "training.json"  # Next to a recipe: how it was trained, and what was held out
 

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
-from edgevid.learn.actions.asformer import segmentation_loss  # noqa: E402
+from edgevid.learn.actions.heads import segmentation_loss  # noqa: E402
 
 torch.set_num_threads(1)
 
