@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 
 from edgevid.abstain.policy import class_scores
-from edgevid.actions.recognizer import FunctionRecognizer
+from edgevid.actions.recognizer import FunctionRecognizer, no_scores
 from edgevid.detect.detector import Detector
 from edgevid.detect.gate import EPS, Every, Gate
 from edgevid.detect.predict import FunctionDetector
@@ -153,16 +153,13 @@ class Pipeline(Hinted):
         Reason.DAMAGED; "show" treats such frames as sound. `detect_every` ("auto", frames, seconds or a Gate) skips
         the detector in frames that need none: objects are predicted there. InputError where a part lacks a method."""
         found, tracker = _detector(detector), Tracker() if tracker is None else tracker
-        check_part(found, DetectorLike, "a detector")
-        check_part(tracker, TrackerLike, "a tracker")
-        if speed_estimator is not None:
-            check_part(speed_estimator, SpeedEstimatorLike, "a speed estimator")
-        if health is not None:
-            check_part(health, CameraMonitorLike, "a camera monitor")
-        if quality is not None:
-            check_part(quality, ImageMonitorLike, "an image monitor")
-        if class_policy is not None:
-            check_part(class_policy, PolicyLike, "a policy")
+        for part, kind, what in (
+            (found, DetectorLike, "a detector"), (tracker, TrackerLike, "a tracker"),
+            (speed_estimator, SpeedEstimatorLike, "a speed estimator"), (health, CameraMonitorLike, "a camera monitor"),
+            (quality, ImageMonitorLike, "an image monitor"), (class_policy, PolicyLike, "a policy"),
+        ):  # fmt: skip
+            if part is not None:
+                check_part(part, kind, what)
         self.detector: DetectorLike = found
         self.tracker, self.speed_estimator = tracker, speed_estimator
         self.health, self.quality, self.class_policy = health, quality, class_policy
@@ -329,8 +326,7 @@ class Pipeline(Hinted):
         return scores
 
     def _no_scores(self) -> dict[str, Scores]:
-        counts = {task: len(part.recognizer.names) for task, part in self.recognitions.items()}
-        return {task: Scores.empty(values=np.zeros((0, n), np.float32)) for task, n in counts.items()}
+        return {task: no_scores(part.recognizer.names) for task, part in self.recognitions.items()}
 
     def _decide(self, scores: Mapping[str, Scores], tracks: Tracks, time: float) -> dict[str, Verdicts]:
         verdicts = {}

@@ -33,6 +33,7 @@ CALIBRATE_AGAIN = "calibrate the camera again: docs/calibrate.md"
 DRAW_AGAIN = "draw {} again: edgevid-demo --site FILE"
 MIN_HELD, MIN_OUTLINE = 0.5, 0.1
 """Shares of an outline in the calibrated region below which a zone is a note, and below which an error."""
+FOLDERS = ("folder", "parquet", "coco", "yolo")  # Kinds of outputs that are one; others are files
 LEAST_FREE = 100_000_000  # Bytes of free disk below which a sink's disk counts as full
 
 
@@ -56,9 +57,9 @@ def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Fi
         _check_recognizer(found, choice, detector.names if detector is not None else choice.classes)
     found += _check_zones(LoadedSite(site, calibration, policy), size)
     if site.health is not None:
-        found.append(_check_folder("camera health", site.health))
+        _check_output(found, "camera health", site.health)
     if site.record is not None:
-        found += _check_recordings(site.record)
+        _check_recordings(found, site.record)
     for table in site.sinks:
         check_sink(found, table, site.name)
     return found
@@ -221,28 +222,20 @@ def _check_on_ground(subject: str, meters: F64, calibration: CameraCalibration) 
     return Finding(subject, state, False if held.mean() < MIN_OUTLINE else None, again)
 
 
-def _check_recordings(table: RecordTable) -> list[Finding]:
+def _check_recordings(found: list[Finding], table: RecordTable) -> None:
     """The folder, and whether something limits it that its disk can hold."""
-    found, near = _check_folder("recordings", table.folder), table.folder
-    while not near.exists():
-        near = near.parent
-    disk = shutil.disk_usage(near)
+    _check_output(found, "recordings", table.folder)
+    disk = shutil.disk_usage(_nearest(table.folder))
     if table.max_gb is None and table.keep_days is None and table.continuous:
         state = f"no limit: they fill the disk ({disk.free / 1e9:.0f} GB are free), then the oldest go"
-        return [found, Finding("recordings", state, None, "[record] max_gb = 50 or keep_days = 7 sets one")]
-    if table.max_gb is not None and table.max_gb * 1e9 > disk.total:
+        found.append(Finding("recordings", state, None, "[record] max_gb = 50 or keep_days = 7 sets one"))
+    elif table.max_gb is not None and table.max_gb * 1e9 > disk.total:
         state = f"max_gb is {table.max_gb:g}, the disk has {disk.total / 1e9:.0f} GB"
-        return [found, Finding("recordings", state, None, "lower max_gb, or record to a larger disk")]
-    return [found]
+        found.append(Finding("recordings", state, None, "lower max_gb, or record to a larger disk"))
 
 
-def _check_folder(subject: str, path: Path) -> Finding:
-    if path.is_dir() and not os.access(path, os.W_OK):
-        remedy = f"give the service's user the folder: chown USER {path}"
-        return Finding(subject, f"{path} cannot be written", False, remedy)
-    if not path.exists() and not path.parent.is_dir():
-        return Finding(subject, f"{path.parent} does not exist", False, f"mkdir -p {path.parent}")
-    return Finding(subject, f"{path} is used", True)
+def _check_output(found: list[Finding], subject: str, path: Path) -> None:
+    attempt(found, subject, lambda: _check_path(path, "folder"), f"mkdir -p {path}; chown USER {path}", str)
 
 
 def check_sink(found: list[Finding], table: Any, camera: str) -> None:
@@ -266,10 +259,15 @@ def check_sink(found: list[Finding], table: Any, camera: str) -> None:
     attempt(found, subject, ask, server if path is None else "correct its path", lambda state: state)
 
 
+def _nearest(path: Path) -> Path:
+    """The path, or the first of its parents that exists."""
+    return next(one for one in (path, *path.absolute().parents) if one.exists())
+
+
 def _check_path(path: Path, kind: str) -> str:
     """What is at a path; SourceError or InputError where it cannot be written."""
-    near = next(one for one in (path, *path.absolute().parents) if one.exists())
-    if kind == "parquet":
+    near = _nearest(path)
+    if kind in FOLDERS:
         check_folder(path)
     elif not path.absolute().parent.is_dir():
         raise SourceError(f"{path}: the folder {path.parent} does not exist; create it first")

@@ -24,9 +24,8 @@ def shape_features(values: Array) -> Array:
     x = np.asarray(values, np.float32)
     n, t = x.shape
     row, columns = np.arange(n), np.arange(t, dtype=np.float32)
-    ordered = np.sort(x, axis=1)
-    p05, p25, p50, p75, p95 = (_quantile(ordered, share) for share in QUANTILES)
-    low, peak, at = ordered[:, 0], ordered[:, -1], x.argmax(1)
+    p05, p25, p50, p75, p95 = np.quantile(x, QUANTILES, axis=1)
+    low, peak, at = x.min(1), x.max(1), x.argmax(1)
     mean = x.mean(1)
     high = x > (0.25 * p75)[:, None]
     high[:, [0, -1]] = False
@@ -86,14 +85,6 @@ def resampled(values: Array, points: int = POINTS) -> Array:
         left = np.minimum(at.astype(int), length - 2)
         share = (at - left).reshape(shape)
         found = values[left] * (1 - share) + values[left + 1] * share
-    return found
-
-
-def _quantile(ordered: Array, share: float) -> Array:
-    """Linear interpolation between the sorted columns."""
-    at = share * (ordered.shape[1] - 1)
-    low, part = int(at), at - int(at)
-    found: Array = ordered[:, low] * (1 - part) + ordered[:, min(low + 1, ordered.shape[1] - 1)] * part
     return found
 
 
