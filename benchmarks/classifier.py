@@ -24,8 +24,7 @@ import torch
 from edgevid.actions.clip import ImageRecognizer
 from edgevid.evaluate.recognition import crop_video
 from edgevid.learn.actions.train import TrainConfig, train_actions
-from edgevid.learn.augment import ImageAugmentation, warp
-from edgevid.learn.classifier.network import ImageOptions
+from edgevid.learn.classifier.network import ImageAugmentation, ImageOptions, warp
 from edgevid.runtime import load_engine, read_recipe
 from edgevid.types import Array, Clips
 

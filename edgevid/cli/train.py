@@ -215,8 +215,7 @@ def classifier(
     require("torch", extra="train", purpose="training")
     from edgevid.learn.actions.fit import CHECKPOINT
     from edgevid.learn.actions.train import TrainConfig, train_actions
-    from edgevid.learn.augment import ImageAugmentation
-    from edgevid.learn.classifier.network import ImageOptions
+    from edgevid.learn.classifier.network import ImageAugmentation, ImageOptions
 
     check_folder(out)
     check_outputs({"--out": (out / "report.json", "JSON")}, force=force)

@@ -20,8 +20,7 @@ from edgevid.files import atomic_path, cache_folder, sha256, sha256_of, vars_of,
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.fit import TrainOptions, loss_weights
-from edgevid.learn.augment import augment_crops
-from edgevid.learn.classifier.network import ImageOptions
+from edgevid.learn.classifier.network import ImageOptions, augment_crops
 from edgevid.models.hub import find_recipe
 from edgevid.runtime import read_recipe
 from edgevid.runtime.variants import model_digest, model_file

@@ -10,7 +10,7 @@ from edgevid.types import Array
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
 from edgevid.learn.actions.fit import augment  # noqa: E402
-from edgevid.learn.augment import augment_crops, jpeg  # noqa: E402
+from edgevid.learn.classifier.network import augment_crops, jpeg  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -11,9 +11,8 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 kornia = pytest.importorskip("kornia", reason="the peer of the transformer")
 
 from edgevid.learn.actions.export import _Deployed, export_onnx  # noqa: E402
-from edgevid.learn.augment import ImageAugmentation, warp  # noqa: E402
 from edgevid.learn.classifier import network  # noqa: E402
-from edgevid.learn.classifier.network import ImageHead, ImageOptions  # noqa: E402
+from edgevid.learn.classifier.network import ImageAugmentation, ImageHead, ImageOptions, warp  # noqa: E402
 from edgevid.runtime import load_engine  # noqa: E402
 
 torch.set_num_threads(1)
