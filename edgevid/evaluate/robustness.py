@@ -19,23 +19,14 @@ from edgevid.evaluate.boxes import MATCHED, TRUE, Box, BoxTable, aligned
 from edgevid.evaluate.detection import match
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table
 from edgevid.evaluate.items import read_items
+from edgevid.files import read_toml
 from edgevid.models.hub import resolve_model
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.types import Array, Frame
 from edgevid.video.images import read_image, resize_area
 
-Kinds = Mapping[str, tuple[float, ...]]
-IMAGES: Kinds = {
-    "JPEG quality": (75, 50, 30, 20, 10), "blur, sigma px": (1, 2, 3, 5), "noise, sigma of 255": (5, 10, 20, 40),
-    "dark, share of the light": (0.5, 0.25, 0.12, 0.06), "scale": (0.75, 0.5, 0.33, 0.25),
-    "rotation, degrees": (5, 10, 20, 45),
-}  # fmt: skip
-"""Corruptions of images with their strengths, the weakest first."""
-POSES: Kinds = {
-    "joint noise, % of body size": (2, 5, 10, 20), "joints lost, %": (5, 10, 20, 40),
-    "moments lost, %": (10, 25, 50, 75),
-}  # fmt: skip
-"""Corruptions of skeletons."""
+Kinds = Mapping[str, Sequence[float]]  # Corruptions by name, with their strengths, the weakest first
+IMAGES, POSES = read_toml(Path(__file__).with_suffix(".toml")).values()
 OUTCOMES = ("correct", "wrong", "abstained")
 Run = Callable[[str, float], Array]  # Of a corruption and its strength: (G, 3) outcomes of each group
 
@@ -46,28 +37,27 @@ def evaluate(model: str, truth: Path, *, policy: Path | None = None) -> Evaluati
     object that is not found is abstained from, and a box without an object is wrong (IoU 0.5, the recipe's score)."""
     recipe = resolve_model(model)
     kinds, groups, run = _of_images(recipe, truth) if recipe.task == "detect" else _of_clips(model, truth, policy)
-    counts = {("untouched", 0.0): run("", 0.0)} | {(k, s): run(k, s) for k, many in kinds.items() for s in many}
+    keys = [("untouched", 0.0), *((kind, strength) for kind, many in kinds.items() for strength in many)]
+    where = {kind: [n for n, key in enumerate(keys) if key[0] == kind] for kind in kinds}
+    tables = np.array([run(*key) for key in keys])
 
-    def shares(weights: Array) -> dict[tuple[str, float], Array]:
-        sums = {key: weights @ table for key, table in counts.items()}
-        return {key: one / max(float(one.sum()), 1) for key, one in sums.items()}
+    def shares(weights: Array) -> Array:
+        sums = weights @ tables
+        return np.asarray(sums / np.maximum(sums.sum(1, keepdims=True), 1))
 
     def measure(weights: Array) -> dict[str, float]:
         found = shares(weights)
-        values = dict(zip(OUTCOMES, found["untouched", 0.0].tolist(), strict=True))
-        for kind, many in kinds.items():
-            correct, wrong, _ = np.array([found[kind, strength] for strength in many]).T
-            values |= {f"least: {kind}": float(correct.min()), f"most wrong: {kind}": float(wrong.max())}
+        values = dict(zip(OUTCOMES, found[0].tolist(), strict=True))
+        for kind, rows in where.items():
+            values[f"least: {kind}"], values[f"most wrong: {kind}"] = found[rows, 0].min(), found[rows, 1].max()
         return values
 
     every = shares(np.ones(len(groups), np.int64))
-    rows = [(*key, *one.tolist()) for key, one in every.items()]
-    plots = dict[str, Plot]()
-    for kind, many in kinds.items():
-        columns = np.array([every[kind, strength] for strength in many]).T
-        plots[kind] = Plot(
-            "strength", "share", {name: (many, one) for name, one in zip(OUTCOMES, columns, strict=True)}
-        )
+    rows = [(*key, *one) for key, one in zip(keys, every.tolist(), strict=True)]
+    plots = {
+        kind: Plot("strength", "share", {name: (many, every[where[kind], n]) for n, name in enumerate(OUTCOMES)})
+        for kind, many in kinds.items()
+    }
     heads = ("corruption", "strength", *(f"{name} %" for name in OUTCOMES))
     return Evaluation("robustness", groups, "scene", measure, tables={"By corruption": Table(heads, rows)}, plots=plots)
 
@@ -142,13 +132,10 @@ def _of_images(recipe: LocalRecipe, truth: Path) -> tuple[Kinds, list[str], Run]
 
 
 def corrupt_images(crops: Array, seed: int, kind: str, strength: float) -> Array:
-    """(T, h, w, 3) uint8 images after one corruption, none for an empty `kind`; JPEG by the real codec. InputError for
-    another kind."""
+    """(T, h, w, 3) uint8 images after one corruption, none of strength 0; JPEG by the real codec."""
     height, width = crops.shape[1:3]
-    if not kind or not len(crops):
+    if not strength or not len(crops):
         return crops
-    if kind not in IMAGES:
-        raise InputError(f"corruption: expected one of {', '.join(IMAGES)}, got {kind!r}")
     if kind.startswith("JPEG"):
         coded = [cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(strength)])[1] for crop in crops]
         return np.stack([np.asarray(cv2.imdecode(one, cv2.IMREAD_COLOR))[..., ::-1] for one in coded])
@@ -176,10 +163,8 @@ def turned(box: Array, size: Sequence[int], degrees: float) -> Array:
 
 
 def corrupt_poses(rows: Array, seed: int, kind: str, strength: float) -> Array:
-    """Rows (T, 2 J + 1) after one corruption, none for an empty `kind`; lost joints keep their last position, lost
-    moments score 0. InputError for another kind."""
-    if kind and kind not in POSES:
-        raise InputError(f"corruption: expected one of {', '.join(POSES)}, got {kind!r}")
+    """Rows (T, 2 J + 1) after one corruption, none of strength 0; lost joints keep their last position, lost moments
+    score 0."""
     rng = np.random.default_rng(seed)
     out = rows.copy()
     points = out[:, :-1].reshape(len(rows), -1, 2)
@@ -190,6 +175,6 @@ def corrupt_poses(rows: Array, seed: int, kind: str, strength: float) -> Array:
         lost = rng.random(points.shape[:2]) < strength / 100
         for t in range(1, len(points)):
             points[t][lost[t]] = points[t - 1][lost[t]]
-    elif kind:
+    elif kind.startswith("moments lost"):
         out[rng.random(len(out)) < strength / 100, -1] = 0
     return out
