@@ -12,11 +12,8 @@ from annotated_types import Ge
 
 from edgevid.abstain.policy import Policy, Settings, members
 from edgevid.errors import FieldError, FileFormatError
-from edgevid.files.atomic import write_atomic
-from edgevid.files.digest import sha256_of
-from edgevid.files.fields import Positive, Share
+from edgevid.files import Positive, Row, Share, read_toml, sha256_of, toml_text, write_atomic
 from edgevid.files.schema import REQUIRED, Checked, Sha256, checked, pick, vars_of
-from edgevid.files.toml import Row, read_toml, toml_text
 from edgevid.speed.abstain import SpeedPolicy
 from edgevid.types import KMH
 

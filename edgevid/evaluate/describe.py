@@ -14,7 +14,7 @@ import numpy as np
 from edgevid.errors import EdgevidError, InputError, SourceError
 from edgevid.evaluate.evaluation import Evaluation, Table, Thumb
 from edgevid.evaluate.items import Item, LeftOut
-from edgevid.files.digest import sha256_of
+from edgevid.files import sha256_of
 from edgevid.types import U8, Array
 from edgevid.video.images import resize_area, thumbnail
 from edgevid.video.open import open_video

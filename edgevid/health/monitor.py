@@ -14,8 +14,8 @@ import numpy as np
 
 from edgevid._opencv import cv2, require_opencv
 from edgevid.errors import InputError, log
+from edgevid.files import sha256
 from edgevid.files.atomic import quarantine, write_atomic
-from edgevid.files.digest import sha256
 from edgevid.health.registration import Motion, Reference
 from edgevid.health.speed_drift import SpeedDriftDetector
 from edgevid.health.view_monitor import LearnedReference, State, ViewMonitor

@@ -15,7 +15,7 @@ from edgevid.errors import FileFormatError, InputError, require
 from edgevid.evaluate.actions.data import Corpus, list_videos, read_skeletons
 from edgevid.evaluate.tune.score_files import read_arrays
 from edgevid.evaluate.verdicts import read_tracks
-from edgevid.files.page import fill_page
+from edgevid.files import fill_page
 from edgevid.types import U8, Array
 from edgevid.video.images import resize_area
 from edgevid.video.open import are_images, open_video

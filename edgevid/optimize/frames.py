@@ -18,7 +18,7 @@ from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import InputError, SourceError, log, masked
 from edgevid.evaluate.actions.data import LabeledVideo, list_videos
 from edgevid.evaluate.recognition import crop_video, replay_crops
-from edgevid.files.digest import sha256_of_all
+from edgevid.files import sha256_of_all
 from edgevid.runtime import Recipe
 from edgevid.runtime.engine import Engine
 from edgevid.types import Array, Frame

@@ -15,7 +15,7 @@ from onnx_models import constant_model
 from tensorrt_host import batch_of, plan, written
 
 from edgevid.errors import InputError, ModelError
-from edgevid.files.digest import sha256_of
+from edgevid.files import sha256_of
 from edgevid.runtime import device as cuda_driver
 from edgevid.runtime import load as choose
 from edgevid.runtime import load_engine

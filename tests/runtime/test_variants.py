@@ -11,7 +11,7 @@ import pytest
 from onnx_models import constant_model
 
 from edgevid.errors import InputError, ModelError
-from edgevid.files.digest import sha256_of
+from edgevid.files import sha256_of
 from edgevid.models.draft import draft_recipe
 from edgevid.models.hub import recipes
 from edgevid.runtime.recipe import read_recipe, write_recipe

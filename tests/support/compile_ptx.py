@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from edgevid.errors import ModelError
-from edgevid.files.digest import sha256
+from edgevid.files import sha256
 
 SOURCES = Path(__file__).resolve().parents[2] / "edgevid" / "runtime" / "cuda"
 PTX = SOURCES / "letterbox.ptx"

@@ -13,7 +13,7 @@ from edgevid.actions.features import JOINT_SETS, encode_rows, width_of
 from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.items import read_items
 from edgevid.evaluate.tune.score_files import read_arrays
-from edgevid.files.digest import sha256, sha256_of
+from edgevid.files import sha256, sha256_of
 from edgevid.types import Array
 
 SKELETONS_HZ = 30.0  # Rows per second of skeleton files

@@ -16,7 +16,7 @@ from edgevid.abstain.policy import Policy, Settings
 from edgevid.actions.recognizer import softmax
 from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.tune.score_files import fail, read_csv, read_npz
-from edgevid.files.digest import sha256_of
+from edgevid.files import sha256_of
 from edgevid.types import Array, Reason, Scores, Tracks
 
 ValueKind = Literal["auto", "probabilities", "percent", "logits"]
