@@ -17,13 +17,13 @@ from typer import Option
 from edgevid.cli import options as shared
 from edgevid.cli.console import advance, log_shown, progress_bar, results
 from edgevid.cli.options import exported
-from edgevid.cli.run_fleet import is_fleet, run_fleet
-from edgevid.cli.run_outputs import Files, Outputs, print_summary
+from edgevid.cli.run_fleet import READING, is_fleet, run_fleet
+from edgevid.cli.run_outputs import Outputs, print_summary
 from edgevid.errors import InputError, masked
 from edgevid.types import utc_seconds
 
 if TYPE_CHECKING:
-    from edgevid.site.file import Site
+    from edgevid.site.file import RecognizerChoice, Site
     from edgevid.viewer.config import View
 
 ClustersOf = Annotated[Path | None, Option("--clusters", help="Named clusters that label tracks (docs/cluster.md).")]
@@ -65,6 +65,8 @@ TrackSettings = Annotated[list[str], Option("--track", help="The tracker's KEY=V
 SiteFiles = Annotated[list[Path], Option("--site", help="Site file (TOML) of a camera; several, or a folder: a fleet.")]
 Weights = Annotated[list[str], Option("--weight", help="Share of a fleet's camera in overload: NAME=2; repeatable.")]
 Show = Annotated[bool, Option("--show", "--display", help="Show the overlay in a window; q closes it.")]
+KEYS = ("source", "model", "device", "precision", "calibration", "health", "clusters", "face_model")
+"""Options that are keys of Site."""
 
 
 def command(
@@ -146,56 +148,39 @@ def start_run(
     `defaults` are those of a site without a file; `street` is a rendered one, to run instead; `more` are
     further sinks.
     """
-    options = {"source": shared.one_source(given.source, given.source_option), "model": given.model,
-               "score": given.score_threshold, "every": given.detect_every,
-               "device": given.device, "precision": given.precision, "calibration": given.calibration,
-               "health": given.health, "clusters": given.clusters, "face_model": given.face_model,
-               "blur": shared.split_names(given.blur, "--blur"),
-               "classes": shared.split_names(given.classes, "--classes")}  # fmt: skip
-    options |= shared.speed_options(given)
+    given.source = shared.one_source(given.source, given.source_option)
     imgsz = shared.parse_size(given.imgsz, "--imgsz") if given.imgsz else None
     built = {"threads": given.threads, "imgsz": imgsz, "damaged": _damaged(given.damaged)}
-    files = Files(given.out, given.jsonl, given.csv, given.mot, given.events)
-    segmented, force = bool(given.segment_s), given.force
-    inputs = (options["source"], given.site, given.calibration, given.model, given.actions, given.policy)
-    files.check(inputs, segmented=segmented, force=force)
+    outputs = Outputs(given, more)
+    outputs.check(given.source, given.site, given.calibration, given.model, given.actions, given.policy)
+    given.start = _utc(given.start)
     shared.check_unit(given.unit)
     shared.check_codec(given.codec)
-    path = given.site if given.site and (given.site.exists() or not (view and options["source"])) else None
-    options["lines"] = shared.parse_lines(given.line)
-    texts = [*([f"action={given.actions}"] if given.actions else []), *given.recognize]
-    chosen = _site(path, defaults, options, texts, given.policy)
+    path = given.site if given.site and (given.site.exists() or not (view and given.source)) else None
+    site = _site(path, defaults, given)
     if street is None:
-        shared.check_source(chosen.source, "edgevid run gate.mp4 --jsonl gate.jsonl")
-    chosen = _recorded(dataclasses.replace(chosen, model=exported(chosen.model, chosen.source)), given)
-    chosen = dataclasses.replace(chosen, track=chosen.track.replaced(given.tracker, given.track))
-    _check_options(chosen, any(files[:4]), given.segment_s, given.max_disk_gb, given.save_abstained)
-    if (given.audit or given.save_below) and not given.save_abstained:
-        raise InputError("run: --audit and --save-below are those of --save-abstained: give it, too")
-    files.check((chosen.source, chosen.calibration, chosen.model), segmented=segmented, force=force)
-    outputs = Outputs(
-        chosen, files, given.segment_s, given.max_disk_gb, given.unit, given.scores, given.codec,
-        given.sync_s, given.metrics, _utc(given.start), list(more),
+        shared.check_source(site.source, "edgevid run gate.mp4 --jsonl gate.jsonl")
+    site = dataclasses.replace(
+        site, model=exported(site.model, site.source), record=_recorded(site.record, given),
+        track=site.track.replaced(given.tracker, given.track),
     )  # fmt: skip
-    kept = {"folder": given.save_abstained, "audit": given.audit, "min_confidence": given.save_below}
-    outputs.add(kept, given.sqlite, given.parquet, show=given.show)
-    outputs.add_frames({"coco": given.coco, "yolo": given.yolo}, given.frames_every_s)
-    reading = {name: getattr(given, name) for name in ("give_up_s", "rtsp_transport", "decode", "images")}
-    _run(outputs, reading, built, given, view, street)
+    _check_options(site, given)
+    outputs.check(site.source, site.calibration, site.model)
+    outputs.open(site)
+    _run(site, outputs, built, view, street)
 
 
-def _recorded(site: Site, given: Any) -> Site:
-    """The site with --record in the place of its own [record]."""
+def _recorded(own: Any, given: Any) -> Any:
+    """What --record makes of a site's `own` table [record]."""
     from edgevid.site.tables import RecordTable
 
     if given.record is None:
         if given.record_events or given.record_gb or given.record_days:
             raise InputError("run: --record-events, --record-gb and --record-days need --record FOLDER")
-        return site
-    table = RecordTable(folder=given.record) if site.record is None else site.record
+        return own
     options = {"folder": given.record, "max_gb": given.record_gb, "keep_days": given.record_days}
-    table = dataclasses.replace(table, **{key: value for key, value in options.items() if value})
-    return dataclasses.replace(site, record=dataclasses.replace(table, continuous=not given.record_events))
+    options = {key: value for key, value in options.items() if value} | {"continuous": not given.record_events}
+    return dataclasses.replace(own or RecordTable(folder=given.record), **options)
 
 
 def _damaged(word: str) -> str:
@@ -213,44 +198,50 @@ def _utc(start: str | None) -> float | None:
         raise InputError(f"--start: expected a time such as 2026-01-31T12:00:00Z, got {start!r}") from None
 
 
-def _check_options(
-    site: Site, written: bool, segment_s: float | None, max_disk_gb: float | None, save_abstained: Path | None
-) -> None:
+def _check_options(site: Site, given: Any) -> None:
     """InputError where an option of the outputs lacks what it acts on."""
-    if max_disk_gb and segment_s is None:
+    if given.max_disk_gb and given.segment_s is None:
         raise InputError("run: --max-disk-gb deletes segments: give --segment-s too, such as --segment-s 600")
-    if segment_s is not None and not written:
+    if given.segment_s is not None and not (given.out or given.jsonl or given.csv or given.mot):
         raise InputError("run: --segment-s splits outputs: give --out, --jsonl, --csv or --mot too")
-    if save_abstained and not (site.recognizers or site.policy):
+    if (given.audit or given.save_below) and not given.save_abstained:
+        raise InputError("run: --audit and --save-below are those of --save-abstained: give it, too")
+    if given.save_abstained and not (site.recognizers or site.policy):
         raise InputError(
             "run: --save-abstained saves abstained verdicts: give --actions or --recognize too, or a --site with a "
             "policy or [[recognize]]"
         )
 
 
-def _site(
-    path: Path | None, defaults: Site | None, options: dict[str, Any], recognize: list[str], policy: Path | None
-) -> Site:
+def _site(path: Path | None, defaults: Site | None, given: Any) -> Site:
     """The site of a file, or of defaults, with the command line's options instead of its own."""
-    from edgevid.site.file import RecognizerChoice, Site, read_site
+    from edgevid.site.file import Site, read_site
 
-    if policy and len(recognize) != 1:
-        raise InputError("run: --policy is that of one --actions or --recognize; name more of them in the site file")
-    tasks = dict(text.partition("=")[::2] for text in recognize)
-    if len(tasks) < len(recognize) or not all(tasks.values()):
-        got = ", ".join(recognize)
-        raise InputError(f"--recognize: expected TASK=RECIPE, another task in each, such as emotion=RECIPE, got {got}")
-    options["recognizers"] = tuple(
-        RecognizerChoice(task, model, policy, inside)
-        for task, (model, _, inside) in ((task, text.partition("@")) for task, text in tasks.items())
-    )
     site = read_site(path) if path else defaults or Site()
-    options["lines"] = site.lines + options["lines"]
+    options = {key: getattr(given, key) for key in KEYS} | shared.speed_options(given)
+    options |= {"score": given.score_threshold, "every": given.detect_every, "recognizers": _recognizers(given)}
+    options |= {key: shared.split_names(getattr(given, key), f"--{key}") for key in ("blur", "classes")}
+    options["lines"] = site.lines + shared.parse_lines(given.line)
     return dataclasses.replace(site, **{key: value for key, value in options.items() if value})
 
 
-def _run(outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view: View | None, street: Any) -> None:
-    """The run itself, then its summary; `reading` are options of the source, `built` of the models."""
+def _recognizers(given: Any) -> tuple[RecognizerChoice, ...]:
+    """The recognizers of --actions and --recognize."""
+    from edgevid.site.file import RecognizerChoice
+
+    texts = [*([f"action={given.actions}"] if given.actions else []), *given.recognize]
+    if given.policy and len(texts) != 1:
+        raise InputError("run: --policy is that of one --actions or --recognize; name more of them in the site file")
+    tasks = dict(text.partition("=")[::2] for text in texts)
+    if len(tasks) < len(texts) or not all(tasks.values()):
+        got = ", ".join(texts)
+        raise InputError(f"--recognize: expected TASK=RECIPE, another task in each, such as emotion=RECIPE, got {got}")
+    parts = ((task, text.partition("@")) for task, text in tasks.items())
+    return tuple(RecognizerChoice(task, model, given.policy, inside) for task, (model, _, inside) in parts)
+
+
+def _run(site: Site, outputs: Outputs, built: Any, view: View | None, street: Any) -> None:
+    """The run itself, then its summary; `built` are options of the models."""
     from edgevid.run.loop import Summary, run
     from edgevid.run.watchdog import Watchdog
     from edgevid.site.build import build_blur, build_drift_monitors, build_header, load_site
@@ -258,8 +249,9 @@ def _run(outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view
     from edgevid.viewer.config import build_config, build_street
     from edgevid.viewer.serve import wait_for_stop
 
-    loaded, summary, started, ended = load_site(outputs.site), Summary(), clock.perf_counter(), 0.0
-    site, source, state, recorder = loaded.site, loaded.site.source, None, outputs.recorder()
+    given, loaded, summary, started, ended = outputs.given, load_site(site), Summary(), clock.perf_counter(), 0.0
+    source, state, recorder = site.source, None, site.recorder(unit=given.unit)
+    reading: Any = {name: getattr(given, name) for name in READING}
     reading["packets"] = recorder.tap if recorder and not site.blur else None  # of pixels that may be kept
 
     def opened() -> Any:
@@ -276,7 +268,7 @@ def _run(outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view
         monitors, blur = build_drift_monitors(loaded), build_blur(site, config.pipeline)
         stack.enter_context(_interruption(summary))
         if view:
-            state = stack.enter_context(_shown(config, view, given, recorder, outputs, bar.console))
+            state = stack.enter_context(_shown(config, view, recorder, outputs, bar.console))
 
         def note(frame: Any, result: Any) -> None:
             advance(bar)
@@ -291,7 +283,7 @@ def _run(outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view
             zones=state or config.monitor, size=video.size, max_frames=given.max_frames, on_result=note,
             on_event=state.add_event if state else None, summary=summary,
             skip_damaged=given.damaged == "skip", speed_limit_kmh=config.speed_limit_kmh,
-            header=build_header(loaded, config.pipeline, start=outputs.start),
+            header=build_header(loaded, config.pipeline, start=given.start),
         )  # fmt: skip
         ended = clock.perf_counter()
         if view and given.max_frames is None and not summary.interrupted:
@@ -302,17 +294,19 @@ def _run(outputs: Outputs, reading: dict[str, Any], built: Any, given: Any, view
     print_summary(
         summary, config.pipeline.names["class"], seconds=seconds, written=outputs.written(),
         notes=[*config.notes, *notes, *summary.notes], off=() if config.calibration else ("speed",),
-        stderr=outputs.files.to_stdout(),
+        stderr=outputs.to_stdout,
     )  # fmt: skip
 
 
-def _shown(config: Any, view: View, given: Any, recorder: Any, outputs: Outputs, console: Any) -> Any:
+def _shown(config: Any, view: View, recorder: Any, outputs: Outputs, console: Any) -> Any:
     """The viewer of a run, whose address is printed where no records go."""
     from edgevid.viewer.config import viewing
 
+    given = outputs.given
+
     def announce(url: str) -> None:
         where = f"[bold]{escape(config.title)}[/] at [cyan]{url}[/]   (Ctrl-C stops it)"
-        (console if outputs.files.to_stdout() else results()).print(where)
+        (console if outputs.to_stdout else results()).print(where)
 
     return viewing(config, view, announce=announce, site_file=given.site, recorder=recorder, unit=given.unit,
                    review=given.save_abstained)  # fmt: skip

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from edgevid.cli.console import is_quiet, log_shown, print_rows, results
+from edgevid.cli.run_outputs import common_sinks
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ COMMON = (
     "device", "precision", "threads", "max_frames", "status_s", "give_up_s", "rtsp_transport", "decode", "images",
 )  # fmt: skip
 """Options that mean something for many cameras."""
+READING = ("give_up_s", "rtsp_transport", "decode", "images")  # Those of `source_options`
 
 
 def is_fleet(sites: list[Path]) -> bool:
@@ -43,7 +45,7 @@ def run_fleet(given: Any, view: View | None, command: Callable[..., Any]) -> Non
     if missing := [site for site in given.site if not site.exists()]:
         raise InputError(f"--site: expected site files, or a folder of them, got {missing[0]}, which does not exist")
     changes = {key: getattr(given, key) for key in ("model", "device", "precision") if getattr(given, key)}
-    reading = {key: getattr(given, key) for key in ("give_up_s", "rtsp_transport", "decode", "images")}
+    reading = {key: getattr(given, key) for key in READING}
     started = clock.perf_counter()
     with ExitStack() as stack:
         stack.enter_context(log_shown(default=logging.INFO))
@@ -74,16 +76,9 @@ def _weights(texts: list[str]) -> dict[str, float]:
 def _sinks(camera: Camera, given: Any, page: Any) -> list[Any]:
     """What the command line adds to the sinks of a camera's site."""
     from edgevid.output.metrics import Metrics
-    from edgevid.site.tables import StoreTable, build_sinks
 
-    made: list[Any] = []
-    if camera.loaded.site.clusters:
-        from edgevid.insight.cluster import ClusterLabels
-
-        made.append(ClusterLabels(camera.loaded.site.clusters))
-    made += build_sinks([StoreTable("sqlite", given.sqlite)] if given.sqlite else [])
-    made += build_sinks([StoreTable("parquet", given.parquet, records=True)] if given.parquet else [])
-    return [*made, Metrics("", camera.source, camera.summary, page)] if page is not None else made
+    served = [Metrics("", camera.source, camera.summary, page)] if page is not None else []
+    return common_sinks(camera.loaded.site, given) + served
 
 
 def _show(cameras: list[Camera], seconds: float) -> None:

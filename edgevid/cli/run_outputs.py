@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -25,102 +24,82 @@ if TYPE_CHECKING:
     from edgevid.site.file import Site
 
 
-class Files(NamedTuple):
-    """Where the outputs go."""
+FILES = {"out": "MP4", "jsonl": "JSON lines", "csv": "CSV", "mot": "MOT", "events": "events"}
+"""Options that name a file, and what it holds."""
 
-    out: Path | None
-    jsonl: Path | None
-    csv: Path | None
-    mot: Path | None
-    events: Path | None
 
-    def to_stdout(self) -> bool:
+def common_sinks(site: Site, given: Any) -> list[Any]:
+    """What the options of a run add to the sinks of each of its cameras: the stores, and labels of named clusters."""
+    from edgevid.site.tables import StoreTable, build_sinks
+
+    tables = [StoreTable("sqlite", given.sqlite)] if given.sqlite else []
+    tables += [StoreTable("parquet", given.parquet, records=True)] if given.parquet else []
+    if not site.clusters:
+        return build_sinks(tables)
+    from edgevid.insight.cluster import ClusterLabels
+
+    return [*build_sinks(tables), ClusterLabels(site.clusters)]
+
+
+class Outputs:
+    """The outputs that the options of a run ask for."""
+
+    def __init__(self, given: Any, more: Iterable[Any] = ()) -> None:
+        """`given` are the options, `more` further sinks."""
+        self.given, self.more, self.made = given, [*more], list[Any]()
+        self.files: dict[str, Path] = {name: getattr(given, name) for name in FILES if getattr(given, name)}
+        self.to_stdout = any(map(is_stdout, self.files.values()))
         """Whether records go to standard output, where nothing else may be printed then."""
-        return any(map(is_stdout, self))
 
-    def check(self, inputs: Any, *, segmented: bool, force: bool) -> None:
+    def check(self, *inputs: Any) -> None:
         """InputError or SourceError where an output must not be written; segments have names of their own."""
-        if segmented and self.to_stdout():
+        segmented = bool(self.given.segment_s)
+        if segmented and self.to_stdout:
             raise InputError("run: --segment-s splits files: expected file names, got - (standard output)")
-        kinds = zip(
-            ("--out", "--jsonl", "--csv", "--mot", "--events"), self,
-            ("MP4", "JSON lines", "CSV", "MOT", "events"), strict=True,
-        )  # fmt: skip
-        outputs = {option: (path, kind) for option, path, kind in kinds}
-        check_outputs(outputs, () if segmented else inputs, force=force or segmented)
-        for path in self:
-            if path and not path.parent.is_dir():
+        outputs = {f"--{name}": (path, FILES[name]) for name, path in self.files.items()}
+        check_outputs(outputs, () if segmented else inputs, force=self.given.force or segmented)
+        for path in self.files.values():
+            if not path.parent.is_dir():
                 raise SourceError(f"{path}: the folder {path.parent} does not exist; create it first")
 
+    def open(self, site: Site) -> None:
+        """Opens the sinks that need no frame to begin: of the site, stores, events, frames, a window, review."""
+        from edgevid.site.tables import DatasetTable, EventsTable, build_sinks
 
-@dataclasses.dataclass
-class Outputs:
-    """The requested output files."""
-
-    site: Site
-    files: Files
-    segment_s: float | None
-    max_disk_gb: float | None
-    unit: str
-    scores: bool
-    codec: str
-    sync_s: float
-    metrics: str | None
-    start: float | None
-    more: list[Any] = dataclasses.field(default_factory=list)
-    made: list[Any] = dataclasses.field(default_factory=list)
-
-    def add(self, review: dict[str, Any], sqlite: Path | None, parquet: Path | None, *, show: bool) -> None:
-        """Adds the sinks that need no frame to begin: of the site, stores, a window, review."""
-        from edgevid.site.tables import StoreTable, build_sinks, event_file
-
-        if self.site.clusters:
-            from edgevid.insight.cluster import ClusterLabels
-
-            self.more.append(ClusterLabels(self.site.clusters))
-        self.made += build_sinks(self.site.sinks, sync_s=self.sync_s)
-        self.made += build_sinks([StoreTable("sqlite", sqlite)] if sqlite else [])
-        self.made += build_sinks([StoreTable("parquet", parquet, records=True)] if parquet else [])
-        if self.files.events:
-            self.made.append(event_file(self.files.events))
-        if show:
-            self.more.append(Window(self.unit, scores=self.scores))
-        if review["folder"]:
+        given = self.given
+        tables: list[Any] = [EventsTable("events", self.files["events"])] if "events" in self.files else []
+        for kind in ("coco", "yolo"):
+            folder = getattr(given, kind)
+            tables += [DatasetTable(kind, folder, given.frames_every_s)] if folder else []
+        self.made += build_sinks(site.sinks, sync_s=given.sync_s) + common_sinks(site, given)
+        self.made += build_sinks(tables, append=False)
+        if given.show:
+            self.more.append(Window(given.unit, scores=given.scores))
+        if given.save_abstained:
             from edgevid.output.review import ReviewSink
 
-            self.more.append(ReviewSink(**review, source=masked(self.site.source)))
-
-    def add_frames(self, folders: dict[Any, Path | None], every_s: float) -> None:
-        """Adds the folders of frames with boxes."""
-        from edgevid.site.tables import DatasetTable, build_sinks
-
-        self.made += build_sinks(DatasetTable(kind, at, every_s) for kind, at in folders.items() if at)
-
-    def recorder(self) -> Any:
-        """The site's recorder, None where nothing is recorded."""
-        from edgevid.site.build import camera_name
-        from edgevid.video.open import is_live
-
-        site = self.site
-        if site.record is None:
-            return None
-        name = site.name or camera_name(site.source)
-        return site.record.recorder(name, live=is_live(site.source), unit=self.unit)
+            options = {"audit": given.audit, "min_confidence": given.save_below, "source": masked(site.source)}
+            self.more.append(ReviewSink(given.save_abstained, **options))
 
     def sinks(self, config: Any, video: Any, summary: Any, recorder: Any) -> list[Any]:
-        """The sinks for the frames of `video`."""
+        """All sinks, once there are the frames of `video`."""
         from edgevid.output.metrics import Metrics
         from edgevid.output.recordings import DATABASE
-        from edgevid.output.sinks import CsvSink, JsonLines, MotText
-        from edgevid.site.tables import StoreTable, build_sinks
+        from edgevid.output.sinks import SegmentedSink
+        from edgevid.output.tables import SqliteSink
+        from edgevid.site.tables import TextTable, build_sinks
 
-        texts = (partial(kind, sync_s=self.sync_s) for kind in (JsonLines, CsvSink, MotText))
-        makers = (lambda path: self._video(path, config, video)), *texts
-        files = zip(self.files[:4], makers, strict=True)
-        self.made = [self._segmented(p, make) for p, make in files if p] + self.made
-        served = [Metrics(self.metrics, video, summary)] if self.metrics else []
+        given, path, made = self.given, self.files.get("out"), list[Any]()
+        if path:  # another video starts where the frames' size changes
+            limit = round(given.max_disk_gb * 1e9) if given.max_disk_gb else None
+            make = partial(self._video, config=config, video=video)
+            made.append(SegmentedSink(path, make, segment_s=given.segment_s, max_disk_bytes=limit))
+        texts = [name for name in ("jsonl", "csv", "mot") if name in self.files]
+        tables = (TextTable(name, self.files[name], given.segment_s, given.max_disk_gb or None) for name in texts)
+        self.made = [*made, *build_sinks(tables, sync_s=given.sync_s, append=False), *self.made]
         if recorder is not None:
-            self.made += [*build_sinks([StoreTable("sqlite", recorder.path / DATABASE)]), recorder]
+            self.made += [SqliteSink(recorder.path / DATABASE), recorder]
+        served = [Metrics(given.metrics, video, summary)] if given.metrics else []
         return [*self.made, *self.more, *served]
 
     def written(self) -> list[str]:
@@ -132,21 +111,12 @@ class Outputs:
             names.append(", ".join(map(str, latest)) + (f" and {earlier} before" if earlier > 0 else ""))
         return names
 
-    def _segmented(self, path: Path, make: Any) -> Any:
-        """One plain file without --segment-s; a video starts another one where the frames' size changes."""
-        from edgevid.output.sinks import SegmentedSink
-
-        if self.segment_s is None and path != self.files.out:
-            return make(path)
-        limit = round(self.max_disk_gb * 1e9) if self.max_disk_gb else None
-        return SegmentedSink(path, make, segment_s=self.segment_s, max_disk_bytes=limit)
-
     def _video(self, path: Path, config: Any, video: Any) -> Sink:
         from edgevid.output.sinks import AnnotatedVideo
         from edgevid.viewer.config import make_overlay
 
-        overlay = make_overlay(config.scaled_to(video.size), self.unit, scores=self.scores)
-        return AnnotatedVideo(path, fps=video.fps, overlay=overlay, codec=self.codec)
+        overlay = make_overlay(config.scaled_to(video.size), self.given.unit, scores=self.given.scores)
+        return AnnotatedVideo(path, fps=video.fps, overlay=overlay, codec=self.given.codec)
 
 
 TITLE = "edgevid"

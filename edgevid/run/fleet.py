@@ -16,13 +16,14 @@ from typing import Any, NamedTuple
 from edgevid.errors import EdgevidError, InputError, log
 from edgevid.files.toml import read_toml
 from edgevid.output.recordings import DATABASE
+from edgevid.output.tables import SqliteSink
 from edgevid.run.engines import SharedEngines, Turns
 from edgevid.run.loop import Emitter, Summary, run, said
 from edgevid.run.watchdog import Watchdog, ended_by_sigterm, peak_memory_mb
 from edgevid.runtime.processor import default_threads
 from edgevid.site.build import LoadedSite, build_blur, build_header, build_pipeline, build_zones, header_of, load_site
 from edgevid.site.file import Site, camera_name, read_site
-from edgevid.site.tables import DatasetTable, StoreTable, TextTable, build_sinks
+from edgevid.site.tables import DatasetTable, TextTable, build_sinks
 from edgevid.types import Closing, Event, Frame, Result
 from edgevid.video.open import is_live, open_video, source_options
 
@@ -127,7 +128,7 @@ class Camera:
         site = replace(site, name=self.name, **fleet.changes)
         self.loaded = LoadedSite(site)  # what is known of it, where its files cannot be read
         self.loaded = load_site(site)
-        recorder = site.record.recorder(self.name, live=is_live(site.source)) if site.record else None
+        recorder = site.recorder()
         with ExitStack() as stack:
             waiting = stack.enter_context(ExitStack())
             if recorder is not None:
@@ -145,7 +146,7 @@ class Camera:
             self.zones = build_zones(self.loaded, source.size)
             sinks = [*build_blur(site, self.pipeline), *build_sinks(site.sinks), *fleet.sinks(self)]
             if recorder is not None:
-                sinks += [*build_sinks([StoreTable("sqlite", recorder.path / DATABASE)]), recorder]
+                sinks += [SqliteSink(recorder.path / DATABASE), recorder]
             self._shown = fleet.view(self)
             if self._shown is not None:
                 stack.callback(self._shown.close)

@@ -15,10 +15,12 @@ from edgevid.files.fields import Count, Positive, Share
 from edgevid.files.folders import expanded
 from edgevid.files.schema import Checked, checked, pick, vars_of
 from edgevid.files.toml import edit_toml, read_toml, toml_text
+from edgevid.output.recordings import Recorder
 from edgevid.runtime.recipe import Precision
 from edgevid.site.tables import File, Folder, RecordTable, SinkTable, TrackTable
 from edgevid.speed.abstain import Contact
 from edgevid.speed.estimator import Method
+from edgevid.video.open import is_live
 from edgevid.zones import Line, Zone
 
 
@@ -91,6 +93,14 @@ class Site:
 
     def __post_init__(self) -> None:
         _check_ground([*self.zones, *self.lines], self.calibration)
+
+    def recorder(self, *, unit: str = "km/h") -> Recorder | None:
+        """The recorder of the camera, None where nothing is recorded; SourceError where its folder cannot be made."""
+        if self.record is None:
+            return None
+        options, name = vars_of(self.record), self.name or camera_name(self.source)
+        max_bytes = round(1e9 * size) if (size := options.pop("max_gb")) else None
+        return Recorder(**options, camera=name, max_bytes=max_bytes, live=is_live(self.source), unit=unit)
 
 
 def _check_ground(shapes: list[Zone | Line], calibration: Path | None) -> None:

@@ -16,7 +16,7 @@ from edgevid.files.schema import Checked, Tagged, vars_of
 from edgevid.output.dataset import DatasetSink
 from edgevid.output.frigate import KINDS, FrigateSink
 from edgevid.output.mqtt import MqttSink
-from edgevid.output.recordings import CLIPPED, Recorder
+from edgevid.output.recordings import CLIPPED
 from edgevid.output.records import SYNC_S
 from edgevid.output.server import EXAMPLES, KafkaSink, Mechanism, RedisSink, WebhookSink, server_of
 from edgevid.output.sinks import CsvSink, EventCsv, EventLines, JsonLines, MotText, SegmentedSink
@@ -69,9 +69,9 @@ class TextTable:
         if self.max_disk_gb is not None and self.segment_s is None:
             raise FieldError("sink", "segment_s", "seconds, such as 600, as max_disk_gb deletes old segments", None)
 
-    def sink(self, sync_s: float) -> Any:
+    def sink(self, sync_s: float, append: bool = True) -> Any:
         kind: Any = {"jsonl": JsonLines, "csv": CsvSink, "mot": MotText}[self.type]
-        make = partial(kind, append=True, sync_s=sync_s)
+        make = partial(kind, append=append, sync_s=sync_s)
         if self.segment_s is None:
             return make(self.path)
         limit = round(self.max_disk_gb * 1e9) if self.max_disk_gb else None
@@ -85,8 +85,8 @@ class EventsTable:
     type: Literal["events"]  # Events (docs/events.md)
     path: Output  # The file to write: .jsonl, or .csv
 
-    def sink(self, sync_s: float) -> Any:
-        return event_file(self.path, append=True)
+    def sink(self, sync_s: float, append: bool = True) -> Any:
+        return (EventCsv if self.path.suffix.lower() == ".csv" else EventLines)(self.path, append=append)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class StoreTable:
     path: Output  # The database, or the folder
     records: bool = False  # Whether the objects of each frame are stored, too
 
-    def sink(self, sync_s: float) -> Any:
+    def sink(self, sync_s: float, append: bool = True) -> Any:
         return (SqliteSink if self.type == "sqlite" else ParquetSink)(self.path, records=self.records)
 
 
@@ -109,7 +109,7 @@ class DatasetTable:
     path: Output  # The folder
     every_s: Positive = 1.0  # Seconds between images; 0: only frames with events
 
-    def sink(self, sync_s: float) -> Any:
+    def sink(self, sync_s: float, append: bool = True) -> Any:
         return DatasetSink(self.path, self.type, every_s=self.every_s)
 
 
@@ -117,7 +117,7 @@ class DatasetTable:
 class _ServerTable:
     ca: File | None = None  # PEM file with the issuer's certificate, where this machine does not trust it already
 
-    def sink(self, sync_s: float) -> Any:
+    def sink(self, sync_s: float, append: bool = True) -> Any:
         options = vars_of(self)
         return SERVERS[options.pop("type")](**options)
 
@@ -178,14 +178,10 @@ SinkTable = Annotated[
 ]  # fmt: skip
 
 
-def build_sinks(tables: Iterable[Any], *, sync_s: float = SYNC_S) -> list[Any]:
-    """The sinks of a site's tables; SourceError where one cannot be written."""
-    return [table.sink(sync_s) for table in tables]
-
-
-def event_file(path: Path, *, append: bool = False) -> EventLines:
-    """Events as CSV or as JSON lines, as the file's name says."""
-    return (EventCsv if path.suffix.lower() == ".csv" else EventLines)(path, append=append)
+def build_sinks(tables: Iterable[Any], *, sync_s: float = SYNC_S, append: bool = True) -> list[Any]:
+    """The sinks of a site's tables; existing text is continued, or with `append` off replaced. SourceError where one
+    cannot be written."""
+    return [table.sink(sync_s, append) for table in tables]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,13 +196,6 @@ class RecordTable:
     segment_s: Positive = 60.0  # Length of the files of the continuous recording
     keep_days: Positive | None = None  # Older files of this camera are deleted
     max_gb: Positive | None = None  # Disk for this camera; the oldest files are deleted
-
-    def recorder(self, camera: str, *, live: bool, unit: str = "km/h") -> Recorder:
-        """The recorder of the table; SourceError where the folder cannot be made."""
-        options = vars_of(self)
-        max_gb = options.pop("max_gb")
-        size = round(1e9 * max_gb) if max_gb else None
-        return Recorder(**options, camera=camera, max_bytes=size, live=live, unit=unit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
