@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from typer import Option
+from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, print_rows, results, write_image
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from edgevid.speed.calibration_report import CalibrationReport
     from edgevid.types import Frame
     from edgevid.video.open import FrameSeeker
-
-
-from typer import Argument
 
 Rectangle = Annotated[
     str, Option(help='Corners of a rectangle on the road: "x,y x,y x,y x,y" (near left, near right, '
@@ -62,6 +59,8 @@ def command(
 
     Opens a page, unless --rectangle, --point, --pairs, or --calibration with --out or --image is given.
     """
+    import numpy as np
+
     from edgevid._opencv import require_opencv
     from edgevid.site import camera_calibration as calibrate
     from edgevid.speed import make_calibration, read_calibration
@@ -85,8 +84,9 @@ def command(
         parts = [(existing.image, existing.meters), *parts]
         k1, focal_px = k1 or existing.k1, focal_px or existing.focal
         area = area if area is not None or len(parts) > 1 else existing.region
-    name, joined = out.stem if out else "", calibrate.joined(parts)
-    made = make_calibration(*joined, frame.size, region=area, k1=k1, focal=focal_px, name=name)
+    pixels, meters = map(np.concatenate, zip(*parts, strict=True))
+    name = out.stem if out else ""
+    made = make_calibration(pixels, meters, frame.size, region=area, k1=k1, focal=focal_px, name=name)
     made, report = _examine(made, drop_outliers=drop_outliers)
     if out:
         text = provenance or provenance_text(source, frame.time, made)

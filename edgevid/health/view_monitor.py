@@ -65,13 +65,9 @@ class ViewMonitor:
     _lost_since: float | None = None
 
     def __post_init__(self) -> None:
-        if not (self.every_s > 0 and self.confirm_s > 0 and self.lost_s > 0):
-            raise InputError(
-                "camera health: expected every_s, confirm_s and lost_s above 0, "
-                f"got {self.every_s}, {self.confirm_s}, {self.lost_s}"
-            )
-        if self.limit_px is not None and not self.limit_px > 0:
-            raise InputError(f"camera health: expected limit_px above 0, got {self.limit_px}")
+        for name in ("every_s", "confirm_s", "lost_s", "limit_px"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise InputError(f"camera health: expected {name} above 0, got {value}")
 
     def limit(self, width: int) -> float:
         """Pixels of displacement that count as moved."""

@@ -115,11 +115,6 @@ def parse_region(text: str) -> shapely.Polygon | None:
     return shapely.Polygon(corners)
 
 
-def joined(parts: Sequence[tuple[F64, F64]]) -> tuple[F64, F64]:
-    """All pairs of several sources, in order."""
-    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
-
-
 def draw_calibration(image: U8, calibration: CameraCalibration, report: CalibrationReport) -> U8:
     """A copy of `image` (H, W, 3) uint8 RGB with the grid and the numbered points; outliers in red."""
     drawn = draw_ground_grid(image, calibration)

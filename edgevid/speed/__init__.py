@@ -8,6 +8,6 @@ from edgevid.speed.displacement import Displacement
 from edgevid.speed.estimator import SpeedEstimator
 
 __all__ = [
-    "CalibrationReport", "CameraCalibration", "Displacement", "SpeedEstimator", "SpeedPolicy",
-    "examine", "make_calibration", "read_calibration", "write_calibration",
+    "CalibrationReport", "CameraCalibration", "Displacement", "SpeedEstimator", "SpeedPolicy", "examine",
+    "make_calibration", "read_calibration", "write_calibration",
 ]  # fmt: skip

@@ -34,16 +34,6 @@ class Region:
 
     pixels: Annotated[tuple[Pixel, ...], Len(3), Checked("at least 3 points [u, v]")]  # Corners in pixels
 
-    def __post_init__(self) -> None:
-        if not self.polygon.is_valid or self.polygon.area == 0:
-            expected = "at least 3 corners of a polygon that does not cross itself"
-            raise FieldError("region", "pixels", expected, [list(pixel) for pixel in self.pixels])
-
-    @property
-    def polygon(self) -> shapely.Polygon:
-        """The region in pixels."""
-        return shapely.Polygon(self.pixels)
-
 
 @dataclass(frozen=True)
 class Rectangle:
@@ -99,7 +89,7 @@ def read_calibration(path: str | Path) -> CameraCalibration:
     and got; InputError where there is no such file."""
     read = checked(CalibrationTable, read_toml(path), Path(path))
     width, height = map(int, read.image_size)
-    region = read.region.polygon if read.region else None
+    region = shapely.Polygon(read.region.pixels) if read.region else None
     try:
         made = make_calibration(
             *read.pairs(), (width, height), region=region, k1=read.lens.k1, focal=read.lens.focal_px or None,
@@ -107,8 +97,10 @@ def read_calibration(path: str | Path) -> CameraCalibration:
         )  # fmt: skip
         return dataclasses.replace(made, sha256=sha256_of(Path(path)))
     except InputError as error:
-        key = "rectangle" if read.rectangle else "points"
-        raise FileFormatError(path, key, expected="points that fix a plane", got=str(error)) from None
+        key, expected = "rectangle" if read.rectangle else "points", "points that fix a plane"
+        if "region" in str(error):
+            key, expected = "region.pixels", "an area of the image before the horizon"
+        raise FileFormatError(path, key, expected=expected, got=str(error)) from None
 
 
 def calibration_tables(calibration: CameraCalibration, provenance: str = "") -> dict[str, Sequence[Row]]:

@@ -42,7 +42,7 @@ def test_a_calibration_file_is_read_and_written_back(tmp_path: Path) -> None:
         ("width_m = 7", 'width_m = "seven"', "rectangle.width_m"),
         ("length_m = 30", "lenght_m = 30", "rectangle.length_m"),
         ("[rectangle]", "[region]\npixels = [[0, 0], [1, 1], [1, 0], [0, 1]]\n[rectangle]", "region.pixels"),
-        ("[rectangle]", "[region]\npixels = [[0, 0], [1900, 0], [900, 1000]]\n[rectangle]", "rectangle"),
+        ("[rectangle]", "[region]\npixels = [[0, 0], [1900, 0], [900, 1000]]\n[rectangle]", "region.pixels"),
         ("[rectangle]", "[wrong]", "points"),
     ],
 )
