@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import advance, check_outputs, print_rows, progress_bar, results
 from edgevid.errors import InputError
-from edgevid.files.atomic import write_atomic
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from edgevid.abstain.file import PolicyFile
-    from edgevid.evaluate.tune.risk import RiskCoverage
     from edgevid.evaluate.tune.search import Kind, Method, Report, Target
 
 Out = Annotated[Path, shared.out_option("Policy file to write.")]
@@ -66,7 +61,8 @@ def policy_command(
     html: Annotated[Path | None, Option(help="HTML page with plots (default: next to the policy).")] = None,
 ) -> None:
     """Choose when to abstain: by default the best trade of errors removed for abstentions."""
-    from edgevid.evaluate.page import evaluation_of, page
+    from edgevid.cli.evaluate import show
+    from edgevid.evaluate.page import evaluation_of
     from edgevid.evaluate.tune.scores import read_scores
     from edgevid.evaluate.tune.search import tune
 
@@ -88,9 +84,8 @@ def policy_command(
     report = tune(table, target, settings=started.settings, production=deployed, per_class=per_class,
                   fit=not no_temperature, unlike=unlike, unknown=others)  # fmt: skip
     _write(out, report, started, task, model)
-    found = evaluation_of(report)
-    write_atomic(html, page(found, found.figures(), scores.name))
-    _print_report(report, [out, html])
+    results().print(f"written: {out}", markup=False)
+    show(evaluation_of(report), scores.name, "", ([], []), None, html, details=False)
 
 
 @command.command("gate")
@@ -163,63 +158,3 @@ def _target(targets: Mapping[Kind, float | None], confidence: float, method: str
         raise InputError(f"tune: expected one target, got {', '.join('--' + kind for kind, _ in chosen)}")
     kind, value = chosen[0] if chosen else ("knee", 0.0)
     return Target(kind, value, confidence, cast("Method", method))
-
-
-def _print_report(report: Report, written: list[Path]) -> None:
-    console = results()
-    if report.curve is not None:
-        _print_bars(console, report, report.curve)
-    tracks, settings = len(report.chosen_on.confidence), report.settings
-    console.print(f"\n[bold]Threshold {settings.threshold:.4f}[/]  ({report.target.kind}, chosen on {tracks} tracks)")
-    for name, value in settings.per_class.items():
-        console.print(f"  {name}: " + ("never emitted" if value > 1 else f"{value:.4f}"), markup=False)
-    console.print(f"abstained      {1 - report.coverage:7.1%}")
-    for line in _risk_lines(report):
-        console.print(line)
-    for limit, known, others in report.rejected:
-        mark, also = (
-            " ◄" if limit == settings.unlike else "",
-            f", {others:.1%} of the unknown" if others == others else "",
-        )
-        console.print(f"unlike < {limit:.3f}  rejects {known:5.1%} of the known{also}{mark}")
-    if report.shift is not None:
-        shift = report.shift
-        console.print(f"shift          KS {shift.ks:.3f} (p = {shift.p:.2g}), PSI {shift.psi:.3f}")
-    for warning in report.warnings:
-        console.print(f"[yellow]note:[/] {escape(warning)}")
-    console.print()
-    console.print("".join(f"wrote {path}\n" for path in written), markup=False, end="")
-
-
-def _risk_lines(report: Report) -> Iterator[str]:
-    """Risk, areas and calibration; nothing without labels."""
-    found, before, after = report.curve, report.before, report.after
-    if found is None or before is None or after is None:
-        return
-    yield f"errors removed {report.errors_removed:7.1%}"
-    yield f"risk           {found.errors / found.n:7.2%} -> {report.measured_risk:.2%}"
-    if report.settings.tree:
-        share, wrong = report.parents
-        yield f"parents        {share:7.1%} more emitted, of which {wrong:.2%} wrong"
-    if report.guaranteed:
-        limit, sure = report.target.value, report.target.confidence
-        yield f"[green]guaranteed[/]     the true risk is at most {limit:.2%} with probability {sure:.4g}"
-    yield f"areas          AUGRC {found.augrc:.4f}, AURC {found.aurc:.4f}, E-AURC {found.e_aurc:.4f}"
-    fitted = f"temperature {report.settings.temperature:.3f}, fitted on {report.fitted_on} tracks"
-    yield f"calibration    ECE {before.ece:.4f} -> {after.ece:.4f} ({fitted})"
-
-
-def _print_bars(console: Console, report: Report, found: RiskCoverage) -> None:
-    from edgevid.evaluate.page import bar_rows
-
-    if not found.errors:
-        return
-    rows = bar_rows(found, 10)
-    chosen = rows[abs(found.thresholds[rows] - report.settings.threshold).argmin()]
-    console.print("[bold]threshold   emitted                     errors that remain[/]")
-    for row in rows:
-        emitted, errors = float(found.coverage[row]), float(found.residual_errors[row])
-        bars = [("█" * round(20 * share)).ljust(20) for share in (emitted, errors)]
-        mark = " ◄" if not report.settings.per_class and row == chosen else ""
-        left, right = f"[blue]{bars[0]}[/] {emitted:5.0%}", f"[red]{bars[1]}[/] {errors:5.0%}"
-        console.print(f"{found.thresholds[row]:9.3f}   {left}  {right}{mark}")

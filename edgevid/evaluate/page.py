@@ -1,6 +1,7 @@
 """An evaluation as one HTML page that loads nothing from elsewhere; its own script draws the tables and plots. A tuning
 in the form of an evaluation."""
 
+import dataclasses
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from edgevid._version import __version__
-from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, between, cell, is_word, plain, shown
+from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, Table, between, cell, is_word, plain, shown
 from edgevid.evaluate.tune.risk import BINS, RiskCoverage, upper_bound
 from edgevid.evaluate.tune.search import Report
-from edgevid.files.page import fill_page
+from edgevid.files import fill_page
 from edgevid.types import Array
 
 POINTS = 200  # Most points of a drawn curve
@@ -47,14 +48,27 @@ def bar_rows(found: RiskCoverage, count: int) -> Array:
 
 def evaluation_of(report: Report) -> Evaluation:
     """What was chosen, and the curves that it was chosen from; those of confidences alone without labels."""
-    plots, values, found = dict[str, Plot](), {"abstained": 1 - report.coverage}, report.curve
+    settings, target, found = report.settings, report.target, report.curve
+    values = {} if settings.per_class else {"threshold": settings.threshold}
+    values["abstained"] = 1 - report.coverage
+    tables, plots, notes = dict[str, Table](), dict[str, Plot](), list(report.warnings)
     if found is not None and report.before is not None and report.after is not None:
         values |= {"risk": report.measured_risk, "risk before": found.errors / found.n}
-        values |= {"errors removed": report.errors_removed}
-        rows, delta = bar_rows(found, POINTS), report.target.delta
+        values |= {"errors removed": report.errors_removed, "AUGRC": found.augrc, "AURC": found.aurc}
+        values |= {"E-AURC": found.e_aurc, "ECE": report.after.ece, "ECE before": report.before.ece}
+        values["temperature"] = settings.temperature
+        if settings.tree:
+            values["emitted as parents"], values["wrong among parents"] = report.parents
+        if report.guaranteed:
+            sure = f"at most {target.value:.2%} with probability {target.confidence:.4g}"
+            notes.append(f"guaranteed: the true risk is {sure}")
+        notes.append(f"the temperature is fitted on {report.fitted_on} tracks of their own")
+        rows, delta = bar_rows(found, POINTS), target.delta
         bound = [upper_bound(int(found.wrong[r]), int(found.emitted[r]), delta) for r in rows]
         best = np.maximum(0, found.emitted[rows] - (found.n - found.errors)) / found.emitted[rows]
-        coverage = found.coverage[rows]
+        coverage, heads = found.coverage[rows], ("threshold", "emitted %", "errors that remain %")
+        few = (found.thresholds, found.coverage, found.residual_errors)
+        tables["By threshold"] = Table(heads, np.column_stack([column[bar_rows(found, 10)] for column in few]).tolist())
         plots["Verdicts by threshold"] = Plot("threshold", "share", {
             "verdicts emitted": (found.thresholds[rows], coverage),
             "errors that remain": (found.thresholds[rows], found.residual_errors[rows])})  # fmt: skip
@@ -66,9 +80,18 @@ def evaluation_of(report: Report) -> Evaluation:
             some = one.counts > 0
             lines[f"{name}: ECE {one.ece:.3f}"] = one.confidence[some], one.accuracy[some]
         plots["Reliability"] = Plot("confidence", "share correct", lines)
+    if report.shift is not None:
+        values |= {f"shift: {name}": value for name, value in dataclasses.asdict(report.shift).items()}
+    limits = [(name, "never emitted" if one > 1 else one) for name, one in settings.per_class.items()]
+    tables["Thresholds by class"] = Table(("class", "threshold"), limits)
+    chosen = ("unlike below", "of the known rejected %", "of the unknown rejected %", "")
+    tables["Unlike training"] = Table(chosen, [(*row, "◄" * (row[0] == settings.unlike)) for row in report.rejected])
+    notes.append(f"threshold by {target.kind}, chosen on {len(report.chosen_on.confidence)} tracks")
     edges = np.linspace(0, 1, BINS + 1)
     sets = {"tuning": report.chosen_on} | ({"production": report.production} if report.production else {})
     plots["Confidences"] = Plot("confidence", "share of tracks", {
         name: ((edges[1:] + edges[:-1]) / 2, np.histogram(one.confidence, edges)[0] / len(one.confidence))
         for name, one in sets.items()})  # fmt: skip
-    return Evaluation("tuning", ["all"], "set of tracks", lambda _: values, plots=plots, notes=report.warnings)
+    shares = ("abstained", "risk", "risk before", "errors removed", "emitted as parents", "wrong among parents")
+    return Evaluation("tuning", ["all"], "set of tracks", lambda _: values, dict.fromkeys({*values} - {*shares}, ""),
+                      tables=tables, plots=plots, notes=notes)  # fmt: skip
