@@ -203,14 +203,21 @@ def _deploy(
     head, options, test = fitted.head, fitted.options, data.test
     typicality = None if head.per_step else typicality_of(head, data.train, test, options)
     recipe = export_head(head, out, f"actions-{kind}", options, deployment, typicality)
-    parity = check_parity(head, out, test, options)
     logits, truth = predict(head, test, options), test.labels
-    predicted = logits.argmax(-1)
+    predicted, shares = logits.argmax(-1), softmax(logits)
+    if typicality is not None:
+        described = _described(head, test, options)
+        shares = typicality.mixed(shares, typicality.opinion(*described))
+    parity = check_parity(head, out, test, options, shares)
     if head.per_step:
         _, valid, labels = windows_of(test, options)
         predicted, truth = predicted[valid.numpy()], labels.numpy()[valid.numpy()]
     report = ClassReport.of(truth, predicted, len(test.names), test.names)
     found = _evaluation(fitted, report, trials[0], test, predicted)
+    if typicality is not None:
+        mixed = float((shares.argmax(1) == truth).mean())
+        note = f"accuracy with the second opinion, on the clips that chose its weight: {mixed:.1%}"
+        found = dataclasses.replace(found, notes=[*found.notes, note])
     if curve:
         found = dataclasses.replace(
             found, notes=[*found.notes, curve[0]], plots={**found.plots, "Errors by clips": curve[1]}
@@ -219,7 +226,7 @@ def _deploy(
         out / "report.html", page(found, measured := found.figures(), f"{deployment.summary}, split {trials[0].split}")
     )
     if typicality is not None:
-        write_scores(out / "scores.npz", test, softmax(logits), typicality(logits, *_described(head, test, options)))
+        write_scores(out / "scores.npz", test, shares, typicality(logits, *described))
     outcome = Outcome(tuple(trials), recipe, parity, report, cpu_s, measured["accuracy"])
     figures = {
         "head": kind,
@@ -247,7 +254,8 @@ def _described(head: Head, corpus: Corpus, options: TrainOptions) -> tuple[Array
 def typicality_of(head: Head, train: Corpus, held_out: Corpus, options: TrainOptions) -> Typicality:
     """What tells clips that are unlike those of `train`, calibrated on held-out scenes."""
     known = Typicality.fit(*_described(head, train, options), train.labels, len(train.names))
-    return known.calibrated(predict(head, held_out, options), *_described(head, held_out, options))
+    described = _described(head, held_out, options)
+    return known.calibrated(predict(head, held_out, options), *described, held_out.labels)
 
 
 def _evaluation(fitted: Fitted, report: ClassReport, trial: Trial, test: Corpus, predicted: Array) -> Evaluation:

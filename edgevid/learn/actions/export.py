@@ -158,17 +158,21 @@ class Parity:
     """Probabilities: training framework against the recognizer, moment by moment."""
 
 
-def check_parity(head: Head, folder: Path, corpus: Corpus, options: TrainOptions) -> Parity:
-    """Runs up to 64 examples in every way; ParityError as `verified`."""
+def check_parity(
+    head: Head, folder: Path, corpus: Corpus, options: TrainOptions, shares: Array | None = None
+) -> Parity:
+    """Runs up to 64 examples in every way; `shares` are the probabilities of all, of the head alone where they are not
+    given. ParityError as `verified`."""
     some = corpus.pick(range(min(len(corpus), 64)))
     features, valid, _ = windows_of(some, options)
     expected = predict(head, some, options)
+    shares = softmax(expected) if shares is None else shares
     if isinstance(head, ImageHead):
-        return verified(_parity_of_images(head, folder, some, features, expected), folder)
+        return verified(_parity_of_images(head, folder, some, features, expected, shares), folder)
     with load_engine(folder / "window.onnx", device="cpu", threads=1) as engine:
         whole = np.array(engine.run({"features": features.numpy(), "valid": valid.numpy()})["logits"])
     stream = _stream_difference(head, features, valid) if head.causal else float("nan")
-    pipeline = _pipeline(folder / "recipe.toml", some, options, expected)
+    pipeline = _pipeline(folder / "recipe.toml", some, options, shares)
     return verified(Parity(float(np.abs(whole - expected).max()), stream, pipeline), folder)
 
 
@@ -183,7 +187,9 @@ def verified(found: Parity, path: Path) -> Parity:
     return found
 
 
-def _parity_of_images(head: ImageHead, folder: Path, corpus: Corpus, rows: Tensor, expected: Array) -> Parity:
+def _parity_of_images(
+    head: ImageHead, folder: Path, corpus: Corpus, rows: Tensor, expected: Array, shares: Array
+) -> Parity:
     """ONNX Runtime on the training's pixels, and the recognizer on the files."""
     with load_engine(folder / "classifier.onnx", device="cpu", threads=1) as engine:
         whole = np.array(engine.run({"images": head.normalized(rows).contiguous().numpy()})["logits"])
@@ -191,7 +197,7 @@ def _parity_of_images(head: ImageHead, folder: Path, corpus: Corpus, rows: Tenso
         for number, example in enumerate(corpus.examples):
             crops, boxes = crop_video(Path(example.name), recognizer.spec)
             found.append(replay_crops(recognizer, crops[-1:], boxes[-1:], number + 1))
-    pipeline = np.abs(np.array(found) - softmax(expected)).max()
+    pipeline = np.abs(np.array(found) - shares[: len(found)]).max()
     return Parity(float(np.abs(whole - expected).max()), float("nan"), float(pipeline))
 
 
@@ -207,7 +213,7 @@ def _stream_difference(head: Head, features: Tensor, valid: Tensor) -> float:
     return float((whole - streamed).abs().max())
 
 
-def _pipeline(recipe_path: Path, corpus: Corpus, options: TrainOptions, expected: Array) -> float:
+def _pipeline(recipe_path: Path, corpus: Corpus, options: TrainOptions, shares: Array) -> float:
     """Each example replayed as a live track, its last scores against the training framework's."""
     recipe = read_recipe(recipe_path)
     worst = 0.0
@@ -215,7 +221,7 @@ def _pipeline(recipe_path: Path, corpus: Corpus, options: TrainOptions, expected
         recognizer = SequenceRecognizer(RowsExtractor(corpus), engine, recipe, average=False)
         for number, example in enumerate(corpus.examples):
             rows = resample(example.raw, step_of(corpus, options))[-options.window :]
-            logits = expected[number, -1] if expected.ndim == 3 else expected[number]
+            expected = shares[number, -1] if shares.ndim == 3 else shares[number]
             if (last := replay_rows(recognizer, number + 1, rows)[-1]) is not None:
-                worst = max(worst, float(np.abs(last - softmax(logits)).max()))
+                worst = max(worst, float(np.abs(last - expected).max()))
     return worst
