@@ -12,7 +12,7 @@ from edgevid.actions.track_state import StateStore
 from edgevid.actions.typicality import Typicality
 
 __all__ = [
-    "Aligner", "ClipBuffer", "ClipRecognizer", "ClipSpec", "FeatureExtractor", "FunctionRecognizer",
-    "ImageRecognizer", "InsideRecognizer", "OnlineSegments", "PoseExtractor", "Recognizer", "Segment",
-    "SequenceRecognizer", "StateStore", "StreamRecognizer", "Typicality", "load_extractor", "load_recognizer",
+    "Aligner", "ClipBuffer", "ClipRecognizer", "ClipSpec", "FeatureExtractor", "FunctionRecognizer", "ImageRecognizer",
+    "InsideRecognizer", "OnlineSegments", "PoseExtractor", "Recognizer", "Segment", "SequenceRecognizer", "StateStore",
+    "StreamRecognizer", "Typicality", "load_extractor", "load_recognizer",
 ]  # fmt: skip

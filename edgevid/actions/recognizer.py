@@ -10,8 +10,7 @@ from edgevid.actions.clip_spec import ClipSection, ClipSpec
 from edgevid.actions.track_state import OverlapMean, StateStore
 from edgevid.detect.preprocess import letterbox
 from edgevid.errors import InputError, ModelError
-from edgevid.runtime import Engine, Recipe, TensorSpec
-from edgevid.runtime.engine import InputSpec, input_shape
+from edgevid.runtime import Engine, InputSpec, Recipe, TensorSpec, input_shape
 from edgevid.types import Array, Clips, Frame, Scores
 
 

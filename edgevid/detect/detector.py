@@ -22,9 +22,8 @@ from edgevid.detect.preprocess import LetterboxTransform, Preprocessor, letterbo
 from edgevid.errors import InputError, ModelError, check_part, did_you_mean, log_once
 from edgevid.models.hub import resolve_model
 from edgevid.models.signature import size_inputs
+from edgevid.runtime import DetectorRecipe, LocalRecipe, Precision, Recipe, load_engine
 from edgevid.runtime.engine import AcceptsFrames, Engine, TensorSpec, input_shape
-from edgevid.runtime.load import load_engine
-from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Precision, Recipe
 from edgevid.types import Array, Detections, Frame, as_frame
 from edgevid.types.peers import Boxes, Hinted
 

@@ -12,11 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.abstain.policy import Policy
-from edgevid.actions.clip_buffer import ClipBuffer
-from edgevid.actions.clip_spec import ClipSpec
-from edgevid.actions.load import load_recognizer
-from edgevid.actions.recognizer import Recognizer
-from edgevid.actions.sequence import SequenceRecognizer
+from edgevid.actions import ClipBuffer, ClipSpec, Recognizer, SequenceRecognizer, load_recognizer
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import (
     Corpus,

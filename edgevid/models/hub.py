@@ -7,10 +7,9 @@ from typing import Literal
 from edgevid.errors import DownloadError, InputError, check_type, did_you_mean, log
 from edgevid.files import cache_folder, checked, engines_folder, read_toml, sha256_of, vars_of
 from edgevid.models.download import Progress, obtain, pinned
+from edgevid.runtime import LocalRecipe, Recipe, Source, check_exported, read_recipe
 from edgevid.runtime.load import ENGINE_SUFFIXES
 from edgevid.runtime.processor import default_threads
-from edgevid.runtime.recipe import LocalRecipe, Recipe, Source, read_recipe
-from edgevid.runtime.variants import check_exported
 
 DEFAULT_MODEL = "yolox-nano-416"  # The detector that is taken where none is named
 

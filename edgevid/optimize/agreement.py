@@ -20,8 +20,7 @@ import numpy as np
 from edgevid import kernels
 from edgevid.errors import InputError
 from edgevid.optimize.frames import NamedFrame
-from edgevid.runtime import Engine, Recipe, TensorSpec
-from edgevid.runtime.recipe import Precision
+from edgevid.runtime import Engine, Precision, Recipe, TensorSpec
 from edgevid.types import Array, Detections
 
 METRIC = "agreement"

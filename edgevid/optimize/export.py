@@ -26,9 +26,8 @@ from edgevid.files import cache_folder, check_file, make_folder, sha256_of
 from edgevid.models.draft import inspect
 from edgevid.models.identify import TASKS
 from edgevid.optimize.agreement import cosine
-from edgevid.runtime import LocalRecipe, Recipe
+from edgevid.runtime import DetectorRecipe, LocalRecipe, Recipe, Source, write_recipe
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.recipe import DetectorRecipe, Source, write_recipe
 from edgevid.types import Array, Frame
 
 TOLERANCE = 1e-3

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.actions.load import load_recognizer
+from edgevid.actions import SequenceRecognizer, load_recognizer
 from edgevid.actions.recognizer import input_named
-from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.detect.detector import Detector
 from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import InputError, SourceError, log, masked

@@ -11,8 +11,7 @@ import numpy as np
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, did_you_mean
 from edgevid.models.hub import resolve_model
-from edgevid.runtime import load_engine
-from edgevid.runtime.recipe import LocalRecipe
+from edgevid.runtime import LocalRecipe, load_engine
 from edgevid.types import U8, Array, Closing, Frame, Result
 
 BLOCKS = 3  # Blocks along the longer side of an object

@@ -13,8 +13,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.output.ground_grid import round_cell
 from edgevid.report.store import CELL, Report, View
-from edgevid.speed.calibration import CameraCalibration
-from edgevid.speed.calibration_file import read_calibration
+from edgevid.speed import CameraCalibration, read_calibration
 from edgevid.types import Array
 from edgevid.video.images import read_image, to_jpeg
 

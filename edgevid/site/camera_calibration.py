@@ -13,8 +13,7 @@ from edgevid.errors import FileFormatError, InputError
 from edgevid.output.ground_grid import draw_ground_grid
 from edgevid.output.labels import FONT
 from edgevid.output.overlay import Style
-from edgevid.speed.calibration import CameraCalibration, rectangle
-from edgevid.speed.calibration_report import CalibrationReport
+from edgevid.speed import CalibrationReport, CameraCalibration, rectangle
 from edgevid.types import F64, U8
 
 CORNERS = "near left, near right, far right, far left"

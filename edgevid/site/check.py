@@ -22,8 +22,7 @@ from edgevid.site.build import LoadedSite, build_detector, build_recognition, bu
 from edgevid.site.check_camera import CameraCheck, Finding, attempt, check_camera
 from edgevid.site.file import RecognizerChoice, Site, read_site
 from edgevid.site.tables import RecordTable
-from edgevid.speed.calibration import CameraCalibration
-from edgevid.speed.calibration_file import read_calibration
+from edgevid.speed import CameraCalibration, read_calibration
 from edgevid.types import F64, Frame, Header, scale_between
 from edgevid.video.open import open_video
 from edgevid.zones import Line, Zone, in_pixels

@@ -10,11 +10,9 @@ from annotated_types import Ge
 
 from edgevid.detect.gate import EXPECTED, MAX_GAP_S, THRESHOLD, Every, parse_every
 from edgevid.errors import FieldError, FileFormatError, SourceError, masked
-from edgevid.files.atomic import write_atomic
-from edgevid.files.fields import Count, Positive, Share
+from edgevid.files import Count, Positive, Share, edit_toml, read_toml, toml_text, write_atomic
 from edgevid.files.folders import expanded
 from edgevid.files.schema import Checked, checked, pick, vars_of
-from edgevid.files.toml import edit_toml, read_toml, toml_text
 from edgevid.output.recordings import Recorder
 from edgevid.runtime.recipe import Precision
 from edgevid.site.tables import File, Folder, RecordTable, SinkTable, TrackTable

@@ -19,9 +19,8 @@ import shapely
 
 from edgevid.errors import EdgevidError, InputError, masked, require
 from edgevid.output.ground_grid import grid_lines, round_cell
-from edgevid.speed.calibration import CameraCalibration, make_calibration, rectangle
+from edgevid.speed import CalibrationReport, CameraCalibration, examine, make_calibration, rectangle
 from edgevid.speed.calibration_file import has_default_region, provenance_text, rectangle_size, write_calibration
-from edgevid.speed.calibration_report import CalibrationReport, examine
 from edgevid.types import F64, Frame
 from edgevid.video.open import FrameSeeker
 from edgevid.viewer.broadcast import encode_jpeg

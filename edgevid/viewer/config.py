@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.abstain.policy import Policy
-from edgevid.actions.clip_buffer import ClipBuffer
-from edgevid.actions.clip_spec import ClipSpec
-from edgevid.actions.recognizer import FunctionRecognizer
+from edgevid.actions import ClipBuffer, ClipSpec, FunctionRecognizer
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, masked
 from edgevid.files.toml import toml_table

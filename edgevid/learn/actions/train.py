@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgevid.actions.clip_spec import ClipSpec
-from edgevid.actions.features import FeatureExtractor, PoseExtractor
-from edgevid.actions.load import load_extractor
+from edgevid.actions import ClipSpec, FeatureExtractor, PoseExtractor, load_extractor
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, marks_of, read_skeletons
 from edgevid.evaluate.recognition import crop_video

@@ -14,11 +14,10 @@ from edgevid.files import check_fields, write_atomic
 from edgevid.optimize.compare.gate import compare_engines
 from edgevid.optimize.frames import read_frames
 from edgevid.optimize.half import open_fp16
+from edgevid.runtime import Engine, Precision, Recipe
 from edgevid.runtime.device import gpus
-from edgevid.runtime.engine import Engine
 from edgevid.runtime.manifest import SKIPPED, Manifest
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.recipe import Precision, Recipe
 from edgevid.runtime.tensorrt.engine import TrtEngine
 from edgevid.runtime.variants import stores_half, variant_of
 

@@ -20,8 +20,7 @@ from edgevid.optimize.agreement import Floor, FramePair, OutputParity, OutputTal
 from edgevid.optimize.compare.tasks import MIN_JOINT_SCORE, task_of
 from edgevid.optimize.conditions import as_rows
 from edgevid.optimize.frames import NamedFrame
-from edgevid.runtime import Engine, Recipe, TensorSpec
-from edgevid.runtime.recipe import Precision
+from edgevid.runtime import Engine, Precision, Recipe, TensorSpec
 from edgevid.types import Array, Frame, as_frame
 from edgevid.video.images import resize_area, to_jpeg
 

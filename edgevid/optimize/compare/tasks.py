@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from edgevid.actions import ClipRecognizer, FeatureExtractor, PoseExtractor, StreamRecognizer
 from edgevid.actions import recognizer as actions
-from edgevid.actions.clip import ClipRecognizer, StreamRecognizer
 from edgevid.actions.clip_spec import ClipSection
-from edgevid.actions.features import FeatureExtractor, PoseExtractor
 from edgevid.actions.sequence import HeadSection
 from edgevid.detect.detector import Detector
 from edgevid.detect.preprocess import crop

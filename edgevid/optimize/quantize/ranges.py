@@ -19,9 +19,8 @@ from edgevid.files import Checked, Count, checked, pick, read_toml, toml_table, 
 from edgevid.optimize.frames import FrameRunner, frames_sha256
 from edgevid.optimize.quantize.graph import WEIGHTED_OPS, Graph, load_onnx, with_outputs
 from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, PLANNERS, Range, Scale
-from edgevid.runtime import LocalRecipe
+from edgevid.runtime import LocalRecipe, model_digest
 from edgevid.runtime.onnxruntime.engine import OrtEngine, open_session, version
-from edgevid.runtime.variants import model_digest
 from edgevid.types import Array, Frame, Progress
 
 Calibrator = Literal["min-max", "percentile", "entropy"]
