@@ -24,8 +24,7 @@ from edgevid.errors import InputError, SourceError
 from edgevid.output.recordings_folder import listed, read_name
 from edgevid.output.records import as_json
 from edgevid.viewer.broadcast import Client
-from edgevid.viewer.security import SAFE, is_operator
-from edgevid.viewer.serve import STATIC, static_files
+from edgevid.viewer.serve import SAFE, STATIC, is_operator, static_files
 from edgevid.viewer.state import EditConflict, ViewerState
 
 log = logging.getLogger("edgevid")

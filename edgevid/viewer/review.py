@@ -5,8 +5,7 @@ from typing import Any
 from edgevid.errors import EdgevidError, require
 from edgevid.insight.review import Review, audit_text
 from edgevid.viewer.calibration import json_of
-from edgevid.viewer.security import is_operator
-from edgevid.viewer.serve import STATIC, static_files
+from edgevid.viewer.serve import STATIC, is_operator, static_files
 
 TABLES = {"items": "SELECT * FROM items ORDER BY utc, id", "decisions": "SELECT * FROM decisions WHERE id > ?",
           "agreement": "SELECT text FROM agreements", "second": "SELECT id FROM second_pass",

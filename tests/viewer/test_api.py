@@ -22,8 +22,7 @@ from starlette.testclient import TestClient
 
 from edgevid.types import Frame
 from edgevid.viewer.app import viewer_app
-from edgevid.viewer.security import SecurityMiddleware
-from edgevid.viewer.serve import STATIC, Server
+from edgevid.viewer.serve import STATIC, SecurityMiddleware, Server
 
 
 @pytest.fixture

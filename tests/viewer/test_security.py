@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from edgevid.viewer.security import SecurityMiddleware
+from edgevid.viewer.serve import SecurityMiddleware
 
 pytest.importorskip("starlette", reason="the extra viewer is not installed")
 pytest.importorskip("httpx", reason="httpx is not installed")
