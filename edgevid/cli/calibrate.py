@@ -59,11 +59,9 @@ def command(
 
     Opens a page, unless --rectangle, --point, --pairs, or --calibration with --out or --image is given.
     """
-    import numpy as np
-
     from edgevid._opencv import require_opencv
     from edgevid.site import camera_calibration as calibrate
-    from edgevid.speed import make_calibration, read_calibration
+    from edgevid.speed import read_calibration
     from edgevid.speed.calibration_file import provenance_text, write_calibration
     from edgevid.video.open import FrameSeeker
 
@@ -84,10 +82,8 @@ def command(
         parts = [(existing.image, existing.meters), *parts]
         k1, focal_px = k1 or existing.k1, focal_px or existing.focal
         area = area if area is not None or len(parts) > 1 else existing.region
-    pixels, meters = map(np.concatenate, zip(*parts, strict=True))
-    name = out.stem if out else ""
-    made = make_calibration(pixels, meters, frame.size, region=area, k1=k1, focal=focal_px, name=name)
-    made, report = _examine(made, drop_outliers=drop_outliers)
+    known = {"region": area, "k1": k1, "focal": focal_px, "name": out.stem if out else ""}
+    made, report = _examined(parts, frame.size, known, drop_outliers=drop_outliers)
     if out:
         text = provenance or provenance_text(source, frame.time, made)
         out = write_calibration(out, made, text, replace=force)
@@ -98,11 +94,17 @@ def command(
         typer.echo(f"written: {image}")
 
 
-def _examine(made: CameraCalibration, *, drop_outliers: bool) -> tuple[CameraCalibration, CalibrationReport]:
+def _examined(
+    parts: list[Any], size: tuple[int, int], known: dict[str, Any], *, drop_outliers: bool
+) -> tuple[CameraCalibration, CalibrationReport]:
     """The calibration and what is known of its errors, perhaps without the points that the others contradict."""
-    from edgevid.speed import examine
+    import numpy as np
+
+    from edgevid.speed import examine, make_calibration
     from edgevid.speed.calibration_report import without
 
+    pixels, meters = map(np.concatenate, zip(*parts, strict=True))
+    made = make_calibration(pixels, meters, size, **known)
     report = examine(made)
     if drop_outliers and report.outliers:
         typer.echo(f"dropped: point {', '.join(str(row + 1) for row in sorted(report.outliers))}")
