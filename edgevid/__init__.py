@@ -19,8 +19,6 @@ counts on it.
 The names are loaded when first used, so that `import edgevid` takes milliseconds; __init__.pyi has their types.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

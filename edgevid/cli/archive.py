@@ -1,7 +1,5 @@
 """`edgevid archive`: every recording of a folder into Parquet files, on this machine or on a Ray cluster."""
 
-from __future__ import annotations
-
 import time as clock
 from dataclasses import replace
 from datetime import timedelta

@@ -1,7 +1,5 @@
 """`edgevid fleet`: cameras on the machines of a Ray cluster."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -4,8 +4,6 @@ Baselines are medians and median deviations of log speeds for each hour of the d
 ratio far : near of single vehicles. A two-sided CUSUM of log-likelihood ratios (Page 1954) accumulates
 evidence; its threshold log(2 N) bounds false alarms to one in N independent vehicles (Lorden 1971)."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field

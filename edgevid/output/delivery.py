@@ -6,8 +6,6 @@ what is on the disk, and sends it again after a failure, with exponential backof
 The spool is a SQLite database in a folder: the events, numbered, and for each sink the number of the first one that it
 has not acknowledged. One program owns the folder; another one takes another folder."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

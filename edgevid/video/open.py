@@ -1,8 +1,6 @@
 """The source behind an address: file, folder of images, camera, stream or arrays. Files never drop a frame;
 live sources keep only the newest one. Times come from the stream's own stamps, never from index / fps."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

@@ -1,7 +1,5 @@
 """A wall of the cameras of a fleet: one page of small images, and behind each of them the camera's own page."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager

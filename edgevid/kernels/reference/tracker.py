@@ -5,8 +5,6 @@ threshold; only pairs of positive weight match, each object and each detection a
 weights is the largest possible. (With costs 1 - similarity and a limit of 1 - threshold that is the minimum cost
 where an unmatched object costs half the limit.) Ties may be broken either way."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
