@@ -21,9 +21,8 @@ import numpy as np
 import onnxruntime
 from bench import conditions, save, table
 
-from edgevid.optimize.conditions import take_turns
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.processor import default_threads
+from edgevid.runtime.processor import default_threads, take_turns
 from edgevid.runtime.variants import without_weight_inputs
 
 RUNS = 30

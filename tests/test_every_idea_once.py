@@ -24,7 +24,7 @@ HOMES = {
         "optimize/agreement.py",
     ),
     "minimum agreement": (r"(?:int8\W+|floor\w* *[:=] *)0\.97\b", "optimize/agreement.py"),
-    "models taking turns": (r"\brange\(-?warm\w*", "optimize/conditions.py"),
+    "models taking turns": (r"\brange\(-?warm\w*", "runtime/processor.py"),
     "aspect check": (r"SAME_ASPECT = |abs\(\w+ / \w+ - 1(?:\.0)?\)", "types/frame.py"),
     "km/h of 1 m/s": (r"\b3\.6\b", "types/tables.py"),
     "camera from a homography": (r"def \w*_from_homography\(|\w*focal\w* = [^#\n]*sqrt\(", "speed/homography.py"),

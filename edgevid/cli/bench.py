@@ -66,7 +66,7 @@ def command(
 
 
 def _show(found: Benchmark) -> None:
-    from edgevid.optimize.conditions import as_rows
+    from edgevid.runtime.processor import as_rows
 
     console = results()
     _show_times(console, found.timings)

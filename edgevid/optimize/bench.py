@@ -18,11 +18,10 @@ from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import RecordingEngine
 from edgevid.optimize.compare.gate import same_outputs
 from edgevid.optimize.compare.run import compare, find_model, load_model
-from edgevid.optimize.conditions import clocks, conditions, gpu, load_average, take_turns
 from edgevid.optimize.frames import FrameRunner, read_frames
 from edgevid.runtime import Engine, Precision, Recipe
 from edgevid.runtime.load import Choice, Runtime, remember_choice
-from edgevid.runtime.processor import usable
+from edgevid.runtime.processor import clocks, conditions, gpu, load_average, take_turns, usable
 from edgevid.types import Array, Frame
 
 STAGES = ("pre", "inference", "post", "frame")  # Preprocessing; the engine; decoding and suppression; all of it

@@ -18,9 +18,9 @@ from edgevid.files import fill_page, write_atomic
 from edgevid.optimize import agreement
 from edgevid.optimize.agreement import Floor, FramePair, OutputParity, OutputTally, TaskMetrics, TopClass, percent
 from edgevid.optimize.compare.tasks import MIN_JOINT_SCORE, task_of
-from edgevid.optimize.conditions import as_rows
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Precision, Recipe, TensorSpec
+from edgevid.runtime.processor import as_rows
 from edgevid.types import Array, Frame, as_frame
 from edgevid.video.images import resize_area, to_jpeg
 

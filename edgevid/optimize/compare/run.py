@@ -13,12 +13,12 @@ from edgevid.errors import InputError
 from edgevid.models.hub import recipe_next_to, recipes, resolve_model
 from edgevid.optimize import half
 from edgevid.optimize.compare.gate import ParityReport, compare_engines
-from edgevid.optimize.conditions import conditions
 from edgevid.optimize.frames import read_frames
 from edgevid.runtime import Engine, LoadedEngine, Precision, Recipe, load_engine, read_recipe
 from edgevid.runtime.device import parse_device
 from edgevid.runtime.load import open_onnx, open_server
 from edgevid.runtime.onnxruntime.engine import OrtEngine, has_cuda
+from edgevid.runtime.processor import conditions
 from edgevid.runtime.variants import FOR_TENSORRT, model_digest, stores_half, variant_of
 
 FILES = (".onnx", ".engine", ".plan", ".trt")  # Suffixes of model files that are given by their path

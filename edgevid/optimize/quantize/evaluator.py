@@ -12,7 +12,6 @@ import numpy as np
 
 from edgevid.optimize.agreement import TaskMetrics, match_boxes
 from edgevid.optimize.compare.tasks import frame_task_of
-from edgevid.optimize.conditions import take_turns
 from edgevid.optimize.frames import FrameRunner, NamedFrame
 from edgevid.optimize.quantize.apply import apply_plan
 from edgevid.optimize.quantize.graph import Graph
@@ -21,6 +20,7 @@ from edgevid.optimize.quantize.ranges import Calibration
 from edgevid.runtime import LocalRecipe, Recipe
 from edgevid.runtime.engine import PAD
 from edgevid.runtime.onnxruntime.engine import OrtEngine
+from edgevid.runtime.processor import take_turns
 from edgevid.runtime.variants import FOR_TENSORRT
 from edgevid.types import Array, Detections, Frame, Progress
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edgevid import kernels
-from edgevid.optimize import conditions as module
-from edgevid.optimize.conditions import as_rows, clocks, conditions, gpu, versions
+from edgevid.runtime import processor as module
+from edgevid.runtime.processor import as_rows, clocks, conditions, gpu, versions
 
 
 def test_conditions_name_the_processor_and_the_versions() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgevid.optimize.conditions import take_turns
+from edgevid.runtime.processor import take_turns
 
 
 def test_models_take_turns_and_the_warm_up_is_not_kept() -> None:
