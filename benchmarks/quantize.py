@@ -151,7 +151,7 @@ def one_model(name: str, data: Path, options: argparse.Namespace) -> dict[str, A
     return {
         "AP FP32": base,
         "ms FP32": first,
-        "frames": report.calibration.frames,
+        "frames": report.calibration.measured.frames,
         "held-out frames": report.held_out,
         "processor seconds to quantize": spent,
         "settings": {"calibrator": options.calibrator, "count": options.max_frames, "floor": options.min_agreement},

@@ -205,7 +205,7 @@ def _check_files(
 
 
 def _show(console: Console, report: Report) -> None:
-    found = report.calibration
+    found = report.calibration.measured
     sources, more = ", ".join(found.sources[:4]), len(found.sources) - 4
     sources += f" and {more} more" if more > 0 else ""
     how = f"{found.calibrator}, {found.frames} frames of {sources}"

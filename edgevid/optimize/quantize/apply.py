@@ -3,7 +3,7 @@
 one scale per channel, biases as int32 of scale input x weight."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx, reads
 from edgevid.optimize.quantize.plan import Plan, Scale, asymmetric_scale
 from edgevid.types import Array
 
-Means = tuple[Mapping[str, Array], Mapping[str, Array]]
+Means = tuple[Mapping[str, Sequence[float]], Mapping[str, Sequence[float]]]
 """Mean of each channel of the layers' inputs, as floats and after rounding."""
 
 
@@ -171,8 +171,7 @@ class _Writer:
         name = node.input[0]
         if self.means is None or node.op_type != "Conv" or name not in self.means[0]:
             return None
-        before = self.means[0][name]
-        after = self.means[1].get(name, before)
+        before, after = (np.array(mean.get(name, self.means[0][name])) for mean in self.means)
         taps = tuple(range(2, exact.ndim))
         exact, rounded_ = exact.astype(np.float64).sum(taps), rounded_.astype(np.float64).sum(taps)
         outputs, each = exact.shape

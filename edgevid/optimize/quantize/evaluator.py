@@ -126,9 +126,9 @@ def _noise(a: dict[str, Array], b: dict[str, Array]) -> float:
 
 def build(graph: Graph, found: Calibration, variant: str, excluded: frozenset[str]) -> tuple[Any, Plan]:
     """The model of a variant without these activations and layers, and its plan."""
-    plan = PLANNERS[variant](graph, found.activation_ranges, excluded)
+    plan = PLANNERS[variant](graph, found.ranges, excluded)
     if variant == "int8-cpu":
-        plan = dataclasses.replace(plan, reduce_range=found.reduce_range)
+        plan = dataclasses.replace(plan, reduce_range=found.measured.reduce_range)
     means = (found.means["float"], found.means.get(variant, {})) if "float" in found.means else None
     return apply_plan(graph, plan, means), plan
 
@@ -174,7 +174,7 @@ class ExclusionSearch:
 
     def rank(self) -> None:
         """Measures the sensitivity of each activation or layer alone, and sorts them."""
-        plan = PLANNERS[self.variant](self.graph, self.found.activation_ranges)
+        plan = PLANNERS[self.variant](self.graph, self.found.ranges)
         on_cpu, drifts = self.variant == "int8-cpu", {}
         names = plan.layers
         if on_cpu:  # neither what only moves another's values, nor the gates of activations

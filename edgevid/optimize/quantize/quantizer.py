@@ -99,8 +99,8 @@ def quantize(
     graph = Graph(normalize(recipe.local))
     if not graph.layers():
         raise ModelError(f"{recipe.local}: has no layers with constant weights to quantize; run it in FP32")
-    found = measure(recipe, graph, selection.calibration, selection.sources, calibrator, progress)
-    found = dataclasses.replace(found, reduce_range=reduce_range)
+    found = measure(recipe, graph, selection.calibration, selection.sources, calibrator, reduce_range=reduce_range,
+                    progress=progress)  # fmt: skip
     report = Report(recipe, found, target, floor, held_out=len(selection.held_out))
     report.warnings += _frame_warnings(report, selection)
     _quantize_variants(report, graph, selection, variants, out, progress)
@@ -126,8 +126,8 @@ def _quantize_variants(
             if recipe.task == "detect" and variant == "int8-cpu":
                 search.always = output_layers(graph)
             excluded, agreement = search.run(report.floor.value)
-            nodes = {**report.calibration.excluded_nodes, variant: excluded}
-            report.calibration = dataclasses.replace(report.calibration, excluded_nodes=nodes)
+            nodes = {**report.calibration.excluded, variant: excluded}
+            report.calibration = dataclasses.replace(report.calibration, excluded=nodes)
             report.files.append(_write(report, graph, variant, out, agreement, search.sensitivities))
     report.warnings += [report.shortfall(file) for file in report.failed]
     report.warnings += [text for file in report.files if (text := _few_layers(file))]
@@ -138,10 +138,10 @@ def _repeat(
 ) -> Report:
     """The files of stored ranges, with the same bytes as before."""
     found = read_ranges(path)
-    if (given := model_digest(recipe.local)) != found.sha256:
+    if (given := model_digest(recipe.local)) != found.measured.sha256:
         raise InputError(
-            f"{path}: expected the ranges of {recipe.local} with SHA-256 {given}, got those of {found.file} "
-            f"with {found.sha256}; measure this model with --data"
+            f"{path}: expected the ranges of {recipe.local} with SHA-256 {given}, got those of {found.measured.file} "
+            f"with {found.measured.sha256}; measure this model with --data"
         )
     graph = Graph(normalize(recipe.local))
     report = Report(recipe, found, path, floor)
@@ -157,7 +157,7 @@ def _frame_warnings(report: Report, selection: FrameSelection) -> list[str]:
         warnings.append(
             f"{count} frames are few to calibrate on: ranges converge from about {FEW_FRAMES}; give more with --data"
         )
-    if not report.calibration.reduce_range and lacks_vnni():
+    if not report.calibration.measured.reduce_range and lacks_vnni():
         warnings.append(
             "this processor has no VNNI: its sums of byte products may saturate; where the agreement is low, "
             "try --reduce-range"
@@ -194,7 +194,7 @@ def _write(
     report: Report, graph: Graph, variant: Variant, out: str | Path | None, agreement: TaskMetrics | None,
     sensitivities: Mapping[str, float],
 ) -> QuantizedFile:  # fmt: skip
-    excluded = report.calibration.excluded_nodes.get(variant, ())
+    excluded = report.calibration.excluded.get(variant, ())
     model, plan = build(graph, report.calibration, variant, frozenset(excluded))
     path = variant_path(report.recipe, variant, folder=out)
     sha256 = save_model(model, path)
@@ -210,14 +210,14 @@ def _write(
 
 def _write_record(report: Report, file: QuantizedFile) -> None:
     """The JSON next to a file that states how it was made."""
-    found, measured = report.calibration, ("calibrator", "frames", "frames_sha256", "sources")
+    found, how = report.calibration.measured, ("calibrator", "frames", "frames_sha256", "sources")
     record: dict[str, Any] = {"variant": file.variant, "sha256": file.sha256, "model": report.recipe.name}
     record |= {"source": found.file, "source_sha256": found.sha256, "precision": "int8"}
     record |= {
         "scheme": SCHEMES[file.variant],
         "reduce_range": file.plan.reduce_range,
-        "calibration": {"ranges": report.ranges.name, **{key: getattr(found, key) for key in measured}},
-        "versions": dict(found.versions),
+        "calibration": {"ranges": report.ranges.name, **{key: getattr(found, key) for key in how}},
+        "versions": dict(report.calibration.versions),
         "int8_layers": len(file.plan.layers),
         "float_layers": list(file.plan.float_layers),
         "excluded_nodes": list(file.excluded_nodes),

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgevid._version import __version__
 from edgevid.errors import InputError
-from edgevid.files import Checked, Count, checked, pick, read_toml, toml_table, vars_of
+from edgevid.files import Checked, Count, checked, read_toml, toml_table, vars_of
 from edgevid.optimize.frames import FrameRunner, frames_sha256
 from edgevid.optimize.quantize.graph import WEIGHTED_OPS, Graph, load_onnx, with_outputs
 from edgevid.optimize.quantize.plan import INTEGER_OPS, PASS_THROUGH_OPS, PLANNERS, Range, Scale
@@ -135,8 +135,8 @@ MEASURED_OPS = (*WEIGHTED_OPS, *INTEGER_OPS, "Relu", "Clip", "MaxPool")
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """The activation ranges of one model on real frames, and what each quantized file excludes."""
+class Measured:
+    """What was measured, and how."""
 
     model: str
     file: str
@@ -145,18 +145,32 @@ class Calibration:
     frames: Count
     frames_sha256: str  # Of the images after preprocessing
     sources: tuple[str, ...]
-    versions: Mapping[str, str]
-    activation_ranges: Mapping[str, Range]  # Lowest and highest value of each float activation
-    means: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
-    """"float", "int8-cpu", "int8-trt" -> input of a layer -> (C,) mean of each channel, rounded that way."""
     reduce_range: bool = False  # Whether the CPU file has 7-bit weights, for x86 processors without VNNI
-    excluded_nodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def _range(pair: Range, _: Path) -> Range:
+    if not (np.isfinite(pair).all() and pair[0] <= pair[1]):
+        raise ValueError
+    return pair
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The activation ranges of one model on real frames, and what each quantized file excludes: the file's tables."""
+
+    measured: Measured
+    ranges: Mapping[str, Annotated[Range, Checked("two finite numbers, the lower first", _range)]]
+    """Lowest and highest value of each float activation."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    means: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
+    """"float", "int8-cpu", "int8-trt" -> input of a layer -> (C,) mean of each channel, rounded that way."""
+    excluded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Variant -> names of activations and layers that are not quantized, the most sensitive first."""
 
 
 def measure(
     recipe: LocalRecipe, graph: Graph, frames: Sequence[Frame], sources: Sequence[str],
-    calibrator: Calibrator = "percentile", progress: Progress | None = None,
+    calibrator: Calibrator = "percentile", *, reduce_range: bool = False, progress: Progress | None = None,
 ) -> Calibration:  # fmt: skip
     """Ranges and means of all activations over `frames`, preprocessed as the recipe states."""
     if calibrator not in CALIBRATORS:
@@ -170,10 +184,11 @@ def measure(
     versions = {"edgevid": __version__, "onnxruntime": version()}
     versions |= {"onnx": load_onnx().__version__, "numpy": np.__version__}
     how = f"percentile {PERCENTILE}" if calibrator == "percentile" else calibrator
-    return Calibration(
-        recipe.name, recipe.local.name, model_digest(recipe.local), how, len(frames), digest,
-        tuple(sources), versions, ranges, means,
+    measured = Measured(
+        recipe.name, recipe.local.name, model_digest(recipe.local), how, len(frames), digest, tuple(sources),
+        reduce_range,
     )  # fmt: skip
+    return Calibration(measured, ranges, versions, means)
 
 
 def measure_ranges(
@@ -205,7 +220,7 @@ def _number(value: float) -> float:
 def measure_means(
     graph: Graph, runner: FrameRunner, frames: Sequence[Frame], scales: Mapping[Any, Mapping[str, Scale]],
     progress: Progress | None = None,
-) -> dict[str, dict[str, Array]]:  # fmt: skip
+) -> dict[str, dict[str, tuple[float, ...]]]:  # fmt: skip
     """Mean of each channel of the inputs of convolutions: as floats, and rounded with the scales of each variant. Four
     digits are kept. Their biases then correct the mean error of rounding (M. Nagel et al., "Data-Free Quantization
     Through Weight Equalization and Bias Correction", 2019)."""
@@ -228,7 +243,7 @@ def measure_means(
         if progress:
             progress(number + 1, len(frames), "means")
     return {
-        variant: {name: np.array([float(f"{v / len(frames):.4g}") for v in mean]) for name, mean in table.items()}
+        variant: {name: tuple(float(f"{v / len(frames):.4g}") for v in mean) for name, mean in table.items()}
         for variant, table in total.items()
     }
 
@@ -237,45 +252,18 @@ def calibration_text(found: Calibration) -> str:
     """The calibration as TOML."""
     of = "activations and layers"
     lines = [
-        f"# Activation ranges of {found.model}, written by `edgevid quantize` (docs/quantize.md).",
+        f"# Activation ranges of {found.measured.model}, written by `edgevid quantize` (docs/quantize.md).",
         "# It is enough to make the quantized files again: edgevid quantize MODEL --ranges THIS_FILE",
-        *toml_table("measured", {key: getattr(found, key) for key in HEAD}),
+        *toml_table("measured", vars_of(found.measured)),
         *toml_table("versions", found.versions),
-        *toml_table("excluded", found.excluded_nodes, comment=f"{of} that are not quantized"),
-        *toml_table("ranges", found.activation_ranges, comment="lowest and highest value of each activation"),
+        *toml_table("excluded", found.excluded, comment=f"{of} that are not quantized"),
+        *toml_table("ranges", found.ranges, comment="lowest and highest value of each activation"),
     ]
     for variant, table in found.means.items():
         lines += toml_table(f"means.{variant}", table, comment="of each channel of the layers' inputs")
     return "\n".join(lines) + "\n"
 
 
-HEAD = ("model", "file", "sha256", "calibrator", "frames", "frames_sha256", "sources", "reduce_range")
-
-
-def _range(pair: Range, _: Path) -> Range:
-    if not (np.isfinite(pair).all() and pair[0] <= pair[1]):
-        raise ValueError
-    return pair
-
-
-@dataclass(frozen=True)
-class RangesFile:
-    """The tables of a file of activation ranges."""
-
-    measured: pick(Calibration, "Measured", HEAD)  # type: ignore[valid-type]
-    ranges: Mapping[str, Annotated[Range, Checked("two finite numbers, the lower first", _range)]]
-    versions: Mapping[str, str] = field(default_factory=dict)
-    means: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
-    excluded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
 def read_ranges(path: Path) -> Calibration:
     """The calibration of a file; FileFormatError names each mistake."""
-    read = checked(RangesFile, read_toml(path), path)
-    return Calibration(
-        **vars_of(read.measured),
-        versions=read.versions,
-        activation_ranges=read.ranges,
-        means={v: {k: np.array(mean) for k, mean in table.items()} for v, table in read.means.items()},
-        excluded_nodes=read.excluded,
-    )
+    return checked(Calibration, read_toml(path), path)

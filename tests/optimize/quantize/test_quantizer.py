@@ -38,8 +38,8 @@ def test_files_records_and_ranges_are_written(net: LocalRecipe, video: Path, tmp
             assert engine.run({"x": np.zeros((1, 3, 8, 8), np.float32)})["y"].shape == (1, 4)
     found = read_ranges(tmp_path / "small.toml")
     assert calibration_text(found) == (tmp_path / "small.toml").read_text()
-    assert found.sources == ("noise.mp4",)
-    assert found.activation_ranges["x"][1] <= 1.0
+    assert found.measured.sources == ("noise.mp4",)
+    assert found.ranges["x"][1] <= 1.0
 
 
 @pytest.mark.parametrize("calibrator", ["min-max", "percentile", "entropy"])

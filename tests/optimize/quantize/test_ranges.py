@@ -8,14 +8,13 @@ import pytest
 
 from edgevid.errors import FileFormatError, InputError
 from edgevid.optimize.quantize.quantizer import quantize
-from edgevid.optimize.quantize.ranges import Calibration, calibration_text, read_ranges
+from edgevid.optimize.quantize.ranges import Calibration, Measured, calibration_text, read_ranges
 from edgevid.runtime.recipe import LocalRecipe
 
 
 def calibration(sha256: str, **more: object) -> Calibration:
-    return Calibration(
-        "other", "other.onnx", sha256, "min-max", 1, "1" * 64, ("v.mp4",), {"onnx": "1"}, {"x": (0.0, 1.0)}
-    )
+    measured = Measured("other", "other.onnx", sha256, "min-max", 1, "1" * 64, ("v.mp4",))
+    return Calibration(measured, {"x": (0.0, 1.0)}, {"onnx": "1"})
 
 
 def test_ranges_of_another_model_are_an_error(net: LocalRecipe, tmp_path: Path) -> None:

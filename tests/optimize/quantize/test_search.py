@@ -21,8 +21,8 @@ def test_the_most_sensitive_node_is_excluded_first(net: LocalRecipe, graph: Grap
 
     selection = select_frames(video, max_frames=20)
     found = measure(net, graph, selection.calibration, selection.sources)
-    ranges = {**found.activation_ranges, "s": (-9000.0, 9000.0)}
-    found = dataclasses.replace(found, activation_ranges=ranges)
+    ranges = {**found.ranges, "s": (-9000.0, 9000.0)}
+    found = dataclasses.replace(found, ranges=ranges)
     plain = tmp_path / "plain.onnx"
     onnx.save(graph.model, plain)
     evaluator = Evaluator(net, selection.held_out, plain)
