@@ -12,9 +12,8 @@ import numpy as np
 
 from edgevid.abstain.policy import class_scores
 from edgevid.actions.recognizer import FunctionRecognizer, no_scores
-from edgevid.detect.detector import Detector
+from edgevid.detect import Detector, FunctionDetector
 from edgevid.detect.gate import EPS, Every, Gate
-from edgevid.detect.predict import FunctionDetector
 from edgevid.errors import InputError, check_part, check_type, shown
 from edgevid.runtime.recipe import Recipe
 from edgevid.track import BLIND_S, Tracker, in_frame

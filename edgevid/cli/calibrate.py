@@ -16,10 +16,9 @@ from edgevid.cli.console import check_outputs, print_rows, results, write_image
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
-    from edgevid.speed.calibration import CameraCalibration
-    from edgevid.speed.calibration_report import CalibrationReport
+    from edgevid.speed import CalibrationReport, CameraCalibration
     from edgevid.types import Frame
-    from edgevid.video.open import FrameSeeker
+    from edgevid.video import FrameSeeker
 
 Rectangle = Annotated[
     str, Option(help='Corners of a rectangle on the road: "x,y x,y x,y x,y" (near left, near right, '
@@ -63,7 +62,7 @@ def command(
     from edgevid.site import camera_calibration as calibrate
     from edgevid.speed import read_calibration
     from edgevid.speed.calibration_file import provenance_text, write_calibration
-    from edgevid.video.open import FrameSeeker
+    from edgevid.video import FrameSeeker
 
     source = shared.one_source(source, source_option, example="edgevid calibrate gate.mp4")
     if rectangle or point or pairs or calibration:  # else the page asks
@@ -126,7 +125,7 @@ def _serve_page(
     frames: FrameSeeker, existing: CameraCalibration | None, out: Path | None, time: float, **served: Any
 ) -> None:
     """The page, until Ctrl-C."""
-    from edgevid.speed.calibration_file import read_calibration
+    from edgevid.speed import read_calibration
     from edgevid.viewer.calibration import CalibrationSession, calibration_app
     from edgevid.viewer.serve import serve
 

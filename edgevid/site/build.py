@@ -9,19 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgevid.abstain.drift import DriftMonitor
-from edgevid.abstain.file import PolicyFile, read_policy
-from edgevid.abstain.policy import Policy, Settings
-from edgevid.actions import load_recognizer
-from edgevid.actions.clip_buffer import ClipBuffer
-from edgevid.actions.inside import InsideRecognizer
-from edgevid.actions.recognizer import Recognizer
-from edgevid.detect.detector import Detector
-from edgevid.detect.gate import Gate
+from edgevid.abstain import DriftMonitor, Policy, PolicyFile, Settings, read_policy
+from edgevid.actions import ClipBuffer, InsideRecognizer, Recognizer, load_recognizer
+from edgevid.detect import Detector, Gate
 from edgevid.errors import InputError, did_you_mean, masked, module_version
-from edgevid.files.digest import sha256_of
-from edgevid.health.monitor import CameraHealth
-from edgevid.health.quality import ImageQuality
+from edgevid.files import sha256_of
+from edgevid.health import CameraHealth, ImageQuality
 from edgevid.models.hub import resolve_model
 from edgevid.output.blur import Blur
 from edgevid.pipeline import Damaged, Pipeline, RecognitionTask
@@ -29,11 +22,7 @@ from edgevid.runtime.engine import Engine
 from edgevid.runtime.load import load_engine
 from edgevid.runtime.variants import model_digest
 from edgevid.site.file import RecognizerChoice, Site, camera_name, read_site
-from edgevid.speed.abstain import SpeedPolicy
-from edgevid.speed.calibration import CameraCalibration
-from edgevid.speed.calibration_file import read_calibration
-from edgevid.speed.displacement import Displacement
-from edgevid.speed.estimator import SpeedEstimator
+from edgevid.speed import CameraCalibration, Displacement, SpeedEstimator, SpeedPolicy, read_calibration
 from edgevid.track import LOST_AFTER_S
 from edgevid.types import Header, scale_between
 from edgevid.zones import ZoneMonitor

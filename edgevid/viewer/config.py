@@ -24,8 +24,7 @@ from edgevid.output.overlay import Overlay
 from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.site.build import LoadedSite, build_calibration, build_pipeline, build_zones
 from edgevid.site.file import Site
-from edgevid.speed.calibration import CameraCalibration, make_calibration
-from edgevid.speed.estimator import SpeedEstimator
+from edgevid.speed import CameraCalibration, SpeedEstimator, make_calibration
 from edgevid.synthetic.render import RenderedStreet, motion_actions
 from edgevid.synthetic.scene import ACTIONS, CLASSES, Camera
 from edgevid.track import LOST_AFTER_S, Tracker

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError
+from edgevid.output import SqliteSink, as_json
 from edgevid.output.recordings import DATABASE
-from edgevid.output.records import as_json
-from edgevid.output.tables import SqliteSink
 from edgevid.pipeline import Pipeline
 from edgevid.site.file import write_zones
 from edgevid.speed.calibration import CameraCalibration
