@@ -42,7 +42,7 @@ def command(
     """Detect, track, recognize and measure the objects of a video, shown live in a browser."""
     from edgevid._opencv import require_opencv
     from edgevid.site.file import Site
-    from edgevid.synthetic.render import RenderedStreet
+    from edgevid.synthetic import RenderedStreet
 
     require_opencv("edgevid-demo")
     given = SimpleNamespace(source=source, site=site, out=out, **others)
@@ -61,7 +61,7 @@ def _start(given: Any, view: Any, street: Any, options: dict[str, Any], *, expli
     """The run; of the sample, or without a network of the rendered street with a note, if none is given."""
     from edgevid.models.download import MIRROR
     from edgevid.models.hub import DEFAULT_MODEL, find_entry, get_file
-    from edgevid.synthetic.render import RenderedStreet
+    from edgevid.synthetic import RenderedStreet
 
     try:
         if not explicit:
@@ -83,7 +83,7 @@ def _view(given: Any, host: str, port: int | None, *, browser: bool, once: bool,
     """How it is shown: at --view, or at --host and --port."""
     for module in ("starlette", "uvicorn", "websockets"):
         require(module, extra="viewer", purpose="The viewer (--out FOLDER works without)")
-    view = run.view_of(given.view or f"{host}:0", given.token, given.viewer_token, given.allow_host)
+    view = run.view_of(given, given.view or f"{host}:0")
     server = view.server if given.view else {**view.server, "host": host, "port": port}
     return dataclasses.replace(view, server=server, display=display, browser=browser, once=once)
 
@@ -102,7 +102,7 @@ class ContactSheet(Closing):
     """A sink: one image of a few moments of the run."""
 
     def __init__(self, path: Path, max_frames: int | None, unit: str) -> None:
-        from edgevid.output.overlay import Overlay
+        from edgevid.output import Overlay
 
         self.path, self._every = path, max(1, (max_frames or 600) // SHEET_IMAGES)
         self._overlay, self._images = Overlay(trail_s=0.0, unit=unit), list[Any]()
@@ -116,7 +116,7 @@ class ContactSheet(Closing):
 
     def close(self) -> None:
         """Writes it."""
-        from edgevid.output.overlay import contact_sheet
+        from edgevid.output import contact_sheet
 
         if self._images:
             write_image("--out", self.path, contact_sheet(self._images[:SHEET_IMAGES]))

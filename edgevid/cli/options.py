@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from edgevid.errors import InputError
+from edgevid.files.toml import read_toml
 
 if TYPE_CHECKING:
     from edgevid.types import Frame
     from edgevid.zones import Line
+
+
+TYPES: dict[str, Any] = {
+    "text": str, "texts": list[str], "path": Path, "paths": list[Path], "number": float, "count": int, "flag": bool,
+}  # fmt: skip
+"""What a TOML file calls the types of options."""
 
 
 def out_option(text: str) -> Any:
@@ -21,34 +30,19 @@ def out_option(text: str) -> Any:
     return Option("--out", "-o", "--output", help=text)
 
 
-Actions = Annotated[str | None, Option(help="Action recognizer (recipe): adds what each object does.")]
-Recognize = Annotated[list[str], Option(help="TASK=RECIPE, or TASK=RECIPE@DETECTOR inside objects; repeatable.")]
 Browser = Annotated[bool, Option("--browser/--no-browser", help="Open the page in the browser.")]
-Calibration = Annotated[Path | None, Option(help="Camera calibration (TOML): adds speeds.")]
 Classes = Annotated[str | None, Option(help="Such as person,car; default: people and vehicles; or all.")]
-Codec = Annotated[str, Option(help="Of --out: auto, h264, vp9, av1, or an encoder such as libx264.")]
-Decode = Annotated[str, Option(help="Video decoder: auto, cpu, cuda, vaapi, videotoolbox, qsv or d3d11va.")]
-DetectEvery = Annotated[str | None, Option(help="Detect every 3 (frames), every 0.2s, or as needed: auto.")]
 Device = Annotated[str, Option(help="auto, cpu, cuda:0 or a provider such as openvino.")]
 Force = Annotated[bool, Option("--force", "--overwrite", help="Overwrite outputs that exist.")]
-GiveUpS = Annotated[float | None, Option(help="Live: seconds without a frame to the end; or never.", min=0)]
 Json = Annotated[Path | None, Option("--json", help="JSON file to write; - prints it.")]
-Lines = Annotated[list[str] | None, Option("--line", help=(
-    "Count crossings of [NAME=]x1,y1,x2,y2: pixels, or shares up to 1; repeatable."))]  # fmt: skip
 MaxFrames = Annotated[int | None, Option(help="Stop after this many frames.", min=1)]
 MinAgreement = Annotated[float | None, Option(help="Least that passes, 0 to 1; default: the recipe's.")]
 Model = Annotated[str | None, Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
 Port = Annotated[int | None, Option(help="Port; default: the first free one from 8470.", min=0, max=65535)]
 Precision = Annotated[str | None, Option(help="fp32, fp16 or int8.")]
 Precisions = Annotated[list[str] | None, Option(help="fp32, fp16 or int8; repeatable.")]
-RtspTransport = Annotated[str, Option(help="RTSP over tcp or udp; a camera that rejects tcp gets udp.")]
 Source = Annotated[str, Argument(help="Video, folder or glob of images, camera number, URL, or - (stdin).")]
 SourceOption = Annotated[str, Option("--source", help="The same as the argument.", hidden=True)]
-SpeedMethod = Annotated[str | None, Option("--method", help="Speeds by filter, displacement or window.")]
-Interval = Annotated[int | None, Option(help="Frames of a displacement (method displacement).", min=1)]
-Smoothing = Annotated[int | None, Option(help="Displacements averaged (displacement); default 3.", min=1)]
-WindowS = Annotated[float | None, Option(help="Seconds of the window (method window); default 1.", min=0.3)]
-GridM = Annotated[float | None, Option(help="Side of the drawn grid's cells in meters.", min=0.01)]
 Threads = Annotated[int | None, Option(help="CPU threads of a model.", min=1)]
 Unit = Annotated[str, Option(help="Unit of speeds: km/h, mph or m/s.")]
 
@@ -62,25 +56,38 @@ def one_source(argument: str, option: str, *, example: str = "") -> str:
     return argument or option
 
 
-def speed_options(given: Any) -> dict[str, Any]:
-    """The keys of a site that --method, --interval, --smoothing, --window-s and --grid-m set.
+def give_options(command: Callable[..., None], file: Path) -> dict[str, str]:
+    """Gives a command the options that a TOML file declares; those that are keys of a site, with these keys."""
+    keys, parameters = dict[str, str](), list[inspect.Parameter]()
+    for name, table in read_toml(file).items():
+        keys |= {name: table.pop("site")} if "site" in table else {}
+        default, kind = table.pop("default", None), table.pop("type", "")
+        if kind:
+            base = TYPES[kind] if default is not None else TYPES[kind] | None
+            hint: Any = Annotated[base, Option(*table.pop("names", ()), **table)]
+        else:
+            hint = globals()[table["use"]]
+        where = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters.append(inspect.Parameter(name, where, default=default, annotation=hint))
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return keys
 
-    InputError for another method, and for one that does not use what is set.
-    """
+
+def choose_method(given: Any) -> None:
+    """Sets the method of --interval, --smoothing and --window-s where --method is not given. InputError for another
+    method, and for one that does not use what is set."""
     from edgevid.speed.estimator import METHODS
 
-    names = {"displacement": ("interval", "smoothing"), "window": ("window_s",)}
-    found = {name: getattr(given, name, None) for some in names.values() for name in some}
-    used = [method for method, some in names.items() if any(found[name] for name in some)]
-    method = getattr(given, "method", None) or (used[0] if used else None)
-    if method is not None and method not in METHODS:
-        raise InputError(f"--method: expected {', '.join(METHODS)}, got {method!r}")
-    for other in used:
-        if other != method:
-            option = next(name for name in names[other] if found[name]).replace("_", "-")
-            raise InputError(f"--{option}: it is one of --method {other}, got --method {method}")
-    keys = {f"speed_{name}": value for name, value in found.items()}
-    return keys | {"speed_method": method, "grid_m": getattr(given, "grid_m", None)}
+    owners = {"interval": "displacement", "smoothing": "displacement", "window_s": "window"}
+    used = {name: method for name, method in owners.items() if getattr(given, name)}
+    given.method = given.method or next(iter(used.values()), None)
+    if given.method is not None and given.method not in METHODS:
+        raise InputError(f"--method: expected {', '.join(METHODS)}, got {given.method!r}")
+    for name, method in used.items():
+        if method != given.method:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option}: it is one of --method {method}, got --method {given.method}")
 
 
 def check_source(source: str, example: str) -> None:

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from typer import Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import advance, log_shown, progress_bar, results
@@ -26,118 +25,30 @@ if TYPE_CHECKING:
     from edgevid.site.file import RecognizerChoice, Site
     from edgevid.viewer.config import View
 
-ClustersOf = Annotated[Path | None, Option("--clusters", help="Named clusters that label tracks (docs/cluster.md).")]
-Health = Annotated[Path | None, Option(help="Folder for camera health: detects a moved camera.")]
-Review = Annotated[Path | None, Option(help="Folder for crops and scores of abstained verdicts.")]
-Audit = Annotated[float, Option(help="Share of emitted verdicts that --save-abstained adds, to audit.", min=0, max=1)]
-SaveBelow = Annotated[float, Option(help="Confidence below which it adds emitted verdicts.", min=0, max=1)]
-JsonLinesOut = Annotated[Path | None, Option(help="JSON lines to write, one per frame; - prints them.")]
-CsvOut = Annotated[Path | None, Option(help="CSV to write, a row per object and frame; - prints it.")]
-MotOut = Annotated[Path | None, Option(help="MOTChallenge text to write; - prints it.")]
-EventsOut = Annotated[Path | None, Option(help="Events to write, JSON lines or CSV; - prints them.")]
-Sqlite = Annotated[Path | None, Option(help="SQLite database for events and tracks, which cameras share.")]
-Parquet = Annotated[Path | None, Option(help="Folder of Parquet files of events, tracks and objects.")]
-Coco = Annotated[Path | None, Option(help="Folder of frames with boxes, as COCO's tools read them.")]
-Yolo = Annotated[Path | None, Option(help="Folder of frames with boxes, as YOLO's tools read them.")]
-FramesEvery = Annotated[float, Option(help="Seconds between these; 0: frames with events.", min=0)]
-MetricsAt = Annotated[str | None, Option(help="Serve metrics to Prometheus at this address: 127.0.0.1:9109.")]
-SyncS = Annotated[float, Option(help="Records are on the disk after this many seconds; 0: at once.", min=0)]
-Start = Annotated[str | None, Option(help="UTC time of a recording's first frame; default: now.")]
-SegmentS = Annotated[float | None, Option(help="Start new output files after this many seconds.", min=1)]
-DiskGb = Annotated[float | None, Option(help="With --segment-s: disk per output, the oldest go.", min=0)]
-Score = Annotated[float | None, Option("--score-threshold", "--conf", min=0, max=1,
-                                       help="track_high_thresh; a new track needs 0.1 more.")]  # fmt: skip
-Imgsz = Annotated[str | None, Option(help="Input size to check: a side, or HEIGHTxWIDTH, in pixels.")]
-OfDamaged = Annotated[str, Option(help="Damaged frames: coast (predict objects), skip, or show (as sound).")]
-OfImages = Annotated[str | None, Option(help="Images: independent or a sequence; default: looked at.")]
-Record = Annotated[Path | None, Option(help="Record to this folder: the stream, event clips, snapshots.")]
-RecordEvents = Annotated[bool, Option("--record-events", help="With --record: only clips and snapshots.")]
-RecordGb = Annotated[float | None, Option(help="With --record: disk for this camera, the oldest go.", min=0)]
-RecordDays = Annotated[float | None, Option(help="With --record: older files are deleted.", min=0)]
-BlurNames = Annotated[str | None, Option("--blur", help="Pixelate in all outputs: person,face,plate, ...")]
-FaceModel = Annotated[Path | None, Option(help="With --blur face: a YuNet (ONNX) that finds the faces.")]
-ViewAt = Annotated[str | None, Option("--view", help="Show it to browsers at this address: 127.0.0.1:8080.")]
-Token = Annotated[str | None, Option(help="Token that viewers must send; generated where one is needed.")]
-ViewerToken = Annotated[str | None, Option(help="Token of those who may look, and change nothing.")]
-AllowHost = Annotated[list[str], Option(help="Host name to answer to (behind a proxy); repeatable.")]
-TrackerKind = Annotated[str | None, Option("--tracker", help="default, bytetrack or oc-sort.")]
-TrackSettings = Annotated[list[str], Option("--track", help="The tracker's KEY=VALUE (docs/tracking.md).")]
-SiteFiles = Annotated[list[Path], Option("--site", help="Site file (TOML) of a camera; several, or a folder: a fleet.")]
-Weights = Annotated[list[str], Option("--weight", help="Share of a fleet's camera in overload: NAME=2; repeatable.")]
-Show = Annotated[bool, Option("--show", "--display", help="Show the overlay in a window; q closes it.")]
-KEYS = ("source", "model", "device", "precision", "calibration", "health", "clusters", "face_model")
-"""Options that are keys of Site."""
 
-
-def command(
-    source: shared.Source = "",
-    source_option: shared.SourceOption = "",
-    model: shared.Model = None,
-    site: SiteFiles = [], weight: Weights = [],  # noqa: B006 (typer needs a list)
-    calibration: shared.Calibration = None, method: shared.SpeedMethod = None,
-    interval: shared.Interval = None, smoothing: shared.Smoothing = None, window_s: shared.WindowS = None,
-    grid_m: shared.GridM = None, health: Health = None, clusters: ClustersOf = None,
-    actions: shared.Actions = None,
-    recognize: shared.Recognize = [],  # noqa: B006 (typer needs a list)
-    policy: Annotated[Path | None, Option(help="Abstain policy (`edgevid tune`).")] = None,
-    save_abstained: Review = None, audit: Audit = 0.0, save_below: SaveBelow = 0.0,
-    unit: shared.Unit = "km/h",
-    scores: Annotated[bool, Option("--scores", help="Draw the detector's score in each label.")] = False,
-    out: Annotated[Path | None, shared.out_option("Annotated video to write (MP4).")] = None,
-    codec: shared.Codec = "auto",
-    jsonl: JsonLinesOut = None,
-    csv: CsvOut = None, mot: MotOut = None, events: EventsOut = None,
-    sqlite: Sqlite = None, parquet: Parquet = None, coco: Coco = None, yolo: Yolo = None,
-    frames_every_s: FramesEvery = 1.0,
-    metrics: MetricsAt = None,
-    sync_s: SyncS = 1.0,
-    start: Start = None,
-    force: shared.Force = False,
-    segment_s: SegmentS = None,
-    max_disk_gb: DiskGb = None,
-    record: Record = None,
-    record_events: RecordEvents = False,
-    record_gb: RecordGb = None,
-    record_days: RecordDays = None,
-    blur: BlurNames = None,
-    face_model: FaceModel = None,
-    view: ViewAt = None,
-    token: Token = None,
-    viewer_token: ViewerToken = None,
-    allow_host: AllowHost = [],  # noqa: B006 (typer needs a list)
-    show: Show = False,
-    classes: shared.Classes = None,
-    line: shared.Lines = None,
-    score_threshold: Score = None,
-    tracker: TrackerKind = None,
-    track: TrackSettings = [],  # noqa: B006 (typer needs a list)
-    imgsz: Imgsz = None, detect_every: shared.DetectEvery = None,
-    device: Annotated[str | None, Option(help="auto, cpu or cuda:0.")] = None,
-    precision: shared.Precision = None, threads: shared.Threads = None, max_frames: shared.MaxFrames = None,
-    status_s: Annotated[float, Option(help="Live: seconds between status lines (0: none).", min=0)] = 60.0,
-    give_up_s: shared.GiveUpS = None,
-    rtsp_transport: shared.RtspTransport = "tcp",
-    decode: shared.Decode = "cpu",
-    damaged: OfDamaged = "coast", images: OfImages = None,
-) -> None:  # fmt: skip
+def command(**options: Any) -> None:
     """Detect, track and record the objects of a video or camera."""
-    given = SimpleNamespace(**locals())
-    if view is None and (token or viewer_token or allow_host):
+    given = SimpleNamespace(**options)
+    if given.view is None and (given.token or given.viewer_token or given.allow_host):
         raise InputError("run: --token, --viewer-token and --allow-host are those of --view: give it, too")
-    shown = view_of(view, token, viewer_token, allow_host) if view else None
-    if is_fleet(site):
-        return run_fleet(given, shown, command)
-    given.site = site[0] if site else None
+    shown = view_of(given, given.view) if given.view else None
+    if is_fleet(given.site):
+        run_fleet(given, shown, command)
+        return
+    given.site = given.site[0] if given.site else None
     start_run(given, shown)
 
 
-def view_of(address: str, token: str | None, viewer_token: str | None, allow_host: list[str]) -> View:
-    """The viewer of an address."""
+SITE_KEYS = shared.give_options(command, Path(__file__).with_suffix(".toml"))
+
+
+def view_of(given: Any, address: str) -> View:
+    """The viewer at an address."""
     from edgevid.viewer.config import View, address_of
 
     host, port = address_of(address)
-    return View({"host": host, "port": port, "token": token, "viewer_token": viewer_token,
-                 "allowed_hosts": allow_host})  # fmt: skip
+    return View({"host": host, "port": port, "token": given.token, "viewer_token": given.viewer_token,
+                 "allowed_hosts": given.allow_host})  # fmt: skip
 
 
 def start_run(
@@ -154,6 +65,8 @@ def start_run(
     outputs = Outputs(given, more)
     outputs.check(given.source, given.site, given.calibration, given.model, given.actions, given.policy)
     given.start = _utc(given.start)
+    given.blur, given.classes = (shared.split_names(getattr(given, key), f"--{key}") for key in ("blur", "classes"))
+    shared.choose_method(given)
     shared.check_unit(given.unit)
     shared.check_codec(given.codec)
     path = given.site if given.site and (given.site.exists() or not (view and given.source)) else None
@@ -218,10 +131,8 @@ def _site(path: Path | None, defaults: Site | None, given: Any) -> Site:
     from edgevid.site.file import Site, read_site
 
     site = read_site(path) if path else defaults or Site()
-    options = {key: getattr(given, key) for key in KEYS} | shared.speed_options(given)
-    options |= {"score": given.score_threshold, "every": given.detect_every, "recognizers": _recognizers(given)}
-    options |= {key: shared.split_names(getattr(given, key), f"--{key}") for key in ("blur", "classes")}
-    options["lines"] = site.lines + shared.parse_lines(given.line)
+    options = {key: getattr(given, option) for option, key in SITE_KEYS.items()}
+    options |= {"recognizers": _recognizers(given), "lines": site.lines + shared.parse_lines(given.line)}
     return dataclasses.replace(site, **{key: value for key, value in options.items() if value})
 
 
