@@ -35,13 +35,14 @@ from edgevid import Fleet, JsonLines, Site
 from edgevid.run import fleet as room
 from edgevid.run.engines import BatchedEngine, Turns
 from edgevid.run.loop import Summary, run
-from edgevid.runtime.engine import FakeEngine, TensorSpec
+from edgevid.runtime.engine import TensorSpec
 from edgevid.site import build_pipeline, load_site
 from edgevid.site.tables import StoreTable, build_sinks
 from edgevid.video.files import FileSource
 from edgevid.video.live import LiveSource
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/support"))
+from fake_engine import FakeEngine
 
 VIDEOS = Path(__file__).resolve().parents[1] / "../shared/data/videos"
 CLIPS = (

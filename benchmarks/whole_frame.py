@@ -11,6 +11,7 @@ callback run, called from the package: LetterBox and tensor, non_max_suppression
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,11 +25,14 @@ from tracker_peers import version
 
 from edgevid.detect.detector import Detector
 from edgevid.pipeline import Pipeline
-from edgevid.runtime import FakeEngine, TensorSpec
+from edgevid.runtime import TensorSpec
 from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode, Recipe
 from edgevid.track import Tracker
 from edgevid.types import Frame
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests/support"))
+from fake_engine import FakeEngine  # the tests' own
 
 OBJECTS, FRAMES, ROUNDS = 50, 80, 3
 NAMES = tuple(f"class {n}" for n in range(80))

@@ -1,7 +1,7 @@
 """The protocol of every inference backend (named arrays in, named arrays out), and the image that a model expects."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
@@ -170,21 +170,3 @@ def check_inputs(specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> 
         array = inputs[spec.name]
         if not spec.accepts(array):
             raise InputError(f"engine input {spec}: got {array.dtype} {array.shape}")
-
-
-class FakeEngine(LoadedEngine):
-    """An engine that runs a Python function: for tests of the stages around a model."""
-
-    def __init__(
-        self, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...],
-        function: Callable[[Mapping[str, Array]], dict[str, Array]],
-    ) -> None:  # fmt: skip
-        self.inputs, self.outputs, self._function = inputs, outputs, function
-        self.closed = False
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        check_inputs(self.inputs, inputs)
-        return self._function(inputs)
-
-    def close(self) -> None:
-        self.closed = True

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_engine import FakeEngine
 
 from edgevid.abstain.policy import Policy
 from edgevid.actions.clip_buffer import ClipBuffer
@@ -15,7 +16,7 @@ from edgevid.actions.inside import FACE, Aligner, InsideRecognizer
 from edgevid.actions.recognizer import no_scores
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
-from edgevid.runtime import FakeEngine, Recipe, TensorSpec
+from edgevid.runtime import Recipe, TensorSpec
 from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.site.build import build_recognition

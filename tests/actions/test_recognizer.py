@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_engine import FakeEngine
 from recognizer_models import clips_of
 
 from edgevid.actions.recognizer import (
@@ -21,7 +22,7 @@ from edgevid.actions.recognizer import (
     softmax,
 )
 from edgevid.errors import InputError, ModelError
-from edgevid.runtime import FakeEngine, Recipe, TensorSpec
+from edgevid.runtime import Recipe, TensorSpec
 from edgevid.runtime.engine import InputSpec
 from edgevid.types import Array, Clips
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 from detector_outputs import anchors, detect, engine, expect, frame, recipe
+from fake_engine import FakeEngine
 
 from edgevid.detect.decode import Decoder
 from edgevid.detect.detector import Detector
 from edgevid.errors import ModelError
-from edgevid.runtime import FakeEngine, TensorSpec
+from edgevid.runtime import TensorSpec
 from edgevid.runtime.recipe import Decode, DetectorRecipe
 
 

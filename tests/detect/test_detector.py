@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from detector_outputs import anchors, detect, engine, expect, frame, recipe
+from fake_engine import FakeEngine
 
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError, ModelError
 from edgevid.kernels import iou
 from edgevid.models.download import MIRROR
 from edgevid.models.hub import recipes
-from edgevid.runtime import FakeEngine, Recipe, TensorSpec
+from edgevid.runtime import Recipe, TensorSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Detections, Frame
 

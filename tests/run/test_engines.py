@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_engine import FakeEngine
 
 from edgevid.detect.detector import Detector
 from edgevid.models.hub import resolve_model
 from edgevid.run.engines import BatchedEngine, SharedEngines
-from edgevid.runtime.engine import FakeEngine, TensorSpec
+from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.load import load_engine
 from edgevid.synthetic.render import RenderedStreet
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_engine import FakeEngine
 from onnx_models import constant_model
 
 from edgevid.runtime import load as module
 from edgevid.runtime import load_engine
-from edgevid.runtime.engine import FakeEngine
 from edgevid.runtime.load import Choice, choices_file, count_choices, read_choice, remember_choice
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 

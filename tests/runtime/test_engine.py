@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fake_engine import FakeEngine
 
 from edgevid.errors import InputError
-from edgevid.runtime.engine import AcceptsFrames, FakeEngine, LoadedEngine, TensorSpec, check_inputs
+from edgevid.runtime.engine import AcceptsFrames, LoadedEngine, TensorSpec, check_inputs
 
 IMAGE = TensorSpec("images", (-1, 3, 4, 4), np.dtype(np.float32))
 SIZE = TensorSpec("size", (1, 2), np.dtype(np.int64))

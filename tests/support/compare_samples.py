@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fake_engine import FakeEngine
 
-from edgevid.runtime import FakeEngine, Recipe, TensorSpec
+from edgevid.runtime import Recipe, TensorSpec
 from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Array, Frame

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fake_engine import FakeEngine
 
 from edgevid.detect.detector import Detector
-from edgevid.runtime import FakeEngine, Recipe, TensorSpec
+from edgevid.runtime import Recipe, TensorSpec
 from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Detections, Frame

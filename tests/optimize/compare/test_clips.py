@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compare_samples import frames, recipe
+from fake_engine import FakeEngine
 from recognizer_models import stream_model
 
 from edgevid.errors import InputError, ModelError
@@ -15,7 +16,7 @@ from edgevid.models.hub import resolve_model
 from edgevid.optimize.compare.gate import compare_engines
 from edgevid.optimize.compare.tasks import ClipTask, class_pair, drift_details
 from edgevid.optimize.frames import NamedFrame
-from edgevid.runtime import FakeEngine, TensorSpec, load_engine
+from edgevid.runtime import TensorSpec, load_engine
 from edgevid.types import Array
 
 

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from compare_samples import CAR, PERSON, always, engine, frames, recipe, rows
+from fake_engine import FakeEngine
 
 from edgevid.errors import InputError, ParityError
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import FLOORS, percent
 from edgevid.optimize.compare.gate import ParityReport, compare_engines
 from edgevid.optimize.frames import read_frames
-from edgevid.runtime import FakeEngine, load_engine
+from edgevid.runtime import load_engine
 from edgevid.runtime.recipe import Decode
 from edgevid.types import Array
 

@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pytest
 from compare_samples import PERSON, always, frames, recipe
+from fake_engine import FakeEngine
 
 from edgevid.optimize.agreement import OutputTally, RecordingEngine, cosine
 from edgevid.optimize.compare.gate import compare_engines
-from edgevid.runtime import FakeEngine, TensorSpec
+from edgevid.runtime import TensorSpec
 
 
 def test_figures_of_the_raw_outputs() -> None:

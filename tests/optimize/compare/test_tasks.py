@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from compare_samples import PERSON, always, engine, frames, recipe
+from fake_engine import FakeEngine
 
 from edgevid.errors import InputError
 from edgevid.optimize.compare.gate import compare_engines
 from edgevid.optimize.compare.tasks import BoxTask, ClassTask, ClipTask, FeatureTask, JointTask, frame_task_of, task_of
-from edgevid.runtime import FakeEngine, TensorSpec
+from edgevid.runtime import TensorSpec
 from edgevid.types import Array
 
 

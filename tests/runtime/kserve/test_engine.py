@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_engine import FakeEngine
 from kserve_server import KServeServer
 
 from edgevid.errors import InputError, MissingExtraError, ModelError
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import load_engine
-from edgevid.runtime.engine import FakeEngine, TensorSpec
+from edgevid.runtime.engine import TensorSpec
 from edgevid.runtime.kserve.engine import KServeEngine, parse_address
 
 X, Y = (TensorSpec(name, (-1, 2), np.dtype(np.float32)) for name in "xy")
