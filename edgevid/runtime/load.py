@@ -5,9 +5,9 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,10 +15,12 @@ from edgevid.errors import EdgevidError, InputError, ModelError, log, log_once
 from edgevid.files import cache_folder, make_folder, write_atomic
 from edgevid.runtime.device import gpu_of, gpus, parse_device
 from edgevid.runtime.engine import LoadedEngine
+from edgevid.runtime.kserve.engine import KServeEngine
 from edgevid.runtime.manifest import BACKENDS, engine_name, manifest_path, read_manifest
-from edgevid.runtime.openvino.engine import installed_version
+from edgevid.runtime.openvino.engine import OvEngine, installed_version
 from edgevid.runtime.processor import processor_name
 from edgevid.runtime.recipe import LocalRecipe, Precision, Recipe
+from edgevid.runtime.tensorrt.engine import TrtEngine
 from edgevid.runtime.variants import build_folder, find_variant, model_argument, model_digest, model_file, variant_path
 
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
@@ -45,14 +47,15 @@ def load_engine(
     if precision not in get_args(Precision):
         raise InputError(f"precision: expected 'fp32', 'fp16' or 'int8', got {precision!r}")
     if isinstance(model, str) and "://" in model:
-        return open_server(model)
+        return KServeEngine(model)
     kind, _ = parse_device(device)
     if not isinstance(model, Recipe) and Path(model).suffix in ENGINE_SUFFIXES:
         return _engine_file(Path(model), device, rebuild)
     if isinstance(model, Recipe) and not isinstance(model, LocalRecipe):
         raise ModelError(f"{model.name}: its file is not here; resolve_model({model.name!r}) gets it")
     if kind == "server":
-        return open_server(device, lambda: load_engine(model, precision=precision, threads=threads, rebuild=rebuild))
+        local = partial(load_engine, model, precision=precision, threads=threads, rebuild=rebuild)
+        return KServeEngine(device, local=local)
     found = None if kind in ("cpu", "provider") else _by_tensorrt(model, device, precision, rebuild)
     return found or _by_onnx_runtime(model, device, precision, threads)
 
@@ -68,13 +71,11 @@ def _engine_file(path: Path, device: str, rebuild: bool) -> LoadedEngine:
             f"{path}: no NVIDIA driver was found, and an engine runs on an NVIDIA device only; give the "
             "ONNX file instead, which runs with device='cpu' too (`edgevid doctor` lists what is there)"
         )
-    from edgevid.runtime.tensorrt.engine import TrtEngine
-
     known = manifest_path(path).is_file()
     if not known:
         log_once(f"{path}: has no manifest, so device, version and model go unchecked")
     try:
-        engine = TrtEngine(path, device=device)
+        return TrtEngine(path, device=device)
     except ModelError:
         if not (rebuild and known):
             raise
@@ -82,9 +83,7 @@ def _engine_file(path: Path, device: str, rebuild: bool) -> LoadedEngine:
         candidates = [p / manifest.onnx for p in (path.parent, path.parent.parent)]
         model = next((str(p) for p in candidates if p.is_file()), manifest.model)
         _build([*shlex.split(manifest.rebuild_command(model))[1:], "--out", str(path)])
-        engine = TrtEngine(path, device=device)
-    log_once(f"{path.name} runs on {engine.device} by {engine.title}")
-    return engine
+        return TrtEngine(path, device=device)
 
 
 def engine_paths(model: Recipe | str | Path, precision: str) -> list[Path]:
@@ -117,14 +116,10 @@ def _by_tensorrt(model: Recipe | str | Path, device: str, precision: str, rebuil
 
 
 def _checked(path: Path, model: Recipe | str | Path, device: str) -> LoadedEngine:
-    from edgevid.runtime.tensorrt.engine import TrtEngine
-
     if not manifest_path(path).is_file():
         raise ModelError(f"{path}: its manifest {manifest_path(path).name} is missing; build it again")
     recipe = model if isinstance(model, Recipe) else None
-    engine = TrtEngine(path, device=device, model=model_file(model), recipe=recipe)
-    log_once(f"{path.name} runs on {engine.device} by {engine.title}")
-    return engine
+    return TrtEngine(path, device=device, model=model_file(model), recipe=recipe)
 
 
 def _build(arguments: list[str]) -> None:
@@ -154,17 +149,9 @@ def _by_onnx_runtime(model: Recipe | str | Path, device: str, precision: str, th
     return open_onnx(path, device=device, threads=threads)
 
 
-def open_server(address: str, local: Callable[[], LoadedEngine] | None = None) -> LoadedEngine:
-    """A model on a server; `local` opens what runs while it is away."""
-    from edgevid.runtime.kserve.engine import KServeEngine
-
-    return KServeEngine(address, local=local)
-
-
 def open_onnx(path: Path, *, device: str, threads: int | None, disable_optimizations: bool = False) -> LoadedEngine:
     """Exactly this ONNX file by OpenVINO or by ONNX Runtime, as `device` says; the log says why."""
     from edgevid.runtime.onnxruntime.engine import OrtEngine, has_cuda, has_openvino
-    from edgevid.runtime.openvino.engine import OvEngine, installed_version
 
     if device.partition(":")[0] == "openvino" and (installed_version() or not has_openvino()):
         return OvEngine(path, device=device, threads=threads)

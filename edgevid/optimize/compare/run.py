@@ -16,7 +16,8 @@ from edgevid.optimize.compare.gate import ParityReport, compare_engines
 from edgevid.optimize.frames import read_frames
 from edgevid.runtime import Engine, LoadedEngine, Precision, Recipe, load_engine, read_recipe
 from edgevid.runtime.device import parse_device
-from edgevid.runtime.load import open_onnx, open_server
+from edgevid.runtime.kserve.engine import KServeEngine
+from edgevid.runtime.load import open_onnx
 from edgevid.runtime.onnxruntime.engine import OrtEngine, has_cuda
 from edgevid.runtime.processor import conditions
 from edgevid.runtime.variants import FOR_TENSORRT, model_digest, stores_half, variant_of
@@ -126,7 +127,7 @@ def load_model(
     if as_on_device and _is_simulated(model, device):
         return half.open_fp16(model.file, threads=threads)
     if parse_device(device)[0] == "server":
-        return open_server(device)  # and nothing else, whatever it costs: that would verify nothing
+        return KServeEngine(device)  # and nothing else, whatever it costs: that would verify nothing
     if Path(model.requested).suffix.lower() == ".onnx":
         unchanged = variant_of(model.file) in FOR_TENSORRT
         return open_onnx(model.file, device=device, threads=threads, disable_optimizations=unchanged)

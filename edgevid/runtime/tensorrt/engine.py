@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, ModelError, log
+from edgevid.errors import InputError, ModelError, log, log_once
 from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.device import gpu_of
@@ -80,7 +80,8 @@ class TrtEngine(LoadedEngine):
             cuda.close()
             raise
         self.inputs, self.outputs = self._session.inputs, self._session.outputs
-        self.title = f"{TITLES[backend]} {trt.__version__}, CUDA by {cuda.backend}"
+        title = f"{TITLES[backend]} {trt.__version__}, CUDA by {cuda.backend}"
+        log_once(f"{self.path.name} runs on {self.device} by {title}")
         self._lock = threading.Lock()
         # Also when it is dropped without `close`, and at the end of the program.
         self._release = weakref.finalize(self, _release, self._session, cuda)
