@@ -103,7 +103,10 @@ class Trainer:
         called after every step, with the mean loss of the last 50. Where `torch.distributed` is initialized, its
         processes train one network, each on its own batches; the first of them saves and reports."""
         if checkpoint.exists():
-            self.restore(checkpoint)
+            state = self._saved(checkpoint)
+            self.step = state["step"]
+            for name in ("network", "average", "optimizer"):
+                getattr(self, name).load_state_dict(state[name])
             self.composer.resume(self.step)
         losses: list[float] = []
         own, steps = (self.shape.width, self.shape.height), range(self.step, self.schedule.steps)
@@ -181,13 +184,6 @@ class Trainer:
         state |= {"step": self.step, "schedule": asdict(self.schedule)}
         with atomic_path(path) as new:
             torch.save(state, new)
-
-    def restore(self, path: Path) -> None:
-        """Resumes from a saved state."""
-        state = self._saved(path)
-        for name in ("network", "average", "optimizer"):
-            getattr(self, name).load_state_dict(state[name])
-        self.step = state["step"]
 
     def _saved(self, path: Path) -> dict[str, Any]:
         """A checkpoint's content, tensors and numbers only: loading it runs no code."""

@@ -5,7 +5,7 @@ the report."""
 
 from __future__ import annotations
 
-import base64
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Precision, Recipe, TensorSpec
 from edgevid.runtime.processor import as_rows
 from edgevid.types import Array, Frame, as_frame
-from edgevid.video.images import resize_area, to_jpeg
+from edgevid.video.images import thumbnail
 
 FEW_FRAMES, FEW_THINGS = 20, 100
 """With fewer frames, or things compared, a report notes that it rests on little evidence."""
@@ -192,7 +192,7 @@ def _few(names: tuple[str, ...]) -> str:
 
 
 PAGE = Path(__file__).with_name("report.html")  # The template of the page, dark or light as the reader's system
-WIDTH = 960  # Images in the page are at most this wide, in pixels
+SIDE = 960  # Longest side of the images in the page, in pixels
 POINTS = 1500  # Most points of the plot of scores
 
 
@@ -224,15 +224,8 @@ def _shown(pair: FramePair) -> dict[str, Any]:
     both = (pair.reference, pair.candidate)
     return pair.as_dict() | {
         "size": pair.frame.frame.size,
-        "image": _jpeg(pair.frame.image),
+        "image": b64encode(thumbnail(pair.frame.image, SIDE, qscale=3)).decode(),
         "rows": pair.rows.tolist() if pair.rows is not None else [],
         "tops": [f"{one.name} {one.probability:.2f}" for one in both if isinstance(one, TopClass)],
         "joints": [one.tolist() for one in both if isinstance(one, np.ndarray)],
     }
-
-
-def _jpeg(image: Array) -> str:
-    """The image as a data URL, at most WIDTH wide."""
-    if image.shape[1] > WIDTH:
-        image = resize_area(image, (WIDTH, max(1, round(image.shape[0] * WIDTH / image.shape[1]))))
-    return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(image, qscale=3)).decode()
