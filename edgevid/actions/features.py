@@ -78,7 +78,6 @@ class FeatureExtractor:
                 "the model has " + ", ".join(str(s) for s in engine.outputs)
             )
         self.raw_width = self.width = int(shapes[self.output][1])
-        self.spatial = len(shapes[self.output]) == 4
         if self.width < 1:
             raise ModelError(f"{recipe.name}: output {self.output!r} must have a fixed number of features")
 

@@ -179,24 +179,15 @@ def _bind(host: str, port: int | None) -> socket.socket:
     while True:
         number = candidates.pop(0)
         try:
-            return _listen(host, number)
+            family, *_, address = socket.getaddrinfo(host or None, number, type=socket.SOCK_STREAM)[0]
+            both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+            return socket.create_server(address, family=family, dualstack_ipv6=both)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not candidates:
+                reason = str(error.strerror).partition(" (while")[0]
                 raise SourceError(
-                    f"{host}:{number}: cannot listen: {error.strerror}; choose another --host or --port"
+                    f"{host}:{number}: cannot listen: {reason}; choose another --host or --port"
                 ) from None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family, kind, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 Scope = MutableMapping[str, Any]
