@@ -17,7 +17,6 @@ from edgevid.errors import InputError
 
 if TYPE_CHECKING:
     from edgevid.speed import CalibrationReport, CameraCalibration
-    from edgevid.types import Frame
     from edgevid.video import FrameSeeker
 
 Rectangle = Annotated[
@@ -75,7 +74,9 @@ def command(
         if not parts and not (existing is not None and (out or image)):
             _serve_page(frames, existing, out, time, host=host, port=port, open_browser=browser)
             return
-        frame = _frame_at(frames, time)
+        frame = frames.at(time)
+        if not frames.live and time > frame.time + LAST_FRAME_S:
+            raise InputError(f"--time: expected at most {frame.time:.2f} s, the last frame, got {time:g} s")
     if existing is not None:
         existing = existing.scaled_to(frame.size)
         parts = [(existing.image, existing.meters), *parts]
@@ -111,14 +112,6 @@ def _examined(
         report = examine(made)
     print_report(made, report)
     return made, report
-
-
-def _frame_at(frames: FrameSeeker, time: float) -> Frame:
-    """The frame at `time`; InputError where the video ends before."""
-    frame = frames.at(time)
-    if not frames.live and time > frame.time + LAST_FRAME_S:
-        raise InputError(f"--time: expected at most {frame.time:.2f} s, the last frame, got {time:g} s")
-    return frame
 
 
 def _serve_page(

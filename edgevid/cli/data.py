@@ -18,10 +18,6 @@ Pair = tuple[Path, Path]
 SIDE = 512  # Pixels of the longer side of an image for review
 
 
-@command.callback()
-def _group() -> None: ...
-
-
 @command.command("describe")
 def describe_data(
     data: Annotated[Path, Argument(exists=True, help="Class folders, a CSV, or images/ with labels/.")],
@@ -86,10 +82,6 @@ def errors(
         _to_review(to_review, read, found, shares)
 
 
-def _absolute(item: str) -> str:
-    return os.path.abspath(item) if os.path.isfile(item) else item
-
-
 def _to_review(folder: Path, read: Any, found: Any, shares: Any) -> None:
     """Writes each listed item as an object for review, as `edgevid run --save-abstained` does."""
     from edgevid.files.atomic import make_folder, write_atomic
@@ -97,12 +89,12 @@ def _to_review(folder: Path, read: Any, found: Any, shares: Any) -> None:
 
     make_folder(folder)
     for rank, (row, kind) in enumerate(zip(found.rows.tolist(), found.kinds, strict=True), 1):
-        stem, image = f"00000000T000000000-label-{rank:06d}", read.image(row)
+        stem, item, image = f"00000000T000000000-label-{rank:06d}", read.items[row], read.image(row)
         about = {"task": "label", "track": rank, "reason": "DISAGREEMENT", "label": int(read.labels[row]),
                  "confidence": round(float(shares[row, read.labels[row]]), 6), "names": list(read.names),
                  "scores": shares[row].round(6).tolist(), "kind": kind, "camera": "label errors",
-                 "source": _absolute(read.items[row]), "crop": f"{stem}.jpg"}  # fmt: skip
+                 "source": os.path.abspath(item) if os.path.isfile(item) else item, "crop": f"{stem}.jpg"}  # fmt: skip
         if image is None:
-            raise InputError(f"{read.items[row]}: expected an image to review, got none; correct its label by the CSV")
+            raise InputError(f"{item}: expected an image to review, got none; correct its label by the CSV")
         write_atomic(folder / f"{stem}.jpg", thumbnail(image, SIDE))
         write_atomic(folder / f"{stem}.json", json.dumps(about, ensure_ascii=False, indent=1))

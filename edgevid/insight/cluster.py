@@ -126,6 +126,7 @@ def cluster(chunks: Iterable[SeriesChunk], count: int | None = None, *, seed: in
     del features
     few = _sample(rng, len(ids), SAMPLE)
     tried = _tried(learn, scaled[few], seed)
+    dense = learn.HDBSCAN(min_cluster_size=max(10, len(few) // 200), copy=True).fit(scaled[few]).labels_
     k = count or min(DEFAULT, len(ids) // 20)
     start = learn.KMeans(k, n_init=3, random_state=seed).fit(scaled[some])
     model = learn.KMeans(k, init=start.cluster_centers_, n_init=1, max_iter=50, tol=1e-3).fit(scaled)
@@ -141,7 +142,7 @@ def cluster(chunks: Iterable[SeriesChunk], count: int | None = None, *, seed: in
     order = np.lexsort((-far, sizes >= RARE * len(ids)))
     return Clustering(
         fitted, ids, labels, distances, sizes, order[sizes[order] > 0], medoids, shown, tried,
-        _stability(learn, scaled, labels, k, rng), _density(learn, scaled[few]), dict(left_out),
+        _stability(learn, scaled, labels, k, rng), (int(dense.max() + 1), float((dense < 0).mean())), dict(left_out),
     )  # fmt: skip
 
 
@@ -211,11 +212,6 @@ def _stability(learn: Any, scaled: Array, labels: Array, k: int, rng: np.random.
         union = table.sum(1, keepdims=True) + table.sum(0) - table
         total += (table / np.maximum(union, 1)).max(1)
     return total / 10
-
-
-def _density(learn: Any, sample: Array) -> tuple[int, float]:
-    found = learn.HDBSCAN(min_cluster_size=max(10, len(sample) // 200), copy=True).fit(sample).labels_
-    return int(found.max() + 1), float((found < 0).mean())
 
 
 MOST = 4096  # Moments that are kept of a track; of a longer one every second is left out

@@ -1,5 +1,6 @@
 """Time series from a database of edgevid, Parquet, CSV or PostgreSQL, read in chunks and cleaned."""
 
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -112,7 +113,8 @@ def _wide(batches: Iterable[Any], name: str, value: str, limits: _Limits) -> Ite
             _check_columns([value], batch, name)
             rows: Any = [np.asarray(one, float) for one in batch[value].to_pylist()]
         else:
-            numbers = [one for one in batch.schema.names if _is_number(batch[one]) and one.lower() != "id"]
+            numbers = [one for one in batch.schema.names if one.lower() != "id"
+                       and re.search("int|float|double|decimal", str(batch[one].type))]  # fmt: skip
             if len(numbers) < LEAST:
                 raise InputError(
                     f"{name}: expected a row per series with at least {LEAST} columns of numbers, got "
@@ -251,10 +253,6 @@ def _check_columns(expected: Sequence[str], batch: Any, name: str) -> None:
     for one in expected:
         if one not in batch.schema.names:
             raise InputError(f"{name}: expected a column {one!r}, got {', '.join(batch.schema.names)}")
-
-
-def _is_number(column: Any) -> bool:
-    return any(kind in str(column.type) for kind in ("int", "float", "double", "decimal"))
 
 
 def _floats(column: Any) -> Array:
