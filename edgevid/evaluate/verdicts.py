@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgevid.abstain.drift import shift
-from edgevid.abstain.file import read_policy
+from edgevid.abstain.file import read_policy, shift
 from edgevid.errors import InputError
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table, clopper_pearson, shown
 from edgevid.evaluate.evaluation import compare as differences

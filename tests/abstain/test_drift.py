@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from edgevid.abstain.drift import DriftMonitor, kolmogorov_p, ks_distance, psi, shift, sketch
-from edgevid.abstain.file import Tuned
+from edgevid.abstain.file import DriftMonitor, Tuned, kolmogorov_p, ks_distance, psi, shift, sketch
 from edgevid.errors import InputError
 from edgevid.types import Array, Reason, Verdicts
 

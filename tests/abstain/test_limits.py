@@ -9,9 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevid.abstain import drift
-from edgevid.abstain.drift import DriftMonitor, Shift, kolmogorov_p, ks_distance, psi, shift, sketch
-from edgevid.abstain.file import PolicyFile, Tuned, read_policy, write_policy
+from edgevid.abstain import file as drift
+from edgevid.abstain.file import (
+    DriftMonitor,
+    PolicyFile,
+    Shift,
+    Tuned,
+    kolmogorov_p,
+    ks_distance,
+    psi,
+    read_policy,
+    shift,
+    sketch,
+    write_policy,
+)
 from edgevid.abstain.policy import LIMITS, Policy, Settings, class_scores, class_thresholds
 from edgevid.errors import FileFormatError, InputError
 from edgevid.speed.abstain import SpeedPolicy

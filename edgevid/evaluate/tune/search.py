@@ -11,8 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from edgevid._version import __version__
-from edgevid.abstain.drift import Shift, shift, sketch
-from edgevid.abstain.file import PolicyFile, Tuned
+from edgevid.abstain.file import PolicyFile, Shift, Tuned, shift, sketch
 from edgevid.abstain.policy import NEVER, Settings, class_thresholds, members
 from edgevid.errors import InputError
 from edgevid.evaluate.tune import risk
