@@ -169,8 +169,7 @@ def cameras(folder: Path, repeats: int = 3) -> dict[str, Any]:
     """Seconds from the death of a raylet until its camera runs, and has results, on another node."""
     import ray
 
-    from edgevid.run.ray_fleet import place, statuses, stop
-    from edgevid.run.ray_workers import connect
+    from edgevid.run.ray_fleet import connect, place, statuses, stop
 
     found: dict[str, Any] = {}
     with VideoWriter(folder / "long.mp4", fps=25) as video, open_video(CLIPS / "intel_car-detection.mp4") as clip:

@@ -1,4 +1,5 @@
-"""`edgevid archive`: every recording of a folder into Parquet files, on this machine or on a Ray cluster."""
+"""`edgevid archive`: every recording of a folder into Parquet files, on this machine or on a Ray cluster;
+`edgevid fleet`: cameras on the machines of one."""
 
 import time as clock
 from dataclasses import replace
@@ -11,9 +12,12 @@ from typer import Argument, Exit, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import notes, print_rows, progress_bar, results
+from edgevid.errors import SourceError
 
 Source = Annotated[str, Argument(help="Folder, list (a path a line) or glob of videos.")]
 Workers = Annotated[int | None, Option(help="Videos at a time; default: one a processor.", min=1)]
+Sites = Annotated[list[Path], Argument(help="Site files, folders of them; or one word: status, or stop.")]
+COLUMNS = ("name", "state", "node", "start", "fps", "frames", "dropped", "failures", "detail")
 RAY_JOBS = 1000  # That wait in a cluster, which begins those that it has room for
 LINE_S = 60.0  # Between two lines of progress without a terminal
 
@@ -31,7 +35,7 @@ def command(
 ) -> None:  # fmt: skip
     """Bring every recording through a pipeline into Parquet files; the same command continues."""
     from edgevid.run.archive import find_videos, local_processes, open_jobs, run_jobs
-    from edgevid.run.ray_workers import ray_processes
+    from edgevid.run.ray_fleet import ray_processes
     from edgevid.runtime.processor import default_threads
     from edgevid.site.file import Site, read_site
 
@@ -64,3 +68,26 @@ def command(
         reasons = [[escape(row["video"]), escape(row["error"].removeprefix(f"{row['video']}: "))] for row in failed]
         print_rows(results(), ("failed", "reason"), reasons, text=("reason",))
         raise Exit(1)
+
+
+def fleet_command(
+    sites: Sites,
+    ray: Annotated[str, Option(help="Address of the Ray cluster: auto, or HOST:6379.")] = "auto",
+    shared: Annotated[Path | None, Option(help="Folder that all nodes have, for events that wait.")] = None,
+    cpus: Annotated[float, Option(help="Processors of a camera.", min=0)] = 1.0,
+    gpus: Annotated[float, Option(help="Devices of a camera, such as 0.25.", min=0)] = 0.0,
+) -> None:
+    """Run cameras on a Ray cluster, on other nodes where theirs are lost; status shows them, stop ends them."""
+    from edgevid.run.ray_fleet import connect, place, statuses, stop
+
+    cluster = connect(ray)
+    if sites == [Path("stop")]:
+        stop(cluster)
+    elif sites != [Path("status")]:
+        place(cluster, sites, shared=shared, cpus=cpus, gpus=gpus)
+    rows = statuses(cluster)
+    cells = ([row.get(name, "") for name in COLUMNS] for row in rows)
+    text = [[f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in some] for some in cells]
+    print_rows(results(), COLUMNS, text, text=("state", "detail"))
+    if outside := [row["name"] for row in rows if "node" not in row]:
+        raise SourceError(f"not running: {', '.join(outside)}: where no node has room, add one, then place them again")

@@ -1,23 +1,38 @@
-"""A fleet on a Ray cluster: each camera is an actor, which Ray starts again on another node when its own is lost."""
+"""A Ray cluster: its connection, a fleet on it, where each camera is an actor that Ray starts again on another node
+when its own is lost, and the jobs of an archive on its nodes."""
 
 import os
 import socket
 import time as clock
-from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import require
+from edgevid.errors import SourceError, require
+from edgevid.files import sha256
 from edgevid.files.atomic import write_atomic
-from edgevid.files.digest import sha256
 from edgevid.files.folders import SPOOL
 from edgevid.files.toml import read_toml
+from edgevid.run.archive import ATTEMPTS, Job, Row, process
 from edgevid.run.fleet import Fleet
 from edgevid.site.file import Site, read_site
 
 ANSWER_S, START_S = 5.0, 60.0
+
+
+def connect(address: str) -> Any:
+    """The module ray, connected to a cluster; SourceError where none is at `address`, MissingExtraError without ray."""
+    ray: Any = require("ray", extra="ray", purpose="A cluster")
+    host, _, port = address.rpartition(":")
+    try:
+        if host and port.isdecimal():  # Ray would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(address, namespace="edgevid", logging_level="ERROR", log_to_driver=False, ignore_reinit_error=True)
+    except OSError as error:
+        raise SourceError(f"{address}: there is no Ray cluster ({error}); start one by `ray start --head`") from None
+    return ray
 
 
 class CameraActor:
@@ -89,3 +104,12 @@ def _ask(ray: Any, names: Sequence[str], method: str) -> list[Any]:
 
     with ThreadPoolExecutor(max(1, len(names))) as threads:
         return list(threads.map(answer, names))
+
+
+@contextmanager
+def ray_processes(address: str, *, cpus: float = 1.0, gpus: float = 0.0) -> Iterator[Callable[[Job], Future[Row]]]:
+    """Submits jobs to a cluster, each to a node that has `cpus` processors and `gpus` devices free. The videos, the
+    results and the files of the site have the same paths on every node."""
+    ray = connect(address)
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=ATTEMPTS - 1)(process)
+    yield lambda job: task.remote(job).future()

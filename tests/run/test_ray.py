@@ -14,8 +14,7 @@ from typer.testing import CliRunner
 
 from edgevid.cli import app
 from edgevid.run.archive import find_videos, open_jobs, process, run_jobs
-from edgevid.run.ray_fleet import statuses
-from edgevid.run.ray_workers import connect, ray_processes
+from edgevid.run.ray_fleet import connect, ray_processes, statuses
 from edgevid.site.file import Site
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.video.writer import VideoWriter
