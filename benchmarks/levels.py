@@ -33,7 +33,7 @@ from edgevid.errors import InputError
 from edgevid.evaluate.tune.risk import curve, fit_temperature, fixed_sequence
 from edgevid.evaluate.tune.scores import ScoreTable, gather, make_table
 from edgevid.evaluate.tune.search import Target, passes, tune
-from edgevid.health.quality import ImageQuality, Quality, measure
+from edgevid.health.view_monitor import ImageQuality, Quality, measure
 from edgevid.types import Array
 
 GROUPS = {

@@ -5,7 +5,7 @@ import pytest
 
 from edgevid import Frame, Reason
 from edgevid.errors import InputError
-from edgevid.health.quality import ImageQuality, Quality, measure
+from edgevid.health.view_monitor import ImageQuality, Quality, measure
 
 RNG = np.random.default_rng(0)
 SCENE = np.kron(RNG.integers(40, 220, (45, 60)), np.ones((8, 8)))  # blocks of 8 pixels ...
