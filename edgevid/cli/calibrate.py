@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,40 +20,10 @@ if TYPE_CHECKING:
     from edgevid.speed import CalibrationReport, CameraCalibration
     from edgevid.video import FrameSeeker
 
-Rectangle = Annotated[
-    str, Option(help='Corners of a rectangle on the road: "x,y x,y x,y x,y" (near left, near right, '
-                     "far right, far left).")
-]  # fmt: skip
-Calibration = Annotated[Path | None, Option(help="Start from this calibration, to check or change it.")]
-Region = Annotated[str, Option(help='Where it is valid: "x,y x,y x,y ..." (default: the convex hull).')]
-Point = Annotated[list[str], Option(help='A pixel and its meters, "u,v=X,Y"; repeat for each point.')]
-Drop = Annotated[bool, Option("--drop-outliers", help="Leave out points that the others contradict.")]
-Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0 serves other machines too.")]
 LAST_FRAME_S = 1.0  # A time up to this much behind the last frame takes the last frame
 
 
-def command(
-    source: shared.Source = "",
-    source_option: shared.SourceOption = "",
-    rectangle: Rectangle = "",
-    width_m: Annotated[float | None, Option(help="Meters from the first corner to the second.")] = None,
-    length_m: Annotated[float | None, Option(help="Meters from the second corner to the third.")] = None,
-    point: Point = [],  # noqa: B006  typer copies it
-    pairs: Annotated[Path | None, Option(help="CSV file of pairs: u,v,X,Y per line.")] = None,
-    calibration: Calibration = None,
-    k1: Annotated[float, Option(help="Radial distortion of a wide lens (barrel: below 0).")] = 0.0,
-    focal_px: Annotated[float | None, Option(help="Focal length in pixels that k1 refers to.")] = None,
-    region: Region = "",
-    time: Annotated[float, Option(help="Time of the frame in the video, in seconds.", min=0)] = 0.0,
-    out: Annotated[Path | None, shared.out_option("To write: calibration/camera/<name>.toml")] = None,
-    image: Annotated[Path | None, Option(help="Image of the grid to write (PNG or JPEG).")] = None,
-    drop_outliers: Drop = False,
-    force: shared.Force = False,
-    provenance: Annotated[str, Option(help="Where the meters come from; kept in the file.")] = "",
-    host: Host = "127.0.0.1",
-    port: Annotated[int | None, Option(help="Port of the page (default: the first free one).")] = None,
-    browser: shared.Browser = True,
-) -> None:
+def command(**options: Any) -> None:
     """Calibrate a camera: pair pixels with meters on the road, and see the grid.
 
     Opens a page, unless --rectangle, --point, --pairs, or --calibration with --out or --image is given.
@@ -63,35 +34,41 @@ def command(
     from edgevid.speed.calibration_file import provenance_text, write_calibration
     from edgevid.video import FrameSeeker
 
-    source = shared.one_source(source, source_option, example="edgevid calibrate gate.mp4")
-    if rectangle or point or pairs or calibration:  # else the page asks
+    given = SimpleNamespace(**options)
+    source = shared.one_source(given.source, given.source_option, example="edgevid calibrate gate.mp4")
+    out, image, time = given.out, given.image, given.time
+    if given.rectangle or given.point or given.pairs or given.calibration:  # else the page asks
         outputs = {"--out": (out, "TOML"), "--image": (image, "image")}
-        check_outputs(outputs, (source, pairs, calibration if out != calibration else None), force=force)
-    parts = calibrate.parse_sources(rectangle, width_m, length_m, point, pairs)
-    area = calibrate.parse_region(region)
-    existing = read_calibration(calibration) if calibration else None
+        inputs = (source, given.pairs, given.calibration if out != given.calibration else None)
+        check_outputs(outputs, inputs, force=given.force)
+    parts = calibrate.parse_sources(given.rectangle, given.width_m, given.length_m, given.point, given.pairs)
+    area = calibrate.parse_region(given.region)
+    existing = read_calibration(given.calibration) if given.calibration else None
     with FrameSeeker(source) as frames:
         if not parts and not (existing is not None and (out or image)):
-            _serve_page(frames, existing, out, time, host=host, port=port, open_browser=browser)
+            _serve_page(frames, existing, out, time, host=given.host, port=given.port, open_browser=given.browser)
             return
         frame = frames.at(time)
         if not frames.live and time > frame.time + LAST_FRAME_S:
             raise InputError(f"--time: expected at most {frame.time:.2f} s, the last frame, got {time:g} s")
+    known = {"region": area, "k1": given.k1, "focal": given.focal_px, "name": out.stem if out else ""}
     if existing is not None:
         existing = existing.scaled_to(frame.size)
         parts = [(existing.image, existing.meters), *parts]
-        k1, focal_px = k1 or existing.k1, focal_px or existing.focal
-        area = area if area is not None or len(parts) > 1 else existing.region
-    known = {"region": area, "k1": k1, "focal": focal_px, "name": out.stem if out else ""}
-    made, report = _examined(parts, frame.size, known, drop_outliers=drop_outliers)
+        known |= {"k1": given.k1 or existing.k1, "focal": given.focal_px or existing.focal}
+        known["region"] = area if area is not None or len(parts) > 1 else existing.region
+    made, report = _examined(parts, frame.size, known, drop_outliers=given.drop_outliers)
     if out:
-        text = provenance or provenance_text(source, frame.time, made)
-        out = write_calibration(out, made, text, replace=force)
+        text = given.provenance or provenance_text(source, frame.time, made)
+        out = write_calibration(out, made, text, replace=given.force)
     typer.echo(f"written: {out}" if out else "not written: give --out calibration/camera/<name>.toml to keep it")
     if image:
         require_opencv("--image")
         write_image("--image", image, calibrate.draw_calibration(frame.image, made, report))
         typer.echo(f"written: {image}")
+
+
+shared.give_options(command, Path(__file__).with_suffix(".toml"))
 
 
 def _examined(

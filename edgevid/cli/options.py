@@ -34,6 +34,7 @@ Browser = Annotated[bool, Option("--browser/--no-browser", help="Open the page i
 Classes = Annotated[str | None, Option(help="Such as person,car; default: people and vehicles; or all.")]
 Device = Annotated[str, Option(help="auto, cpu, cuda:0 or a provider such as openvino.")]
 Force = Annotated[bool, Option("--force", "--overwrite", help="Overwrite outputs that exist.")]
+Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0 serves other machines too.")]
 Json = Annotated[Path | None, Option("--json", help="JSON file to write; - prints it.")]
 MaxFrames = Annotated[int | None, Option(help="Stop after this many frames.", min=1)]
 MinAgreement = Annotated[float | None, Option(help="Least that passes, 0 to 1; default: the recipe's.")]

@@ -12,7 +12,6 @@ from rich.markup import escape
 from typer import Argument, Option
 
 from edgevid.cli import options as shared
-from edgevid.cli.calibrate import Host
 from edgevid.cli.console import check_outputs, print_rows, results, show_written, write_text
 from edgevid.cli.report import csv_text, moment
 from edgevid.errors import require
@@ -29,7 +28,7 @@ def command(
     camera: Annotated[str, Option(help="Only this camera.")] = "",
     after: Annotated[str | None, Option(help="From then on: 2026-01-31T12:00:00Z, or 7d ago.")] = None,
     rate: Annotated[float, Option(help="Of a database: share of emitted verdicts to audit.", min=0, max=1)] = 0.05,
-    host: Host = "127.0.0.1",
+    host: shared.Host = "127.0.0.1",
     port: shared.Port = None,
     browser: shared.Browser = True,
     force: shared.Force = False,
