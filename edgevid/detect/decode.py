@@ -193,8 +193,8 @@ _DECODERS: Mapping[DecoderKind, Callable[[Decoder, list[Array], float], Candidat
     "boxes-scores": lambda d, a, t: d._scaled(kernels.decode_rows(a[0], a[1], t, None, d.how.xyxy, d.how.logits)),
     "boxes-scores-labels": lambda d, a, t: d._scaled(kernels.decode_end_to_end(np.column_stack((a[0], a[1], a[2])), t)),
 }
-"""How each kind reads its outputs. A new decoder is a row here, in `_shapes` and in DECODE_KEYS of
-runtime/recipe.py; models/identify.py recognizes its outputs."""
+"""How each kind reads its outputs. A new decoder is a row here, in `_shapes` and in runtime/decoders.toml;
+models/identify.py recognizes its outputs."""
 
 
 def _chosen(recipe: DetectorRecipe, outputs: Sequence[TensorSpec]) -> list[TensorSpec]:

@@ -13,24 +13,13 @@ from edgevid.models.identify import LETTERBOX, STRETCH, DecoderGuess, identify
 from edgevid.models.signature import ModelSignature, read_signature
 from edgevid.runtime.engine import InputDtype, InputSpec, TensorSpec
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.recipe import COCO, LocalRecipe, Task, write_recipe
+from edgevid.runtime.recipe import COCO, COCO_CATEGORIES, LocalRecipe, Task, write_recipe
 from edgevid.runtime.variants import check_exported
 
 Drafted = tuple[LocalRecipe, tuple[str, ...]]  # A recipe, and what is to be checked or filled in
 UNKNOWN_CLASSES = 80  # Classes that a draft numbers where the model does not tell how many it has
-_COCO_GAPS = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 FEATURES = (128, 192, 256, 320, 384, 512, 576, 640, 768, 960, 1024, 1280, 1536, 1664, 2048)
 """Lengths that are features and not classes where a model has one vector and no class names."""
-
-
-def coco_categories() -> tuple[str, ...]:
-    """COCO's classes by their category ids, 0 to 90, which leave gaps.
-
-    >>> coco_categories()[1], coco_categories()[90]
-    ('person', 'toothbrush')
-    """
-    names = iter(COCO)
-    return tuple(f"unused {k}" if k in _COCO_GAPS else next(names) for k in range(91))
 
 
 def draft(model: ModelSignature, guess: DecoderGuess, path: Path) -> Drafted:
@@ -48,7 +37,7 @@ def _class_names(model: ModelSignature, classes: int) -> tuple[tuple[str, ...], 
     if model.names and classes in (0, len(model.names)):
         return model.names, ()
     stated = f"names the wrong number of classes ({len(model.names)})" if model.names else "names no classes"
-    if known := {len(COCO): COCO, 91: coco_categories()}.get(0 if model.names else classes):
+    if known := {len(COCO): COCO, 91: COCO_CATEGORIES}.get(0 if model.names else classes):
         return known, (f"names: the file {stated}; its {classes} are taken for COCO's",)
     yours = "are numbered: write yours" + ("" if classes else ', or classes = "coco",') + " under [names]"
     many = f"; its {classes}" if classes else " and does not tell how many it has; they"

@@ -6,9 +6,11 @@ import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from edgevid.errors import InputError, ModelError, did_you_mean
+from edgevid.files import read_toml
 
 DeviceKind = Literal["auto", "cpu", "cuda", "provider", "server"]
 
@@ -21,17 +23,8 @@ class Provider(NamedTuple):
     package: str
 
 
-PROVIDERS: Mapping[str, Provider] = {
-    "openvino": Provider("OpenVINOExecutionProvider", "onnxruntime_ep_openvino", "onnxruntime-ep-openvino"),
-    "tensorrt-rtx": Provider(
-        "NvTensorRTRTXExecutionProvider", "onnxruntime_ep_nv_tensorrt_rtx", "onnxruntime-ep-nv-tensorrt-rtx"
-    ),
-    "qnn": Provider("QNNExecutionProvider", "onnxruntime_qnn", "onnxruntime-qnn"),
-    "webgpu": Provider("WebGpuExecutionProvider", "onnxruntime_ep_webgpu", "onnxruntime-ep-webgpu"),
-    "ggml": Provider("ggml", "onnxruntime_ggml", "onnxruntime-ggml"),
-    "coreml": Provider("CoreMLExecutionProvider", "", "onnxruntime (its builds for macOS have CoreML)"),
-    "migraphx": Provider("MIGraphXExecutionProvider", "", "onnxruntime-migraphx in place of onnxruntime"),
-}
+_TABLES = read_toml(Path(__file__).with_name("providers.toml"))
+PROVIDERS: Mapping[str, Provider] = {word: Provider(**one) for word, one in _TABLES.items()}
 """By the word for `device`; it may be followed by the hardware: "openvino:npu"."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +24,9 @@ DecoderKind = Literal[
 ]
 OutputLayout = Literal["columns", "rows"]
 BoxFormat = Literal["cxcywh", "xyxy"]
-COCO = tuple(Path(__file__).with_name("coco.txt").read_text(encoding="utf-8").splitlines())
+COCO_CATEGORIES = tuple(Path(__file__).with_name("coco.txt").read_text(encoding="utf-8").splitlines())
+"""COCO's classes by their category ids, 0 to 90, which leave gaps."""
+COCO = tuple(name for name in COCO_CATEGORIES if not name.startswith("unused"))
 """The 80 classes of COCO (T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", 2014)."""
 
 CLASS_LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType({"coco": COCO})
@@ -117,19 +119,7 @@ class Decode:
 
 
 EXTRA_KEYS = ("masks", "keypoints", "keypoint_values", "rotated")  # The keys of what may follow the classes of each box
-DECODE_KEYS: Mapping[DecoderKind, tuple[str, ...]] = MappingProxyType(
-    {
-        "yolo": ("layout", "objectness", "box", "normalized", "logits", "nms_iou", *EXTRA_KEYS),
-        "yolox": ("strides", "nms_iou"),
-        "yunet": ("strides", "nms_iou", "keypoints", "keypoint_values"),
-        "dfl": ("strides", "offset", "logits", "nms_iou"),
-        "fastestdet": ("nms_iou",),
-        "end-to-end": ("box", "normalized", *EXTRA_KEYS),
-        "batch-rows": (),
-        "boxes-scores": ("box", "normalized", "logits", "nms_iou"),
-        "boxes-scores-labels": ("normalized",),
-    }
-)
+DECODE_KEYS: Mapping[DecoderKind, Sequence[str]] = cast("Any", read_toml(Path(__file__).with_name("decoders.toml")))
 """The keys of each kind of decoder; all have SCORE_KEYS, too."""
 SCORE_KEYS = ("score_threshold", "class_thresholds")
 

@@ -9,8 +9,8 @@ import pytest
 from onnx_models import constant_model, node, save, ultralytics_metadata
 
 from edgevid.actions.load import load_extractor, load_recognizer
-from edgevid.models.draft import coco_categories, inspect, write_draft
-from edgevid.runtime.recipe import read_recipe
+from edgevid.models.draft import inspect, write_draft
+from edgevid.runtime.recipe import COCO_CATEGORIES, read_recipe
 
 IMAGE = (1, 3, 32, 32)
 
@@ -92,5 +92,5 @@ def test_clips(tmp_path: Path, image: tuple[int, ...], layout: str) -> None:
 
 
 def test_categories_of_coco_leave_gaps() -> None:
-    names = coco_categories()
+    names = COCO_CATEGORIES
     assert (names[1], names[13], names[90], len(set(names))) == ("person", "stop sign", "toothbrush", 91)
