@@ -9,8 +9,7 @@ import numpy as np
 from edgevid._opencv import cv2
 from edgevid.actions.clip_spec import ClipSection, ClipSpec, crop_rectangles
 from edgevid.actions.recognizer import Recognizer
-from edgevid.detect.detector import Detector
-from edgevid.detect.preprocess import crop
+from edgevid.detect import Detector, crop
 from edgevid.types import F32, U8, Array, Clips, Frame, Scores
 
 FACE = (

@@ -83,10 +83,8 @@ class Outputs:
 
     def sinks(self, config: Any, video: Any, summary: Any, recorder: Any) -> list[Any]:
         """All sinks, once there are the frames of `video`."""
-        from edgevid.output.metrics import Metrics
+        from edgevid.output import Metrics, SegmentedSink, SqliteSink
         from edgevid.output.recordings import DATABASE
-        from edgevid.output.sinks import SegmentedSink
-        from edgevid.output.tables import SqliteSink
         from edgevid.site.tables import TextTable, build_sinks
 
         given, path, made = self.given, self.files.get("out"), list[Any]()
@@ -112,7 +110,7 @@ class Outputs:
         return names
 
     def _video(self, path: Path, config: Any, video: Any) -> Sink:
-        from edgevid.output.sinks import AnnotatedVideo
+        from edgevid.output import AnnotatedVideo
         from edgevid.viewer.config import make_overlay
 
         overlay = make_overlay(config.scaled_to(video.size), self.given.unit, scores=self.given.scores)
@@ -130,7 +128,7 @@ class Window(Closing):
     """
 
     def __init__(self, unit: str = "km/h", *, scores: bool = False) -> None:
-        from edgevid.output.overlay import Overlay
+        from edgevid.output import Overlay
 
         self._cv2: Any = require("cv2", extra="opencv", purpose="--show")
         self._overlay = Overlay(unit=unit, scores=scores)

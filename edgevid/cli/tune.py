@@ -16,7 +16,7 @@ from edgevid.cli.console import advance, check_outputs, print_rows, progress_bar
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
-    from edgevid.abstain.file import PolicyFile
+    from edgevid.abstain import PolicyFile
     from edgevid.evaluate.tune.search import Kind, Method, Report, Target
 
 Out = Annotated[Path, shared.out_option("Policy file to write.")]
@@ -99,8 +99,7 @@ def gate_command(
     """Choose when the detector may be skipped, on a recording of the camera (docs/pipeline.md)."""
     from edgevid.evaluate.tune.gate import choose, try_gates
     from edgevid.evaluate.tune.risk import min_error_free, upper_bound
-    from edgevid.site.build import build_detector, load_site
-    from edgevid.site.file import Site, write_gate
+    from edgevid.site import Site, build_detector, load_site, write_gate
     from edgevid.video.open import open_video
 
     loaded, delta = load_site(site or Site()), 1 - confidence
@@ -127,8 +126,7 @@ def gate_command(
 
 def _started(base: Path | None, names: tuple[str, ...], aggregate: str | None) -> PolicyFile:
     """The rules to start from: those of `base`, else the defaults."""
-    from edgevid.abstain.file import PolicyFile, read_policy
-    from edgevid.abstain.policy import Settings
+    from edgevid.abstain import PolicyFile, Settings, read_policy
 
     started = read_policy(base, names=names) if base else PolicyFile(names, Settings())
     chosen: Any = aggregate or started.settings.aggregate
@@ -136,7 +134,7 @@ def _started(base: Path | None, names: tuple[str, ...], aggregate: str | None) -
 
 
 def _write(out: Path, report: Report, started: PolicyFile, task: str, model: Path | None) -> None:
-    from edgevid.abstain.file import write_policy
+    from edgevid.abstain import write_policy
 
     sha256 = started.model_sha256
     if model:

@@ -10,8 +10,7 @@ import numpy as np
 
 from edgevid.errors import FileFormatError, InputError, SourceError
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table, clopper_pearson, poisson_interval, shown
-from edgevid.output.records import read_events
-from edgevid.output.tables import read_database
+from edgevid.output import read_database, read_events
 from edgevid.types import Array, Event, utc_seconds
 
 DAY, LISTED = 86400.0, 50  # Seconds; events of a run that a difference lists

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgevid._opencv import cv2
-from edgevid.abstain.file import read_policy
-from edgevid.abstain.policy import Policy
+from edgevid.abstain import Policy, read_policy
 from edgevid.actions.load import load_recognizer
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError

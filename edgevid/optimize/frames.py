@@ -10,16 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.actions import SequenceRecognizer, load_recognizer
-from edgevid.actions.recognizer import input_named
-from edgevid.detect.detector import Detector
-from edgevid.detect.preprocess import Preprocessor
+from edgevid.actions import SequenceRecognizer, input_named, load_recognizer
+from edgevid.detect import Detector, Preprocessor
 from edgevid.errors import InputError, SourceError, log, masked
 from edgevid.evaluate.actions.data import LabeledVideo, list_videos
 from edgevid.evaluate.recognition import crop_video, replay_crops
 from edgevid.files import sha256_of_all
-from edgevid.runtime import Recipe
-from edgevid.runtime.engine import Engine
+from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Frame
 from edgevid.video.images import IMAGES, ImageSource, read_image
 from edgevid.video.open import open_video

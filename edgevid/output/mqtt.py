@@ -13,9 +13,7 @@ from edgevid._version import __version__
 from edgevid.errors import InputError, SourceError, require
 from edgevid.output.records import json_line
 from edgevid.output.server import WAIT_S, server_of, tls_context, unavailable
-from edgevid.types import KMH, Event, Frame, Header, Result
-from edgevid.types.closing import Closing
-from edgevid.types.event import utc_seconds
+from edgevid.types import KMH, Closing, Event, Frame, Header, Result, utc_seconds
 
 MOST_OBJECTS = 1000  # Objects that are remembered; more are none of the present
 

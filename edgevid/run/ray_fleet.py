@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import SourceError, require
-from edgevid.files import sha256
-from edgevid.files.atomic import write_atomic
+from edgevid.files import read_toml, sha256, write_atomic
 from edgevid.files.folders import SPOOL
-from edgevid.files.toml import read_toml
 from edgevid.run.archive import ATTEMPTS, Job, Row, process
 from edgevid.run.fleet import Fleet
 from edgevid.site.file import Site, read_site

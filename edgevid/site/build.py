@@ -18,8 +18,7 @@ from edgevid.health import CameraHealth, ImageQuality
 from edgevid.models.hub import resolve_model
 from edgevid.output.blur import Blur
 from edgevid.pipeline import Damaged, Pipeline, RecognitionTask
-from edgevid.runtime import Engine, load_engine
-from edgevid.runtime.variants import model_digest
+from edgevid.runtime import Engine, load_engine, model_digest
 from edgevid.site.file import RecognizerChoice, Site, camera_name, read_site
 from edgevid.speed import CameraCalibration, Displacement, SpeedEstimator, SpeedPolicy, read_calibration
 from edgevid.track import LOST_AFTER_S

@@ -22,11 +22,9 @@ from edgevid.insight.review import Review
 from edgevid.output.ground_grid import GridOverlay, TruthOverlay
 from edgevid.output.overlay import Overlay
 from edgevid.pipeline import Pipeline, RecognitionTask
-from edgevid.site.build import LoadedSite, build_calibration, build_pipeline, build_zones
-from edgevid.site.file import Site
+from edgevid.site import LoadedSite, Site, build_calibration, build_pipeline, build_zones
 from edgevid.speed import CameraCalibration, SpeedEstimator, make_calibration
-from edgevid.synthetic.render import RenderedStreet, motion_actions
-from edgevid.synthetic.scene import ACTIONS, CLASSES, Camera
+from edgevid.synthetic import ACTIONS, CLASSES, Camera, RenderedStreet, motion_actions
 from edgevid.track import LOST_AFTER_S, Tracker
 from edgevid.types import Reason, Scores, Tracks, Verdicts
 from edgevid.viewer.serve import Server

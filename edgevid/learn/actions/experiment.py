@@ -13,8 +13,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import torch
 
-from edgevid.actions.recognizer import softmax
-from edgevid.actions.typicality import Typicality
+from edgevid.actions import Typicality, softmax
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, check, concatenate
 from edgevid.evaluate.actions.metrics import ClassReport, Interval, SegmentReport, interval

@@ -11,11 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgevid.actions.clip import ImageRecognizer
-from edgevid.actions.clip_spec import ClipSection, ClipSpec
-from edgevid.actions.recognizer import softmax
-from edgevid.actions.sequence import SequenceRecognizer
-from edgevid.actions.typicality import Typicality
+from edgevid.actions import ClipSection, ClipSpec, ImageRecognizer, SequenceRecognizer, Typicality, softmax
 from edgevid.errors import ParityError
 from edgevid.evaluate.actions.data import Corpus, resample
 from edgevid.evaluate.recognition import RowsExtractor, crop_video, replay_crops, replay_rows
@@ -23,9 +19,7 @@ from edgevid.files import make_folder, toml_table, vars_of, write_atomic
 from edgevid.learn.actions.fit import TrainOptions, predict, step_of, windows_of
 from edgevid.learn.actions.heads import Head
 from edgevid.learn.classifier.network import GRAY, ImageHead
-from edgevid.runtime import Recipe, load_engine, read_recipe
-from edgevid.runtime.engine import InputSpec
-from edgevid.runtime.recipe import write_recipe
+from edgevid.runtime import InputSpec, Recipe, load_engine, read_recipe, write_recipe
 from edgevid.types import Array
 
 OPSET = 17

@@ -16,8 +16,7 @@ import numpy as np
 from edgevid import kernels
 from edgevid.detect.detector import Detector
 from edgevid.learn.detector.data import write_image
-from edgevid.synthetic.render import RenderedStreet
-from edgevid.synthetic.scene import CLASSES, Camera, Truth, street
+from edgevid.synthetic import CLASSES, Camera, RenderedStreet, Truth, street
 from edgevid.track import Tracker
 from edgevid.types import Array, Detections, Frame
 

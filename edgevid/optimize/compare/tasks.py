@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.actions import ClipRecognizer, FeatureExtractor, PoseExtractor, StreamRecognizer
+from edgevid.actions import ClipRecognizer, ClipSection, FeatureExtractor, PoseExtractor, StreamRecognizer
 from edgevid.actions import recognizer as actions
-from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.sequence import HeadSection
-from edgevid.detect.detector import Detector
-from edgevid.detect.preprocess import crop
+from edgevid.detect import Detector, crop
 from edgevid.errors import InputError, ModelError
 from edgevid.optimize import agreement
 from edgevid.optimize.agreement import FramePair, FrameTask, Task, TaskMetrics, TopClass
