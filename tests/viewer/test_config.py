@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgevid.models import resolve_model
 from edgevid.output.ground_grid import GridOverlay, TruthOverlay
 from edgevid.site.build import load_site
 from edgevid.site.file import Site
@@ -71,10 +72,8 @@ def test_a_site_is_opened_with_its_source_calibration_and_zones(tmp_path: Path) 
 def test_a_site_without_a_model_says_that_the_small_one_stands_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgevid.detect.detector import Detector
-
-    load = Detector.load
-    monkeypatch.setattr(Detector, "load", lambda _, **options: load("street-nano", **options))
+    shipped = resolve_model("street-nano")
+    monkeypatch.setattr("edgevid.site.build.resolve_model", lambda _: shipped)
     config = opened(Site(source=clip(tmp_path)))
     config.source.close()
     assert config.notes == (SHIPPED_NOTE.format("street-nano"),)
