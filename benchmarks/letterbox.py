@@ -26,8 +26,8 @@ import cv2
 import numpy as np
 
 from edgevid import kernels
-from edgevid.detect.preprocess import Preprocessor, letterbox
-from edgevid.runtime.engine import InputSpec
+from edgevid.detect.preprocess import Preprocessor, letterbox_rectangle
+from edgevid.runtime.engine import InputSpec, write_letterbox
 from edgevid.runtime.processor import processor_name
 from edgevid.types import Frame
 
@@ -86,7 +86,12 @@ def floor(scene: Scene) -> Call:
 def ours(scene: Scene) -> Call:
     frame = Frame(scene.rgb, 0.0, 0)
     out = np.empty((3, scene.spec.height, scene.spec.width), np.float32)
-    return lambda: letterbox(frame, scene.spec, out)[0]
+
+    def run() -> np.ndarray:
+        write_letterbox(frame, letterbox_rectangle(frame.size, scene.spec), scene.spec, out)
+        return out
+
+    return run
 
 
 def ours_kept(scene: Scene) -> Call:

@@ -8,9 +8,9 @@ import numpy as np
 
 from edgevid.actions.clip_spec import ClipSection, ClipSpec
 from edgevid.actions.track_state import OverlapMean, StateStore
-from edgevid.detect.preprocess import letterbox
+from edgevid.detect.preprocess import Preprocessor
 from edgevid.errors import InputError, ModelError
-from edgevid.runtime import Engine, InputSpec, Recipe, TensorSpec, input_shape
+from edgevid.runtime import Engine, InputSpec, Recipe, TensorSpec
 from edgevid.types import Array, Clips, Frame, Scores
 
 
@@ -61,10 +61,7 @@ def image_input(recipe: Recipe) -> InputSpec:
 
 def preprocess_crops(crops: Array, spec: InputSpec) -> Array:
     """(M, ...) model inputs of crops (M, h, w, 3) uint8 RGB, preprocessed like every other image."""
-    out = np.empty((len(crops), *input_shape(spec)), spec.dtype)
-    for crop, row in zip(crops, out, strict=True):
-        letterbox(Frame(crop, 0.0, 0), spec, row)
-    return out
+    return Preprocessor(spec, max(len(crops), 1))([Frame(crop, 0.0, 0) for crop in crops])[0]
 
 
 def newest_crops(clips: Clips) -> tuple[Array, Array, Array]:

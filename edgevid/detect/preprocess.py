@@ -69,22 +69,6 @@ def letterbox_rectangle(size: tuple[int, int], spec: InputSpec) -> Rectangle:
     return (spec.width - width) // 2, (spec.height - height) // 2, width, height
 
 
-def letterbox(frame: Frame, spec: InputSpec, out: Array | None = None) -> tuple[Array, LetterboxTransform]:
-    """The model's input made of one frame, without the batch axis, and its transform. `out`, where given, is written
-    and returned: C-contiguous, of shape `input_shape(spec)` and of the spec's dtype, else InputError. A "stretch" spec
-    fills the whole input."""
-    if out is None:
-        out = np.empty(input_shape(spec), spec.dtype)
-    elif out.shape != input_shape(spec) or out.dtype != np.dtype(spec.dtype):
-        raise InputError(f"letterbox: expected {spec.dtype} {input_shape(spec)}, got {out.dtype} {out.shape}")
-    return out, _write(frame, spec, out, write_pad=True)
-
-
-def _write(frame: Frame, spec: InputSpec, out: Array, *, write_pad: bool) -> LetterboxTransform:
-    write_letterbox(frame, letterbox_rectangle(frame.size, spec), spec, out, write_pad=write_pad)
-    return LetterboxTransform.of(frame.size, spec)
-
-
 class Preprocessor:
     """Makes batches of a model's input in one buffer of its own, reused from call to call."""
 
@@ -109,7 +93,9 @@ class Preprocessor:
         transforms = []
         for row, frame in enumerate(frames):
             changed = self._sizes[row] != frame.size  # else the padding of the row is still valid
-            transforms.append(_write(frame, self.spec, self.buffer[row], write_pad=changed))
+            rectangle = letterbox_rectangle(frame.size, self.spec)
+            write_letterbox(frame, rectangle, self.spec, self.buffer[row], write_pad=changed)
+            transforms.append(LetterboxTransform.of(frame.size, self.spec))
             self._sizes[row] = frame.size
         return self.buffer[: len(frames)], transforms
 

@@ -12,9 +12,10 @@ import pytest
 from compile_ptx import PTX, sources_hash
 from device_memory import free_memory
 from host_driver import RUNS, living
+from letterboxed import letterbox
 from random_frames import rgb, yuv
 
-from edgevid.detect.preprocess import letterbox, letterbox_rectangle
+from edgevid.detect.preprocess import letterbox_rectangle
 from edgevid.errors import InputError
 from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.letterbox import (

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from host_driver import RUNS, counts, living
+from letterboxed import letterbox
 from random_frames import rgb, yuv
 from tensorrt_host import batch_of, plan, written
 
-from edgevid.detect.preprocess import letterbox, letterbox_rectangle
+from edgevid.detect.preprocess import letterbox_rectangle
 from edgevid.errors import InputError, ModelError
 from edgevid.runtime import load_engine
 from edgevid.runtime.engine import InputSpec
