@@ -29,7 +29,7 @@ load inside."""
 HOMES = {
     **dict.fromkeys(("compare", "estimate"), "bench"), **dict.fromkeys(("inspect", "export"), "models"),
     **dict.fromkeys(("query", "forget", "migrate", "schema"), "report"), "quantize": "build", "health": "calibrate",
-    **dict.fromkeys(("cluster", "improve"), "review"), "fleet": "archive",
+    **dict.fromkeys(("cluster", "improve"), "review"), "fleet": "archive", "data": "evaluate",
 }  # fmt: skip
 HABITS = {
     **dict.fromkeys(("predict", "track", "detect"), "run"),
