@@ -13,6 +13,7 @@ from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import advance, check_outputs, print_rows, progress_bar, results
+from edgevid.cli.evaluate import Labels, Values, show
 from edgevid.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ JointRisk = Annotated[float | None, Option(help="At most this share of all track
 CostRatio = Annotated[float | None, Option(help="One error costs as much as this many abstentions.")]
 PerClass = Annotated[bool, Option("--per-class", help="A threshold for each class with enough tracks.")]
 NoFit = Annotated[bool, Option("--no-temperature", help="Do not fit temperature and correlation.")]
-Values = Annotated[str, Option(help="What scores are, if unclear: probabilities, percent or logits.")]
-Labels = Annotated[str, Option(help="What labels are, if unclear: names or indices.")]
 Unlike = Annotated[float | None, Option(help="Share of known tracks that may be rejected as unlike training.")]
 Model = Annotated[Path | None, Option(help="Model file of the scores: binds the policy to its hash.")]
 
@@ -61,7 +60,6 @@ def policy_command(
     html: Annotated[Path | None, Option(help="HTML page with plots (default: next to the policy).")] = None,
 ) -> None:
     """Choose when to abstain: by default the best trade of errors removed for abstentions."""
-    from edgevid.cli.evaluate import show
     from edgevid.evaluate.page import evaluation_of
     from edgevid.evaluate.tune.scores import read_scores
     from edgevid.evaluate.tune.search import tune

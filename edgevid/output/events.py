@@ -93,12 +93,11 @@ class EventFinder:
             if speeds is None:
                 shown = result.display_speeds()
                 speeds = {i: _speed(s.mps, s.sigma, s.heading, s.reason) for i, s in shown.items()}
-            found = self._objects.get(one.id)
+            found = {} if one.id in self._objects else {"class_name": result.class_name(one.label)}
             times = {"seconds": round(one.seconds, 3)} if one.kind in ("leave", "dwell", "stopped") else {}
             counts = {"count": one.inside} if one.kind.startswith(("enter", "leave", "occup")) else {}
             self._add(one.kind, one.time, one.id, place=one.place, direction=one.direction,
-                      **{"class_name": result.class_name(one.label)} | self._about(found) | times | counts
-                      | speeds.get(one.id, {}))  # fmt: skip
+                      **found | times | counts | speeds.get(one.id, {}))  # fmt: skip
 
     def poll_stream(self) -> None:
         """Finds what happened to a live stream since the last call, also while no frame comes."""
@@ -127,8 +126,12 @@ class EventFinder:
                 self._end(number)
 
     def _add(self, kind: EventKind, time: float, track: int | None = None, **values: Any) -> None:
+        """Emits an event, with what is known of its object."""
         self._count += 1
-        header = self.header
+        header, one = self.header, None if track is None else self._objects.get(track)
+        if one is not None:
+            class_name = one.labels.most_common(1)[0][0]
+            values = {"class_name": class_name, "confidence": round(one.score, 4), "box": tuple(one.box)} | values
         self._emit(
             Event(f"{header.run}-{self._count:06d}", kind, utc_text(self.utc(time)), round(time, 4),
                   header.camera, header.run, self._frame, track=track, **values)
@@ -160,13 +163,6 @@ class EventFinder:
             one.scores, one.frames = one.scores + score, one.frames + 1
             one.labels[result.class_name(label)] += 1
 
-    def _about(self, one: _Object | None) -> dict[str, Any]:
-        """The object of an event."""
-        if one is None:
-            return {}
-        return {"class_name": one.labels.most_common(1)[0][0], "confidence": round(one.score, 4),
-                "box": tuple(one.box)}  # fmt: skip
-
     def _speeds(self, speeds: SpeedReport) -> None:
         """Track speeds, and objects that are too fast by more than the standard error allows."""
         for row in speeds.track_speeds:
@@ -174,7 +170,7 @@ class EventFinder:
             speed = _speed(row.mps, row.sigma, row.heading, row.reason)
             if one is not None:
                 one.speed = speed
-            self._add("track-speed", row.time, row.id, **self._about(one) | speed)
+            self._add("track-speed", row.time, row.id, **speed)
         if self._limit_mps < np.inf:
             for table in (speeds.smoothed, speeds.track_speeds):
                 sigma = np.nan_to_num(table.sigma, nan=np.inf)
@@ -182,8 +178,8 @@ class EventFinder:
                     one = self._objects.get(row.id)
                     if one is not None and not one.too_fast:
                         one.too_fast = True
-                        self._add("speed-limit", row.time, row.id, **self._about(one)
-                                  | _speed(row.mps, row.sigma, row.heading, row.reason))  # fmt: skip
+                        speed = _speed(row.mps, row.sigma, row.heading, row.reason)
+                        self._add("speed-limit", row.time, row.id, **speed)
 
     def _verdicts(self, result: Result) -> None:
         """Verdicts that are emitted, changed, or no longer emitted."""
@@ -204,17 +200,16 @@ class EventFinder:
                     kind = "verdict"
                 why = {} if name else {"reason": Reason(reason).name}
                 self._add(kind, result.time, i, task=task, label=name or before,
-                          label_confidence=round(float(np.nan_to_num(confidence)), 4),
-                          **self._about(one) | why)  # fmt: skip
+                          label_confidence=round(float(np.nan_to_num(confidence)), 4), **why)  # fmt: skip
 
     def _end(self, number: int) -> None:
-        one = self._objects.pop(number)
+        one = self._objects[number]
         for task in one.reasons.keys() - one.verdicts.keys():  # no frame had a verdict
-            self._add("verdict-abstained", one.last, number, task=task, reason=Reason(one.reasons[task]).name,
-                      **self._about(one))  # fmt: skip
+            self._add("verdict-abstained", one.last, number, task=task, reason=Reason(one.reasons[task]).name)
         mean = {"confidence": round(one.scores / one.frames, 4), "count": one.frames}
         self._add("track-ended", one.last, number, seconds=round(one.last - one.first, 3),
-                  first_box=one.first_box, **self._about(one) | one.speed | mean)  # fmt: skip
+                  first_box=one.first_box, **one.speed | mean)  # fmt: skip
+        del self._objects[number]
 
 
 def _speed(mps: float, sigma: float, heading: float, reason: Reason) -> dict[str, Any]:
