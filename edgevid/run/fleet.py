@@ -130,9 +130,8 @@ class Camera:
         self.loaded = load_site(site)
         recorder = site.recorder()
         with ExitStack() as stack:
-            waiting = stack.enter_context(ExitStack())
             if recorder is not None:
-                waiting.callback(recorder.close)
+                stack.callback(recorder.close)
             reading: Any = {**fleet.reading, "packets": recorder.tap if recorder and not site.blur else None}
             self.source = source = stack.enter_context(
                 open_video(site.source, **source_options(site.source, **reading))
@@ -150,7 +149,6 @@ class Camera:
             self._shown = fleet.view(self)
             if self._shown is not None:
                 stack.callback(self._shown.close)
-            waiting.pop_all()  # the run closes it
             run(
                 self.pipeline, self._frames(), sinks, zones=self._shown or self.zones, size=source.size,
                 max_frames=fleet.max_frames, on_result=self._add_result, on_event=self._add_event, source=source,
@@ -192,7 +190,6 @@ class Fleet(Closing):
         self, sites: Iterable[Site | str | Path] | str | Path, *, workers: int | None = None,
         threads: int | None = None, weights: Mapping[str, float] | None = None, max_frames: int | None = None,
         sinks: Callable[[Camera], Iterable[Any]] = lambda camera: (),
-        view: Callable[[Camera], Any] = lambda camera: None,
         on_result: Callable[[Camera, Frame, Result], Any] = lambda camera, frame, result: None,
         on_event: Callable[[Event], Any] = lambda event: None,
         changes: Mapping[str, Any] | None = None, reading: Mapping[str, Any] | None = None,
@@ -201,14 +198,16 @@ class Fleet(Closing):
         `threads` CPU threads; the defaults share out the cores. In overload a camera gets results in proportion to its
         weight in `weights`, by name (1 where it has none), and each ends after `max_frames`.
 
-        `sinks` makes further sinks of a camera; `view` makes what shows it (a ViewerState), or None. `on_result` and
-        `on_event` are called in the cameras' threads. `changes` are keys of Site that replace those of every site,
-        `reading` options of `source_options`. InputError where there is no site."""
+        `sinks` makes further sinks of a camera. `on_result` and `on_event` are called in the cameras' threads.
+        `changes` are keys of Site that replace those of every site, `reading` options of `source_options`. InputError
+        where there is no site."""
         self.sites = [sites] if isinstance(sites, (str, Path)) else list(sites)
         """What runs; a change takes effect at the next `reload`."""
         self.weights, self.max_frames = dict(weights or {}), max_frames
         self.changes, self.reading = dict(changes or {}), dict(reading or {})
-        self.sinks, self.view, self.on_result, self.on_event = sinks, view, on_result, on_event
+        self.sinks, self.on_result, self.on_event = sinks, on_result, on_event
+        self.view: Callable[[Camera], Any] = lambda camera: None
+        """Makes what shows a run of a camera (a ViewerState), or None."""
         if not (count := len(self._wanted())):
             raise InputError(f"a fleet: expected site files, or a folder with some, got {[*map(str, self.sites)]}")
         self.threads = threads or max(1, default_threads() // count)
