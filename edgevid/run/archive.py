@@ -26,8 +26,7 @@ from zlib import crc32
 import numpy as np
 
 from edgevid.errors import EdgevidError, InputError, masked
-from edgevid.files.atomic import make_folder, move_into_place, write_atomic
-from edgevid.files.digest import sha256, sha256_of
+from edgevid.files import make_folder, move_into_place, sha256, sha256_of, write_atomic
 from edgevid.models.hub import resolve_model
 from edgevid.output.records import json_line
 from edgevid.output.tables import ParquetSink

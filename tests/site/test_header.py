@@ -10,7 +10,7 @@ import pytest
 from edgevid.abstain.file import PolicyFile, read_policy, write_policy
 from edgevid.abstain.policy import Settings
 from edgevid.detect.detector import Detector
-from edgevid.files.digest import sha256_of
+from edgevid.files import sha256_of
 from edgevid.models.hub import resolve_model
 from edgevid.output.records import read_header
 from edgevid.output.sinks import JsonLines
