@@ -86,16 +86,19 @@ def log_shown(console: Console | None = None, *, default: int = logging.WARNING)
         log.setLevel(level)
 
 
+def _progress(*fields: str) -> Any:
+    """A bar (of rich) with a text, what is done, `fields` and the time left; hidden with -q and without a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console, texts = notes(soft_wrap=False), map(TextColumn, fields)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *texts, TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=is_quiet() or not console.is_terminal)
+
+
 @contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Any]:
     """A bar (of rich) with frames, frames per second and the time left; `task 0` is the run."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    text, rate = TextColumn("{task.description}"), TextColumn("{task.fields[fps]:.0f} fps")
-    columns = (text, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    console = notes(soft_wrap=False)
-    hidden = is_quiet() or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+    with _progress("{task.fields[fps]:.0f} fps") as bar:
         bar.add_task(escape(title), total=total, fps=0.0)
         yield bar
 
@@ -104,18 +107,16 @@ def progress_bar(title: str, total: int | None) -> Iterator[Any]:
 def training_bar(checkpoint: Path | None = None) -> Iterator[Callable[[int, int, str], None]]:
     """A bar that the yielded function updates: with what is done, its total and a text. Without a terminal it prints a
     line a minute. Ctrl-C names the `checkpoint` that the same command continues from."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console, printed = notes(soft_wrap=False), [-LINE_EVERY_S]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=is_quiet() or not console.is_terminal) as bar:
+    printed = -LINE_EVERY_S
+    with _progress() as bar:
         bar.add_task("", total=None, visible=False)
 
         def update(done: int, total: int, text: str) -> None:
+            nonlocal printed
             bar.update(bar.task_ids[0], completed=done, total=total, description=escape(text), visible=done < total)
-            if not console.is_terminal and time.monotonic() >= printed[0] + LINE_EVERY_S:
-                printed[0] = time.monotonic()
-                console.print(f"{text}: {done} of {total}", markup=False)
+            if not bar.console.is_terminal and time.monotonic() >= printed + LINE_EVERY_S:
+                printed = time.monotonic()
+                bar.console.print(f"{text}: {done} of {total}", markup=False)
 
         try:
             yield update

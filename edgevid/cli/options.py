@@ -125,13 +125,6 @@ def parse_lines(texts: list[str] | None) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def check_codec(codec: str) -> None:
-    """InputError for a codec that no video writer knows: before a model is loaded."""
-    from edgevid.video.writer import check_codec as check
-
-    check(codec)
-
-
 def check_unit(unit: str) -> None:
     """InputError for a unit that the overlay does not draw."""
     from edgevid.output.overlay import UNITS

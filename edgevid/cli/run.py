@@ -68,6 +68,8 @@ def start_run(
     `defaults` are those of a site without a file; `street` is a rendered one, to run instead; `more` are
     further sinks.
     """
+    from edgevid.video.writer import check_codec
+
     given.source = shared.one_source(given.source, given.source_option)
     imgsz = shared.parse_size(given.imgsz, "--imgsz") if given.imgsz else None
     built = {"threads": given.threads, "imgsz": imgsz, "damaged": _damaged(given.damaged)}
@@ -77,7 +79,7 @@ def start_run(
     given.blur, given.classes = (shared.split_names(getattr(given, key), f"--{key}") for key in ("blur", "classes"))
     shared.choose_method(given)
     shared.check_unit(given.unit)
-    shared.check_codec(given.codec)
+    check_codec(given.codec)
     path = given.site if given.site and (given.site.exists() or not (view and given.source)) else None
     site = _site(path, defaults, given)
     if street is None:
