@@ -44,7 +44,7 @@ class ImageSource(Source):
         self.fps, self.frame_count, self._gap = fps, len(self.paths), 1.0 / fps
         first = next((image for p in self.paths if (image := read_image(p)) is not None), None)
         if first is None:
-            raise SourceError(f"{where}: expected images, none of the {len(self.paths)} decodes; save them again")
+            raise SourceError(f"{where}: expected images, none of the {len(self.paths)} can be decoded")
         self.size = (first.shape[1], first.shape[0])
         self.independent = images == "independent" if images else self._unrelated()
         """Whether objects are not tracked from one image to the next."""

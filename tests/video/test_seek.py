@@ -44,7 +44,7 @@ def test_images_and_folders_are_sources_too(tmp_path: Path) -> None:
     with FrameSeeker(tmp_path) as frames:
         assert frames.at(0.0).size == (96, 54)
     (broken := tmp_path / "broken.png").write_bytes(b"no image")
-    with pytest.raises(SourceError, match="none of the 1 decodes; save them again"):
+    with pytest.raises(SourceError, match="none of the 1 can be decoded"):
         FrameSeeker(broken)
     with pytest.raises(SourceError, match="no such file"):
         FrameSeeker(tmp_path / "absent.mp4")
