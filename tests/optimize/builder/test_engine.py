@@ -34,7 +34,7 @@ def test_a_batch_that_the_model_lacks_is_an_error(tmp_path: Path) -> None:
     save(path, [node("Relu", "x", "y")], {"x": ("float32", (2, 3, 8, 8))}, {"y": (2, 3, 8, 8)})
     with pytest.raises(InputError, match=r"--batch: got \(1, 4, 8\), but the model's batch is fixed at 2"):
         build(path, rtx_options(batch=(1, 4, 8)))
-    assert build(path, rtx_options(batch=(2, 2, 2))).manifest.options["batch"] == [2, 2, 2]
+    assert list(build(path, rtx_options(batch=(2, 2, 2))).manifest.options["batch"]) == [2, 2, 2]
 
 
 @pytest.mark.usefixtures("rtx")
