@@ -57,15 +57,17 @@ def one_source(argument: str, option: str, *, example: str = "") -> str:
     return argument or option
 
 
-def give_options(command: Callable[..., None], file: Path) -> dict[str, str]:
-    """Gives a command the options that a TOML file declares; those that are keys of a site, with these keys."""
+def give_options(command: Callable[..., None], *files: Path) -> dict[str, str]:
+    """Gives a command the options that TOML files declare, a later one instead of an earlier one of the same name;
+    those that are keys of a site, with these keys."""
     keys, parameters = dict[str, str](), list[inspect.Parameter]()
-    for name, table in read_toml(file).items():
+    for name, table in {name: table for file in files for name, table in read_toml(file).items()}.items():
         keys |= {name: table.pop("site")} if "site" in table else {}
         default, kind = table.pop("default", None), table.pop("type", "")
         if kind:
             base = TYPES[kind] if default is not None else TYPES[kind] | None
-            hint: Any = Annotated[base, Option(*table.pop("names", ()), **table)]
+            make: Any = Argument if table.pop("argument", False) else Option
+            hint: Any = Annotated[base, make(*table.pop("names", ()), **table)]
         else:
             hint = globals()[table["use"]]
         where = inspect.Parameter.POSITIONAL_OR_KEYWORD
