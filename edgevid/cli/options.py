@@ -63,7 +63,9 @@ def give_options(command: Callable[..., None], *files: Path) -> dict[str, str]:
     keys, parameters = dict[str, str](), list[inspect.Parameter]()
     for name, table in {name: table for file in files for name, table in read_toml(file).items()}.items():
         keys |= {name: table.pop("site")} if "site" in table else {}
-        default, kind = table.pop("default", None), table.pop("type", "")
+        absent = inspect.Parameter.empty if table.pop("required", False) else None
+        default, kind = table.pop("default", absent), table.pop("type", "")
+        default = inspect.Parameter.empty if table.pop("required", False) else default
         if kind:
             base = TYPES[kind] if default is not None else TYPES[kind] | None
             make: Any = Argument if table.pop("argument", False) else Option
