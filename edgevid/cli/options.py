@@ -57,15 +57,15 @@ def one_source(argument: str, option: str, *, example: str = "") -> str:
     return argument or option
 
 
-def give_options(command: Callable[..., None], *files: Path) -> dict[str, str]:
-    """Gives a command the options that TOML files declare, a later one instead of an earlier one of the same name;
-    those that are keys of a site, with these keys."""
+def give_options(command: Callable[..., None], *files: Path, part: str = "") -> dict[str, str]:
+    """Gives a command the options that TOML files declare, all or in one `part`, a later one instead of an earlier one
+    of the same name; those that are keys of a site, with these keys."""
     keys, parameters = dict[str, str](), list[inspect.Parameter]()
-    for name, table in {name: table for file in files for name, table in read_toml(file).items()}.items():
+    tables = [read_toml(file)[part] if part else read_toml(file) for file in files]
+    for name, table in {name: table for one in tables for name, table in one.items()}.items():
         keys |= {name: table.pop("site")} if "site" in table else {}
         absent = inspect.Parameter.empty if table.pop("required", False) else None
         default, kind = table.pop("default", absent), table.pop("type", "")
-        default = inspect.Parameter.empty if table.pop("required", False) else default
         if kind:
             base = TYPES[kind] if default is not None else TYPES[kind] | None
             make: Any = Argument if table.pop("argument", False) else Option
@@ -77,6 +77,12 @@ def give_options(command: Callable[..., None], *files: Path) -> dict[str, str]:
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return keys
+
+
+def parameters_of(callee: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are given and that a function, or a class, has as parameters of the same names."""
+    names = inspect.signature(callee).parameters
+    return {name: value for name, value in options.items() if name in names and value is not None}
 
 
 def choose_method(given: Any) -> None:
