@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 TYPES: dict[str, Any] = {
     "text": str, "texts": list[str], "path": Path, "paths": list[Path], "number": float, "count": int, "flag": bool,
+    "two paths": tuple[Path, Path],
 }  # fmt: skip
 """What a TOML file calls the types of options."""
 
@@ -36,6 +37,7 @@ Device = Annotated[str, Option(help="auto, cpu, cuda:0 or a provider such as ope
 Force = Annotated[bool, Option("--force", "--overwrite", help="Overwrite outputs that exist.")]
 Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0 serves other machines too.")]
 Json = Annotated[Path | None, Option("--json", help="JSON file to write; - prints it.")]
+Labels = Annotated[str, Option(help="What labels are, if unclear: names or indices.")]
 MaxFrames = Annotated[int | None, Option(help="Stop after this many frames.", min=1)]
 MinAgreement = Annotated[float | None, Option(help="Least that passes, 0 to 1; default: the recipe's.")]
 Model = Annotated[str | None, Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
@@ -46,6 +48,7 @@ Source = Annotated[str, Argument(help="Video, folder or glob of images, camera n
 SourceOption = Annotated[str, Option("--source", help="The same as the argument.", hidden=True)]
 Threads = Annotated[int | None, Option(help="CPU threads of a model.", min=1)]
 Unit = Annotated[str, Option(help="Unit of speeds: km/h, mph or m/s.")]
+Values = Annotated[str, Option(help="What scores are, if unclear: probabilities, percent or logits.")]
 
 
 def one_source(argument: str, option: str, *, example: str = "") -> str:
@@ -57,12 +60,13 @@ def one_source(argument: str, option: str, *, example: str = "") -> str:
     return argument or option
 
 
-def give_options(command: Callable[..., None], *files: Path, part: str = "") -> dict[str, str]:
-    """Gives a command the options that TOML files declare, all or in one `part`, a later one instead of an earlier one
-    of the same name; those that are keys of a site, with these keys."""
+def give_options(command: Callable[..., None], *files: Path | dict[str, Any], part: str = "") -> dict[str, str]:
+    """Gives a command the options that TOML files, or tables of them, declare, all or in one `part`, a later one instead
+    of an earlier one of the same name; those that are keys of a site, with these keys."""
     keys, parameters = dict[str, str](), list[inspect.Parameter]()
-    tables = [read_toml(file)[part] if part else read_toml(file) for file in files]
-    for name, table in {name: table for one in tables for name, table in one.items()}.items():
+    read = [file if isinstance(file, dict) else read_toml(file) for file in files]
+    tables = [one[part] if part else one for one in read]
+    for name, table in {name: dict(table) for one in tables for name, table in one.items()}.items():
         keys |= {name: table.pop("site")} if "site" in table else {}
         absent = inspect.Parameter.empty if table.pop("required", False) else None
         default, kind = table.pop("default", absent), table.pop("type", "")
