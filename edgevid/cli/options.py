@@ -61,8 +61,8 @@ def one_source(argument: str, option: str, *, example: str = "") -> str:
 
 
 def give_options(command: Callable[..., None], *files: Path | dict[str, Any], part: str = "") -> dict[str, str]:
-    """Gives a command the options that TOML files, or tables of them, declare, all or in one `part`, a later one instead
-    of an earlier one of the same name; those that are keys of a site, with these keys."""
+    """Gives a command the options that TOML files, or tables of them, declare, all or in one `part`, a later one
+    instead of an earlier one of the same name; those that are keys of a site, with these keys."""
     keys, parameters = dict[str, str](), list[inspect.Parameter]()
     read = [file if isinstance(file, dict) else read_toml(file) for file in files]
     tables = [one[part] if part else one for one in read]
