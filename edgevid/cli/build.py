@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, errors, notes, print_rows, results, training_bar
@@ -22,62 +23,30 @@ if TYPE_CHECKING:
     from edgevid.optimize.fp16 import Fp16Report
     from edgevid.optimize.quantize.quantizer import Report
 
-Data = Annotated[str | None, Option(help="Frames to verify it on: a video, a folder of images or a list.")]
-TryNext = Annotated[bool, Option("--try-next", help="Below the minimum, try the next precision.")]
-Skip = Annotated[bool, Option("--skip-verification", help="Do not compare; the manifest records it.")]
-Shapes = Annotated[list[str] | None, Option(help="Dynamic axes: NAME=1x3x64x64, NAME=MIN,OPT,MAX; repeat.")]
-VersionCompatible = Annotated[bool, Option("--version-compatible", help="Loads in newer TensorRT (slower).")]
-HardwareCompatibility = Annotated[str, Option(help="none, same-capability or ampere+: devices that run it.")]
-ComputeCapability = Annotated[str | None, Option(help="Compute capabilities (TensorRT-RTX): 8.6,8.9.")]
-FallbackPrecision = Annotated[str, Option(help="Precision of layers that are not INT8: fp16 or fp32.")]
 MAX_WARNINGS = 3  # Of the builder's own warnings; the log holds all of them
 
 
-def command(
-    model: Annotated[str, Argument(help="A model's name, an ONNX file, a recipe or its folder.")],
-    precision: Annotated[str, Option(help="fp32, fp16 or int8.")] = "fp16",
-    data: Data = None,
-    max_frames: Annotated[int, Option(help="Frames to compare, spread evenly over the data.", min=1)] = 100,
-    min_agreement: shared.MinAgreement = None,
-    try_next: TryNext = False,
-    skip_verification: Skip = False,
-    backend: Annotated[str, Option(help="auto, tensorrt or tensorrt-rtx.")] = "auto",
-    batch: Annotated[str, Option(help="Images per run: a number, or MIN,OPT,MAX.")] = "1",
-    shape: Shapes = None,
-    workspace: Annotated[int | None, Option(help="Device memory for tactics, MB.", min=1)] = None,
-    optimization_level: Annotated[int | None, Option(help="0 (fast) to 5 (thorough).", min=0, max=5)] = None,
-    version_compatible: VersionCompatible = False,
-    hardware_compatibility: HardwareCompatibility = "none",
-    compute_capability: ComputeCapability = None,
-    fallback_precision: FallbackPrecision = "fp16",
-    tf32: Annotated[bool, Option("--tf32", help="Let FP32 be rounded to TF32.")] = False,
-    timing_cache: Annotated[Path | None, Option(help="Measured tactics; default: next to engine.")] = None,
-    out: Annotated[Path | None, shared.out_option("Engine file; default: build/ next to the model.")] = None,
-    force: shared.Force = False,
-    dry_run: Annotated[bool, Option("--dry-run", help="Only print the plan; needs no TensorRT.")] = False,
-) -> None:
+def command(**options: Any) -> None:
     """Build a TensorRT engine of a model, verify it against the model, and write its manifest."""
     from edgevid.optimize.builder.build import make_plan
     from edgevid.optimize.builder.options import BuildOptions, Verification, read_batch, read_shapes
 
-    words: dict[str, Any] = {"precision": precision, "backend": backend}
-    words |= {"hardware_compatibility": hardware_compatibility, "fallback_precision": fallback_precision}
-    options = BuildOptions(
-        batch=read_batch(batch), shapes=dict(read_shapes(s) for s in shape or []), workspace_mb=workspace,
-        optimization_level=optimization_level, version_compatible=version_compatible,
-        compute_capabilities=shared.split_names(compute_capability or ""), tf32=tf32,
-        timing_cache=timing_cache, **words,
-    )  # fmt: skip
-    verification = Verification(None if skip_verification else data, max_frames, min_agreement, try_next)
-    if dry_run:
-        lines = make_plan(model, options, out=out).lines(verification)
+    given = SimpleNamespace(**options)
+    chosen = shared.parameters_of(BuildOptions, options)
+    chosen |= {"batch": read_batch(given.batch), "shapes": dict(map(read_shapes, given.shapes or ()))}
+    chosen["compute_capabilities"] = shared.split_names(given.compute_capabilities)
+    built = BuildOptions(**chosen)
+    verification = Verification(**shared.parameters_of(Verification, options))
+    verification = replace(verification, data=None) if given.skip_verification else verification
+    if given.dry_run:
+        lines = make_plan(given.model, built, out=given.out).lines(verification)
         _print_pairs("[bold]Nothing is built. This would be done:[/]", lines)
         return
-    if data is None and not skip_verification:
+    if given.data is None and not given.skip_verification:
         raise InputError("--data: expected real frames to verify the engine on, got none; give --data "
                          "VIDEO|FOLDER|LIST, or --skip-verification, which the manifest records")  # fmt: skip
-    check_outputs({"--out": (out, "")}, (model, data), force=force)
-    _build(model, options, verification, out)
+    check_outputs({"--out": (given.out, "")}, (given.model, given.data), force=given.force)
+    _build(given.model, built, verification, given.out)
 
 
 def _build(model: str, options: BuildOptions, verification: Verification, out: Path | None) -> None:
@@ -131,77 +100,55 @@ def _summary(parity: str | dict[str, object]) -> str:
 
 MAX_NODES = 12  # Excluded nodes listed in the terminal; the JSON names all
 
-Out = Annotated[Path | None, shared.out_option("Folder of the files; default: build/ next to the model.")]
 
-Fallback = Annotated[bool, Option("--fp16-fallback", help="Also int8-trt-fp16: FP16 in layers not INT8.")]
-MaxFrames = Annotated[int | None, Option(help="Frames; int8: 200, one in five held out; fp16: 32.")]
-
-
-def quantize_command(
-    model: Annotated[str, Argument(help="A model's name, an ONNX file, or a recipe.")],
-    data: Annotated[list[str] | None, Option(help="Video, images or a list; repeatable.")] = None,
-    precision: Annotated[str, Option(help="int8, or fp16 for an FP16 graph (data optional).")] = "int8",
-    calibrator: Annotated[str, Option(help="min-max, percentile or entropy.")] = "percentile",
-    max_frames: MaxFrames = None,
-    min_agreement: shared.MinAgreement = None,
-    ranges: Annotated[Path | None, Option(help="Ranges of an earlier run, in place of frames.")] = None,
-    variant: Annotated[str | None, Option(help="Make only this file: int8-cpu or int8-trt.")] = None,
-    out: Out = None,
-    force: shared.Force = False,
-    save_ranges: Annotated[Path | None, Option(help="Default: calibration/int8/<model>.toml.")] = None,
-    fp16_fallback: Fallback = False,
-    reduce_range: Annotated[bool, Option("--reduce-range", help="7-bit weights: x86 without VNNI.")] = False,
-) -> None:
+def quantize_command(**options: Any) -> None:
     """Make the INT8 files of a model (one for CPUs, one for TensorRT), or its FP16 graph."""
-    if precision not in ("int8", "fp16"):
-        raise InputError(f"--precision: expected int8 or fp16, got {precision!r}")
-    _check_files(model, precision, variant, ranges, out, save_ranges, force=force)
+    given = SimpleNamespace(**options)
+    if given.precision not in ("int8", "fp16"):
+        raise InputError(f"--precision: expected int8 or fp16, got {given.precision!r}")
+    _check_files(given)
     console = results()
-    if precision == "fp16":
-        from edgevid.optimize import fp16
+    if given.precision == "fp16":
+        from edgevid.optimize.fp16 import make_fp16
 
-        frames = fp16.MAX_FRAMES if max_frames is None else max_frames
-        made = fp16.make_fp16(model, data, max_frames=frames, min_agreement=min_agreement, folder=out)
+        made = make_fp16(**shared.parameters_of(make_fp16, options), folder=given.out)
         _show_fp16(console, made)
         raise typer.Exit(1 if made.failed else 0)
-    from edgevid.optimize.frames import MAX_FRAMES
-    from edgevid.optimize.quantize.quantizer import VARIANTS, quantize
+    from edgevid.optimize.quantize.quantizer import quantize
 
+    chosen = shared.parameters_of(quantize, options) | ({"variants": (given.variant,)} if given.variant else {})
     with notes().status("loading the model") as status:
-        chosen: dict[str, Any] = {"calibrator": calibrator, "variants": (variant,) if variant else VARIANTS}
-        chosen |= {"ranges": ranges, "save_ranges": save_ranges, "out": out, "reduce_range": reduce_range}
-        count = MAX_FRAMES if max_frames is None else max_frames
-        chosen |= {"min_agreement": min_agreement, "max_frames": count}
-        report = quantize(model, data, progress=lambda done, of, step: status.update(f"{step} {done}/{of}"), **chosen)
+        report = quantize(**chosen, progress=lambda done, of, step: status.update(f"{step} {done}/{of}"))
     _show(console, report)
-    if fp16_fallback and any(file.variant == "int8-trt" for file in report.files):
+    if given.fp16_fallback and any(file.variant == "int8-trt" for file in report.files):
         from edgevid.optimize.fp16 import make_int8_fp16
 
-        _show_fp16(console, make_int8_fp16(report.recipe, folder=out))
+        _show_fp16(console, make_int8_fp16(report.recipe, folder=given.out))
     if report.failed:
         raise typer.Exit(1)
 
 
-def _check_files(
-    model: str, precision: str, variant: str | None, ranges: Path | None, out: Path | None,
-    save_ranges: Path | None, *, force: bool,
-) -> None:  # fmt: skip
+shared.give_options(command, Path(__file__).with_name("build.toml"))
+shared.give_options(quantize_command, Path(__file__).with_name("quantize.toml"))
+
+
+def _check_files(given: Any) -> None:
     """InputError for an output that exists; those in the build/ of a model are made again without --force."""
     from edgevid.optimize.fp16 import find_recipe
     from edgevid.optimize.quantize.quantizer import FOLDER, VARIANTS
     from edgevid.runtime.variants import variant_path
 
-    recipe = find_recipe(model)
-    made: Any = ("fp16",) if precision == "fp16" else VARIANTS if variant is None else (variant,)
+    recipe = find_recipe(given.model)
+    made = ("fp16",) if given.precision == "fp16" else VARIANTS if given.variant is None else (given.variant,)
     files: dict[str, tuple[Path, str]] = {}
-    if out is not None:
-        check_folder(out)
-        subject, known = recipe or Path(model), [one for one in made if one in (*VARIANTS, "fp16")]
-        files = {f"--out, {one}": (variant_path(subject, one, folder=out), "ONNX") for one in known}
-    if precision == "int8" and ranges is None:
-        stored = save_ranges or FOLDER / f"{recipe.name if recipe else Path(model).stem}.toml"
+    if given.out is not None:
+        check_folder(given.out)
+        subject, known = recipe or Path(given.model), [one for one in made if one in (*VARIANTS, "fp16")]
+        files = {f"--out, {one}": (variant_path(subject, one, folder=given.out), "ONNX") for one in known}
+    if given.precision == "int8" and given.ranges is None:
+        stored = given.save_ranges or FOLDER / f"{recipe.name if recipe else Path(given.model).stem}.toml"
         files["--save-ranges"] = stored, "TOML"
-    check_outputs(files, [model, ranges], force=force)
+    check_outputs(files, [given.model, given.ranges], force=given.force)
 
 
 def _show(console: Console, report: Report) -> None:
