@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.cells import cell_len
@@ -11,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
-from typer import Argument, Option
 
 from edgevid.cli import console as terminal
 from edgevid.cli import options as shared
@@ -23,22 +23,8 @@ if TYPE_CHECKING:
     from edgevid.optimize.compare.gate import ParityReport
     from edgevid.optimize.estimate import Cost, Estimate
 
-Devices = Annotated[list[str] | None, Option("--device", help="auto, cpu, openvino, cuda:0...; repeatable.")]
-Choose = Annotated[bool, Option("--choose", help="Time ONNX Runtime and OpenVINO; the faster is auto.")]
 
-
-def command(
-    models: Annotated[list[str], Argument(help="Names of models, ONNX files, recipes or engines.")],
-    precision: shared.Precisions = None,
-    data: Annotated[str | None, Option(help="Real frames: a video, a folder of images or a list.")] = None,
-    runs: Annotated[int, Option(help="Frames to time.", min=1)] = 200,
-    warm_up: Annotated[int, Option(help="Untimed frames before the timed ones.", min=0)] = 20,
-    device: Devices = None,
-    choose: Choose = False,
-    threads: shared.Threads = None,
-    out: shared.Json = None,
-    force: shared.Force = False,
-) -> None:
+def command(**options: Any) -> None:
     """Time preprocessing, inference, postprocessing and the whole frame of one or more models.
 
     CPU is the processor time of a frame over all threads: on a machine with other work it is more reliable
@@ -46,21 +32,19 @@ def command(
     """
     from edgevid.optimize.bench import RUNTIMES, bench, choose_runtime
 
-    check_outputs({"--json": (out, "JSON")}, models, force=force)
-    if choose and (device or precision or data is None):
+    given = SimpleNamespace(**options)
+    check_outputs({"--json": (given.out, "JSON")}, given.models, force=given.force)
+    if given.choose and (given.device or given.precision or given.data is None):
         raise InputError("bench: --choose takes --data VIDEO, and no --device or --precision")
-    chosen: Any = precision or ()
-    devices = list(RUNTIMES) if choose else device or ["auto"]
-    with terminal.progress_bar("timing", runs + warm_up) as bar:
-        found = bench(
-            models, precisions=chosen, data=data, runs=runs, warm_up=warm_up,
-            threads=threads, device=devices, on_frame=lambda _: terminal.advance(bar),
-        )  # fmt: skip
-    shown = write_json(found.as_dict(), out)
+    chosen = shared.parameters_of(bench, options | {"precisions": given.precision})
+    chosen |= {"device": list(RUNTIMES)} if given.choose else {}
+    with terminal.progress_bar("timing", given.runs + given.warm_up) as bar:
+        found = bench(**chosen, on_frame=lambda _: terminal.advance(bar))
+    shown = write_json(found.as_dict(), given.out)
     if shown:
         _show(found)
-    for model in models if choose else ():
-        choice = choose_runtime(model, data, found.timings, threads=threads)
+    for model in given.models if given.choose else ():
+        choice = choose_runtime(model, given.data, found.timings, threads=given.threads)
         if shown:
             results().print(f"auto takes {choice.runtime} for {model} ({choice.reason})")
 
@@ -121,40 +105,22 @@ def _short(ms: float) -> str:
 
 REJECTED = 1  # Exit status of a rejected engine; an error in the command is 2
 
-Score = Annotated[float | None, Option("--score-threshold", "--conf", help="Least box score.", min=0, max=1)]
 
-
-def compare_command(
-    a: Annotated[str, Argument(help="Reference: a model's name, an ONNX file or an engine.")],
-    b: Annotated[str, Argument(help="Candidate: the same.")],
-    data: Annotated[str, Option(help="Real frames: a video, a folder of images or a list of images.")],
-    max_frames: Annotated[int, Option(help="Frames to compare, spread evenly; 0: all.", min=0)] = 100,
-    min_agreement: shared.MinAgreement = None,
-    precision: shared.Precision = None,
-    score_threshold: Score = None,
-    device: shared.Device = "auto",
-    threads: shared.Threads = None,
-    worst: Annotated[int, Option(help="Worst frames to show.", min=1, max=50)] = 6,
-    report: Annotated[Path | None, Option(help="HTML report to write.")] = None,
-    out: shared.Json = None,
-    force: shared.Force = False,
-) -> None:
+def compare_command(**options: Any) -> None:
     """Compare two engines on real frames; exit status 1 if they agree less than the minimum."""
     from edgevid.optimize.compare.gate import write_report
     from edgevid.optimize.compare.run import compare
 
-    check_outputs({"--report": (report, "HTML"), "--json": (out, "JSON")}, (a, b, data), force=force)
-    chosen: Any = precision
-    with terminal.progress_bar("comparing", max_frames or None) as bar:
-        result, found = compare(
-            a, b, data, max_frames=max_frames or None, precision=chosen, min_agreement=min_agreement,
-            score_threshold=score_threshold, device=device, threads=threads, keep_worst=worst,
-            on_frame=lambda _: terminal.advance(bar),
-        )  # fmt: skip
-    if write_json({**result.as_dict(), "conditions": found}, out):
+    given = SimpleNamespace(**options)
+    outputs = {"--report": (given.report, "HTML"), "--json": (given.out, "JSON")}
+    check_outputs(outputs, (given.a, given.b, given.data), force=given.force)
+    chosen = shared.parameters_of(compare, options) | {"max_frames": given.max_frames or None}
+    with terminal.progress_bar("comparing", chosen["max_frames"]) as bar:
+        result, found = compare(**chosen, on_frame=lambda _: terminal.advance(bar))
+    if write_json({**result.as_dict(), "conditions": found}, given.out):
         _show_report(result, found)
-    if report is not None:
-        terminal.show_written(write_report(result, report, found))
+    if given.report is not None:
+        terminal.show_written(write_report(result, given.report, found))
     raise typer.Exit(0 if result.passed else REJECTED)
 
 
@@ -182,35 +148,33 @@ def _show_report(report: ParityReport, found: dict[str, Any]) -> None:
     console.print(f"\n[bold {color}]{word}:[/] {escape(report.summary())}")
 
 
-def estimate_command(
-    model: Annotated[str, Argument(help="A model's name, recipe or ONNX file.")],
-    device: Annotated[list[str] | None, Option(help="Repeatable; this-cpu: measured; default: all.")] = None,
-    precision: shared.Precisions = None,
-    batch: Annotated[int, Option(help="Images per run.")] = 1,
-    cameras: Annotated[int, Option(help="Cameras of a fleet that is to run on it.", min=0)] = 0,
-    fps: Annotated[float, Option(help="Frames that each of them detects in per second.", min=0)] = 25.0,
-    out: shared.Json = None,
-    force: shared.Force = False,
-) -> None:
+def estimate_command(**options: Any) -> None:
     """Count a model's operations and bytes, and bound its speed on a device."""
     from edgevid.models.hub import resolve_model
     from edgevid.optimize import estimate as tool
     from edgevid.optimize.estimate import model_cost
 
-    check_outputs({"--json": (out, "JSON")}, [model], force=force)
+    given = SimpleNamespace(**options)
+    model, frames_per_s = given.model, given.cameras * given.fps
+    check_outputs({"--json": (given.out, "JSON")}, [model], force=given.force)
     # Counting an ONNX file needs no recipe.
-    cost = model_cost(Path(model) if model.endswith(".onnx") else resolve_model(model).local, batch=batch)
-    chosen = [tool.device(name) for name in device or tool.devices()]
-    found = (tool.estimate(cost, one, p) for one in chosen for p in precision or tool.BYTES)
+    cost = model_cost(Path(model) if model.endswith(".onnx") else resolve_model(model).local, batch=given.batch)
+    chosen = [tool.device(name) for name in given.device or tool.devices()]
+    found = (tool.estimate(cost, one, p) for one in chosen for p in given.precision or tool.BYTES)
     rows = [row for row in found if row is not None]
     counts = ("batch", "operations", "parameters", "inputs", "outputs", "peak")
     figures = ("precision", "bound_ms", "limit", "layers_ms", "memory_mb", "fits")
     estimates = [{"device": r.device.name} | {k: getattr(r, k) for k in figures} for r in rows]
-    for one in estimates if cameras else ():
-        one["load"] = cameras * fps / batch * one["layers_ms"] / 1000
+    for one in estimates if given.cameras else ():
+        one["load"] = frames_per_s / given.batch * one["layers_ms"] / 1000
     values = {"model": model, **{k: getattr(cost, k) for k in counts}, "estimates": estimates}
-    if write_json(values, out):
-        _show_bounds(model, cost, rows, cameras * fps)
+    if write_json(values, given.out):
+        _show_bounds(model, cost, rows, frames_per_s)
+
+
+shared.give_options(command, Path(__file__).with_name("bench.toml"))
+shared.give_options(compare_command, Path(__file__).with_name("compare.toml"))
+shared.give_options(estimate_command, Path(__file__).with_name("estimate.toml"))
 
 
 def _show_bounds(model: str, cost: Cost, rows: list[Estimate], images_per_s: float) -> None:
