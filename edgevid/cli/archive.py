@@ -5,34 +5,21 @@ import time as clock
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 from rich.markup import escape
-from typer import Argument, Exit, Option
+from typer import Exit
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import notes, print_rows, progress_bar, results
 from edgevid.errors import SourceError
 
-Source = Annotated[str, Argument(help="Folder, list (a path a line) or glob of videos.")]
-Workers = Annotated[int | None, Option(help="Videos at a time; default: one a processor.", min=1)]
-Sites = Annotated[list[Path], Argument(help="Site files, folders of them; or one word: status, or stop.")]
 COLUMNS = ("name", "state", "node", "start", "fps", "frames", "dropped", "failures", "detail")
 RAY_JOBS = 1000  # That wait in a cluster, which begins those that it has room for
 LINE_S = 60.0  # Between two lines of progress without a terminal
 
 
-def command(
-    source: Source,
-    out: Annotated[Path, shared.out_option("Folder of the results; those in it stay.")],
-    site: Annotated[Path | None, Option(help="Site file (TOML) of the camera.")] = None,
-    model: shared.Model = None, workers: Workers = None,
-    ray: Annotated[str | None, Option(help="Address of a Ray cluster: auto, or HOST:6379.")] = None,
-    worker_cpus: Annotated[float, Option(help="With --ray: processors of a worker.", min=0)] = 1.0,
-    worker_gpus: Annotated[float, Option(help="With --ray: devices of a worker, such as 0.25.", min=0)] = 0.0,
-    chunk_s: Annotated[float, Option(help="Seconds of the chunks of a long video.", min=1)] = 600.0,
-    retry_failed: Annotated[bool, Option("--retry-failed", help="Try those that failed again.")] = False,
-) -> None:  # fmt: skip
+def command(source: str, out: Path, site: Path | None, model: str | None, ray: str | None, **given: Any) -> None:
     """Bring every recording through a pipeline into Parquet files; the same command continues."""
     from edgevid.run.archive import find_videos, local_processes, open_jobs, run_jobs
     from edgevid.run.ray_fleet import ray_processes
@@ -41,9 +28,12 @@ def command(
 
     chosen = read_site(site) if site else Site()
     chosen = replace(chosen, model=shared.exported(model or chosen.model, ""))
-    jobs, rows = open_jobs(chosen, find_videos(source), out, chunk_s=chunk_s, retry_failed=retry_failed)
-    count = workers or (RAY_JOBS if ray else default_threads())
-    made = ray_processes(ray, cpus=worker_cpus, gpus=worker_gpus) if ray else local_processes(count)
+    jobs, rows = open_jobs(
+        chosen, find_videos(source), out, chunk_s=given["chunk_s"], retry_failed=given["retry_failed"]
+    )
+    count = given["workers"] or (RAY_JOBS if ray else default_threads())
+    cpus, gpus = given["worker_cpus"], given["worker_gpus"]
+    made = ray_processes(ray, cpus=cpus, gpus=gpus) if ray else local_processes(count)
     left, size, frames, number, earlier = sum(job.row["bytes"] for job in jobs), 0, 0, len(jobs), len(rows)
     began = printed = clock.monotonic()
     with progress_bar("videos", number) as bar, made as submit:
@@ -70,13 +60,7 @@ def command(
         raise Exit(1)
 
 
-def fleet_command(
-    sites: Sites,
-    ray: Annotated[str, Option(help="Address of the Ray cluster: auto, or HOST:6379.")] = "auto",
-    shared: Annotated[Path | None, Option(help="Folder that all nodes have, for events that wait.")] = None,
-    cpus: Annotated[float, Option(help="Processors of a camera.", min=0)] = 1.0,
-    gpus: Annotated[float, Option(help="Devices of a camera, such as 0.25.", min=0)] = 0.0,
-) -> None:
+def fleet_command(sites: list[Path], ray: str, **given: Any) -> None:
     """Run cameras on a Ray cluster, on other nodes where theirs are lost; status shows them, stop ends them."""
     from edgevid.run.ray_fleet import connect, place, statuses, stop
 
@@ -84,10 +68,14 @@ def fleet_command(
     if sites == [Path("stop")]:
         stop(cluster)
     elif sites != [Path("status")]:
-        place(cluster, sites, shared=shared, cpus=cpus, gpus=gpus)
+        place(cluster, sites, **given)
     rows = statuses(cluster)
     cells = ([row.get(name, "") for name in COLUMNS] for row in rows)
     text = [[f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in some] for some in cells]
     print_rows(results(), COLUMNS, text, text=("state", "detail"))
     if outside := [row["name"] for row in rows if "node" not in row]:
         raise SourceError(f"not running: {', '.join(outside)}: where no node has room, add one, then place them again")
+
+
+for _command, _name in ((command, "archive"), (fleet_command, "fleet")):
+    shared.give_options(_command, Path(__file__).with_suffix(".toml"), part=_name)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from typer import Argument, Option
+from typer import Argument
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, is_quiet, notes, print_rows, results, write_image
@@ -106,13 +106,7 @@ def remove_(names: Names) -> None:
 
 
 def inspect_command(
-    model: Annotated[Path, Argument(help="An ONNX file.")],
-    write: Annotated[bool, Option("--write", help="Write a draft, <model>.toml, next to the model.")] = False,
-    out: Annotated[Path | None, shared.out_option("Write the draft recipe to this file.")] = None,
-    force: shared.Force = False,
-    data: Annotated[str | None, Option(help="Frames to try it on: a video, a folder or a list.")] = None,
-    image: Annotated[Path | None, Option(help="Of the boxes; default: <model>.frames.jpg here.")] = None,
-    max_frames: Annotated[int, Option(help="With --data: frames to try it on.", min=1)] = 6,
+    model: Path, write: bool, out: Path | None, force: bool, data: str | None, image: Path | None, max_frames: int
 ) -> None:
     """Print a model's inputs, outputs and the decoder that fits; --write drafts a recipe, --data tries it."""
     from edgevid.models.draft import inspect, write_draft
@@ -181,14 +175,7 @@ def _print_decoder(console: Console, report: ModelReport) -> None:
 
 
 def export_command(
-    weights: Annotated[Path, Argument(help="Ultralytics detector weights (.pt) or a model's .yaml.")],
-    data: Annotated[str, Option(help="Frames to compare on: a video, a folder of images or a list.")],
-    size: Annotated[str, Option("--size", "--imgsz", help="Input side in pixels, or HEIGHTxWIDTH.")] = "640",
-    out: Annotated[Path | None, shared.out_option("The ONNX file; default: next to the weights.")] = None,
-    force: shared.Force = False,
-    opset: Annotated[int, Option(help="ONNX operator set.")] = 17,
-    dynamic_batch: Annotated[bool, Option("--dynamic-batch", help="Allow any batch size.")] = False,
-    max_frames: Annotated[int, Option(help="Frames to compare on.", min=1)] = 8,
+    weights: Path, data: str, size: str, out: Path | None, force: bool, max_frames: int, **options: Any
 ) -> None:
     """Export weights to ONNX, write their recipe, and compare with PyTorch on real frames."""
     from edgevid.optimize.export import export, export_target
@@ -199,10 +186,7 @@ def export_command(
     check_outputs(files, [weights], force=force)
     console = results()
     with notes().status("exporting and comparing", spinner="dots"):
-        made = export(
-            weights, [named.frame for named in read_frames(data, max_frames)],
-            size=sides, out=out, opset=opset, dynamic_batch=dynamic_batch,
-        )  # fmt: skip
+        made = export(weights, [named.frame for named in read_frames(data, max_frames)], size=sides, out=out, **options)
     spec = made.recipe.input
     size_text = f"{spec.width}x{spec.height}, {len(made.recipe.names)} classes"
     console.print(f"[green]Model:[/]    {escape(str(made.model))}, {size_text}")
@@ -213,3 +197,7 @@ def export_command(
     )
     if made.recipe.source.license:
         console.print(f"[yellow]License:[/]  the exporter states {escape(made.recipe.source.license)}")
+
+
+for _command, _name in ((inspect_command, "inspect"), (export_command, "export")):
+    shared.give_options(_command, Path(__file__).with_suffix(".toml"), part=_name)
