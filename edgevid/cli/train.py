@@ -107,9 +107,11 @@ def rendered(data: Path, scenes: int, frames: int, seed: int) -> None:
 def actions(data: Path, out: Path, force: bool, rate: float, clips_per_sequence: int, **options: Any) -> None:
     """Train a temporal head on labeled clips or skeletons of people."""
     require("torch", extra="train", purpose="training")
+    from edgevid.learn.actions.experiment import check_head
     from edgevid.learn.actions.fit import CHECKPOINT
     from edgevid.learn.actions.train import TrainConfig, train_actions
 
+    check_head(options["head"])
     check_folder(out)
     check_outputs({"--out": (out / "recipe.toml", "TOML")}, force=force)
     clips = clips_per_sequence if options["head"] == "asformer" else 0
