@@ -10,10 +10,11 @@ from contextlib import closing
 from csv import writer as writer_of
 from itertools import chain, islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 from rich.markup import escape
-from typer import Argument, Option
+from typer import Argument
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, notes, print_rows, results, show_written, write_lines, write_text
@@ -22,34 +23,24 @@ from edgevid.files.atomic import atomic_path
 from edgevid.types import Event, utc_seconds
 
 
-def command(
-    files: Annotated[list[Path], Argument(help="SQLite databases, JSON lines, folders of Parquet.")],
-    every: Annotated[str | None, Option(help="Also by intervals: 15m, 1h, 1d.")] = None,
-    out: Annotated[Path | None, shared.out_option("HTML to write, with plots and heat maps.")] = None,
-    csv: Annotated[Path | None, Option(help="Folder to write a CSV file per table to.")] = None,
-    timezone: Annotated[str, Option(help="Time zone of days and times: Europe/Berlin.")] = "UTC",
-    camera: Annotated[str, Option(help="Only this camera.")] = "",
-    classes: shared.Classes = None,
-    calibration: Annotated[Path | None, Option(help="Camera calibration: heat map on the ground.")] = None,
-    image: Annotated[Path | None, Option(help="Frame of the camera under its heat map.")] = None,
-    unit: shared.Unit = "km/h",
-    force: shared.Force = False,
-) -> None:
+def command(**options: Any) -> None:
     """Report counts, speeds, dwell, occupancy, ways, incidents and gaps of what cameras found."""
     from edgevid.report.store import TABLES, Report, Store, interval_of
 
-    shared.check_unit(unit)
+    given = SimpleNamespace(**options)
+    files, every, out = given.files, given.every, given.out
+    shared.check_unit(given.unit)
     seconds = interval_of(every) if every else 0
-    tables = {name: csv / f"{name}.csv" for name in TABLES} if csv else {}
+    tables = {name: given.csv / f"{name}.csv" for name in TABLES} if given.csv else {}
     outputs = {f"--csv {name}": (path, "CSV") for name, path in tables.items()}
-    check_outputs({"--out": (out, "HTML"), **outputs}, [*files, calibration, image], force=force)
-    names = shared.split_names(classes, "--classes")
+    check_outputs({"--out": (out, "HTML"), **outputs}, [*files, given.calibration, given.image], force=given.force)
+    names = shared.split_names(given.classes, "--classes")
     with Store(files) as store:
-        report = Report(store, seconds, timezone, unit=unit, camera=camera, classes=names)
+        report = Report(store, seconds, given.timezone, unit=given.unit, camera=given.camera, classes=names)
         if out:
             from edgevid.report.page import page
 
-            write_text(out, page(report, calibration, image))
+            write_text(out, page(report, given.calibration, given.image))
         for name, path in tables.items():
             write_text(path, csv_text(report.table(name, by_interval=bool(every))))
         for name in report.cameras:
@@ -81,13 +72,7 @@ def _cell(value: Any) -> Any:
 SHOWN = 1000  # Rows in the terminal; files have all
 
 
-def query_command(
-    files: Annotated[list[Path], Argument(help="SQLite databases, JSON lines, folders of Parquet files.")],
-    sql: Annotated[str, Argument(help='Such as "SELECT kind, count(*) FROM events GROUP BY kind".')],
-    csv: Annotated[Path | None, Option(help="CSV to write; - prints it.")] = None,
-    json_out: shared.Json = None,
-    force: shared.Force = False,
-) -> None:
+def query_command(files: list[Path], sql: str, csv: Path | None, json_out: Path | None, force: bool) -> None:
     """Query events, tracks, runs and objects by SQL (DuckDB), read-only."""
     from edgevid.report.store import Store
 
@@ -113,19 +98,11 @@ def query_command(
 ELSEWHERE = "Not reached: what brokers and servers got, videos of --out, records as CSV or MOT, copies."
 
 
-def forget_command(
-    files: Annotated[list[Path], Argument(help="Databases, JSON lines, events as CSV, folders.")],
-    before: Annotated[str | None, Option(help="Until then: 2026-01-31T12:00:00Z, or 30d ago.")] = None,
-    after: Annotated[str | None, Option(help="From then on: 2026-01-31T12:00:00Z, or 12h ago.")] = None,
-    camera: Annotated[str | None, Option(help="Of this camera.")] = None,
-    run: Annotated[str | None, Option(help="Of this run.")] = None,
-    track: Annotated[int | None, Option(help="Of this track; its number may be in several runs.")] = None,
-    yes: Annotated[bool, Option("--yes", help="Delete; without it, only count.")] = False,
-) -> None:
+def forget_command(files: list[Path], before: str | None, after: str | None, yes: bool, **which: Any) -> None:
     """Delete events, objects, crops and waiting events by time, camera or track; all conditions must hold."""
     from edgevid.report.forget import Selection, forget
 
-    chosen = Selection(camera, run, track, moment("--after", after), moment("--before", before))
+    chosen = Selection(**which, after=moment("--after", after), before=moment("--before", before))
     if chosen == Selection():
         raise InputError("forget: expected what to forget: --before, --after, --camera, --run or --track")
     console = results()
@@ -213,3 +190,7 @@ def kinds() -> dict[str, Any]:
     from edgevid.speed.calibration_file import CalibrationTable
 
     return dict(zip(FILES[:-1], (SiteFile, RecipeFile, PolicyTable, CalibrationTable, Event), strict=True))
+
+
+for _command, _file in ((command, "report"), (query_command, "query"), (forget_command, "forget")):
+    shared.give_options(_command, Path(__file__).with_name(f"{_file}.toml"))
