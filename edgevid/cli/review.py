@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
-from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, print_rows, results, show_written, write_text
@@ -20,30 +20,19 @@ if TYPE_CHECKING:
     from edgevid.insight import Clustering
 
 
-def command(
-    source: Annotated[Path, Argument(help="Folder of --save-abstained, or a database with verdicts.")],
-    export: Annotated[Path | None, Option(help="Labels to write: .csv, .json (COCO), or a folder of videos.")] = None,
-    audit: Annotated[bool, Option("--audit", help="Print what the sample certifies of all verdicts.")] = False,
-    confidence: Annotated[float, Option(help="Of --audit, 0 to 1.")] = 0.95,
-    camera: Annotated[str, Option(help="Only this camera.")] = "",
-    after: Annotated[str | None, Option(help="From then on: 2026-01-31T12:00:00Z, or 7d ago.")] = None,
-    rate: Annotated[float, Option(help="Of a database: share of emitted verdicts to audit.", min=0, max=1)] = 0.05,
-    host: shared.Host = "127.0.0.1",
-    port: shared.Port = None,
-    browser: shared.Browser = True,
-    force: shared.Force = False,
-) -> None:
+def command(source: Path, export: Path | None, audit: bool, **options: Any) -> None:
     """Review abstained and sampled verdicts in the browser: label, rate, export; audit the error rate."""
     from edgevid.insight import review as work
     from edgevid.types import utc_text
 
+    given = SimpleNamespace(**options)
     if export:
-        check_outputs({"--export": (export, "")}, [source], force=force)
-    since = moment("--after", after)
-    with work.Review(source, rate=rate, camera=camera, after=utc_text(since) if since else "") as review:
+        check_outputs({"--export": (export, "")}, [source], force=given.force)
+    since = utc_text(after) if (after := moment("--after", given.after)) else ""
+    with work.Review(source, rate=given.rate, camera=given.camera, after=since) as review:
         if audit:
             texts = (row["text"] for row in review.rows("SELECT text FROM agreements"))
-            results().print(work.audit_text(review, confidence), *texts, sep="\n", markup=False, highlight=False)
+            results().print(work.audit_text(review, given.confidence), *texts, sep="\n", markup=False, highlight=False)
         if export:
             results().print(f"{work.export_labels(review, export)} labels", highlight=False)
             show_written(export)
@@ -52,28 +41,13 @@ def command(
             from edgevid.viewer.serve import serve
 
             review.group()
-            serve(review_app(review), purpose="The review page", host=host, port=port, open_browser=browser,
+            serve(review_app(review), purpose="The review page", host=given.host, port=given.port,
+                  open_browser=given.browser,
                   announce=lambda url: typer.echo(f"review page: {url}   (Ctrl-C ends it)"))  # fmt: skip
 
 
-Source = Annotated[str, Argument(help="Database of edgevid, .parquet, .csv or postgresql://...")]
-Count = Annotated[int | None, Option("--clusters", "-k", help="How many; 24 by default.", min=2, max=500)]
-Column = "Column of {}, where a row is one value; the rows of a series stand together."
-
-
 def cluster_command(
-    source: Source,
-    clusters: Count = None,
-    id_column: Annotated[str, Option("--id", help=Column.format("the name of the series"))] = "",
-    time_column: Annotated[str, Option("--time", help=Column.format("the time"))] = "",
-    value_column: Annotated[str, Option("--value", help=Column.format("the value"))] = "",
-    table: Annotated[str, Option(help="Table or query of PostgreSQL.")] = "",
-    least: Annotated[float | None, Option("--min", help="Series with a value below are left out.")] = None,
-    most: Annotated[float | None, Option("--max", help="Series with a value above are left out.")] = None,
-    apply: Annotated[Path | None, Option(help="Label by the clusters of this file instead.")] = None,
-    seed: Annotated[int, Option(help="Random seed.")] = 0,
-    out: Annotated[Path, Option(help="Folder to write to.")] = Path("clusters"),
-    force: shared.Force = False,
+    source: str, clusters: int | None, apply: Path | None, seed: int, out: Path, force: bool, **series: Any
 ) -> None:
     """Cluster tracks or time series by the shape of their values, and show the rare groups first."""
     from edgevid.insight.cluster import cluster, page, read_clusters
@@ -81,10 +55,7 @@ def cluster_command(
 
     files = {name: out / name for name in ("clusters.toml", "series.csv", "clusters.html")}
     check_outputs({f"--out {name}": (path, "") for name, path in files.items()}, (source,), force=force)
-    chunks = read_series(
-        source, id_column=id_column, time_column=time_column, value_column=value_column, table=table,
-        least=float("-inf") if least is None else least, most=float("inf") if most is None else most,
-    )  # fmt: skip
+    chunks = read_series(source, **{name: value for name, value in series.items() if value is not None})
     if apply is not None:
         known = read_clusters(apply)
         rows = [(i, *row) for c in chunks for i, *row in zip(c.ids, *known.assign(c.features), strict=True)]
@@ -93,7 +64,8 @@ def cluster_command(
     found = cluster(chunks, clusters, seed=seed)
     _show(found)
     clips = {one: os.path.relpath(clip, out) for one, clip in clips_of(source).items()}
-    write_text(files["clusters.html"], page(found, Path(source).name if "://" not in source else table, clips))
+    title = series["table"] if "://" in source else Path(source).name
+    write_text(files["clusters.html"], page(found, title, clips))
     rows = list(zip(found.ids, found.labels.tolist(), found.distances.tolist(), strict=True))
     write_text(files["series.csv"], _csv(rows, found.clusters.names))
     found.clusters.save(files["clusters.toml"])
@@ -121,13 +93,7 @@ def _show(found: Clustering) -> None:
     console.print(f"HDBSCAN on a sample finds {found.hdbscan[0]} clusters and {found.hdbscan[1]:.0%} outliers.")
 
 
-def improve_command(
-    recipe: Annotated[Path, Argument(help="Recipe of edgevid train actions: runs/actions/recipe.toml")],
-    source: Annotated[Path, Option("--from", help="Folder or database that was reviewed.")],
-    out: Annotated[Path, shared.out_option("Folder of every step.")] = Path("runs/improve"),
-    deploy: Annotated[bool, Option(help="Replace the recipe's files where the new ones are better.")] = True,
-    force: shared.Force = False,
-) -> None:
+def improve_command(recipe: Path, source: Path, out: Path, deploy: bool, force: bool) -> None:
     """Retrain a head with reviewed labels; deploy it only where it is shown to be better (else exit status 1)."""
     require("torch", extra="train", purpose="training")
     from edgevid.insight.improve import improve
@@ -143,3 +109,7 @@ def improve_command(
     if not log["better"]:
         console.print("Not shown to be better: nothing was deployed.")
         raise typer.Exit(1)
+
+
+for _command, _file in ((command, "review"), (cluster_command, "cluster"), (improve_command, "improve")):
+    shared.give_options(_command, Path(__file__).with_name(f"{_file}.toml"))
