@@ -60,7 +60,8 @@ class Typicality:
         unit = (pooled - center) / scale
         rank = np.array([np.count_nonzero(labels[:row] == label) for row, label in enumerate(labels)])
         kept = np.argsort(rank, kind="stable")[: max(classes, LARGEST // unit.shape[1])]  # the same of each class
-        places, reach = _directions(unit[kept]), np.linalg.norm(unit, axis=1).max()
+        places = _directions(unit[kept]).astype(np.float16).astype(np.float32)  # as the file has them
+        reach = np.linalg.norm(unit, axis=1).max()
         kernel = _kernel(places, places) + PENALTY * np.eye(len(places))
         weights = np.linalg.solve(kernel, np.eye(classes)[labels[kept]])
         columns = (center, scale, reach, places, weights, np.zeros(3), np.ones(3), np.zeros(1), MIXTURES[0])
