@@ -54,8 +54,7 @@ class ByteTracker(Hinted):
     """Two-stage association on overlap and score, with a Kalman filter over center and size. ByteTrack: Zhang
     2022, arXiv 2110.06864."""
 
-    _method: Mapping[str, float] = {}
-    """Settings of TUNING that make the subclass."""
+    _method: Mapping[str, float] = {}  # Settings of TUNING that make the subclass
 
     def __init__(
         self, *, track_high_thresh: float = 0.5, track_low_thresh: float = 0.1, new_track_thresh: float = 0.6,

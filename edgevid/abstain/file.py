@@ -42,10 +42,8 @@ class Tuned:
 
     quantiles: Annotated[tuple[float, ...], Checked("at least 3 rising numbers from 0 to 1", _rising)] = ()
     """Equally spaced quantiles 0 to 1 of the tracks' confidences."""
-    abstain_rate: Share = math.nan
-    """Share of its tracks that the policy abstained on."""
-    tracks: Annotated[int, Ge(0)] = 0
-    """How many tracks it has."""
+    abstain_rate: Share = math.nan  # Share of its tracks that the policy abstained on
+    tracks: Annotated[int, Ge(0)] = 0  # How many tracks it has
     certified_risk: Share = math.nan
     """The share of wrong verdicts that was guaranteed; it no longer is once the monitor reports drift."""
 
@@ -54,19 +52,16 @@ class Tuned:
 class PolicyFile:
     """What a policy file holds."""
 
-    names: tuple[str, ...]
-    """The recognizer's classes; none where the file only limits speeds."""
+    names: tuple[str, ...]  # The recognizer's classes; none where the file only limits speeds
     settings: Settings
     task: str = ""
-    model_sha256: str = ""
-    """Of the recognizer's model file; empty: bound to no model."""
+    model_sha256: str = ""  # Of the recognizer's model file; empty: bound to no model
     speed: SpeedPolicy | None = None
     tuned: Tuned = field(default_factory=Tuned)
     made: Mapping[str, str | float | int] = field(default_factory=dict)
     """Provenance: program, date, scores, target, what is certified."""
     path: Path = Path()
-    sha256: str = ""
-    """Of the file that it was read from."""
+    sha256: str = ""  # Of the file that it was read from
 
     def policy(self) -> Policy:
         """A new policy with these names and settings."""
@@ -100,34 +95,26 @@ class SpeedTable:
 
     max_sigma_kmh: Positive = SpeedPolicy().max_sigma_mps * KMH
     """A standard error up to this is accepted at any speed, km/h."""
-    max_share: Share = SpeedPolicy().max_share
-    """And up to this share of the speed."""
+    max_share: Share = SpeedPolicy().max_share  # And up to this share of the speed
 
 
 @dataclass(frozen=True)
 class PolicyTable:
     """An abstain policy: [decide] for the verdicts of a recognizer, [speed] for speeds, or both."""
 
-    format: Literal["edgevid-policy 1"]
-    """Of this kind of file."""
+    format: Literal["edgevid-policy 1"]  # Of this kind of file
     names: Annotated[tuple[str, ...], Checked("at least one class name, each once", _names)] = ()
     """The recognizer's classes."""
     task: str = ""
     """The recognizer's task: "action"."""
-    model_sha256: Sha256 = ""
-    """Of the recognizer's model file; left out: bound to no model."""
-    decide: Decide | None = None
-    """When a verdict is emitted."""
+    model_sha256: Sha256 = ""  # Of the recognizer's model file; left out: bound to no model
+    decide: Decide | None = None  # When a verdict is emitted
     tree: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Parents, each with two or more classes: vehicle = ["car", "truck"]."""
-    evidence: Evidence = Evidence()
-    """How the observations of a track become one."""
-    speed: SpeedTable | None = None
-    """Limits of speeds."""
-    tuned: Tuned = Tuned()
-    """The tuning set in short, to detect drift from it."""
-    made: Mapping[str, Annotated[str | int | float, _MADE]] = field(default_factory=dict)
-    """Provenance."""
+    evidence: Evidence = Evidence()  # How the observations of a track become one
+    speed: SpeedTable | None = None  # Limits of speeds
+    tuned: Tuned = Tuned()  # The tuning set in short, to detect drift from it
+    made: Mapping[str, Annotated[str | int | float, _MADE]] = field(default_factory=dict)  # Provenance
 
     def __post_init__(self) -> None:
         if self.decide is None and self.speed is None:
@@ -192,12 +179,9 @@ RATE_ALARM = 2.0  # Factor by which the abstain rate may leave the tuned one
 class Shift:
     """How far one sample of confidences lies from another."""
 
-    ks: float
-    """Kolmogorov-Smirnov distance, 0 to 1."""
-    p: float
-    """Probability of such a distance by chance (asymptotic)."""
-    psi: float
-    """Population stability index over ten bins with equal shares of the first sample."""
+    ks: float  # Kolmogorov-Smirnov distance, 0 to 1
+    p: float  # Probability of such a distance by chance (asymptotic)
+    psi: float  # Population stability index over ten bins with equal shares of the first sample
 
     @property
     def alarm(self) -> bool:
@@ -259,11 +243,9 @@ class DriftReport:
     tracks: int
     abstain_rate: float
     tuned_rate: float
-    shift: Shift | None
-    """None while there are too few tracks, or where the policy file keeps no quantiles."""
+    shift: Shift | None  # None while there are too few tracks, or where the policy file keeps no quantiles
     alarm: bool
-    description: str
-    """One sentence for a log."""
+    description: str  # One sentence for a log
 
 
 class DriftMonitor:

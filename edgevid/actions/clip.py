@@ -24,10 +24,8 @@ class StateTable:
     """Names of the state inputs and outputs, and the batch axis of each: part of a recipe's table."""
 
     states: tuple[str, ...] = ()
-    next: tuple[str, ...] = ()
-    """NAME_next if left out."""
-    axes: tuple[Annotated[int, Ge(0)], ...] = ()
-    """0 if left out."""
+    next: tuple[str, ...] = ()  # NAME_next if left out
+    axes: tuple[Annotated[int, Ge(0)], ...] = ()  # 0 if left out
 
     def __post_init__(self) -> None:
         for key, given in (("next", self.next), ("axes", self.axes)):

@@ -26,30 +26,22 @@ class ClipSpec:
 
     steps: Count = 32
     """Crops in one clip: the model's T. 1 for models of single images or with their own state."""
-    rate_hz: float = 8.0
-    """Moments per second, on a grid of the stream's clock that all objects share."""
+    rate_hz: float = 8.0  # Moments per second, on a grid of the stream's clock that all objects share
     width: Count = 112
     height: Count = 112
-    stride_s: Positive = 2.0
-    """Seconds before the same object is due again."""
-    min_steps: Count = 1
-    """Steps that must hold a crop before an object is due for the first time."""
+    stride_s: Positive = 2.0  # Seconds before the same object is due again
+    min_steps: Count = 1  # Steps that must hold a crop before an object is due for the first time
     policy: Literal["box", "union"] = "box"
     """"box": each step follows the object; "union": one rectangle around all boxes of the window."""
     fit: Literal["expand", "letterbox", "stretch"] = "expand"
     """"expand" widens the box to the crop's aspect, "letterbox" pads it, "stretch" distorts it."""
-    context: float = 1.25
-    """Scale of the box about its center, to include what a person handles."""
+    context: float = 1.25  # Scale of the box about its center, to include what a person handles
     region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     """Part of the box that is cropped: left, top, right, bottom as fractions (head: 0.2, 0, 0.8, 0.25)."""
-    smoothing_s: Positive = 0.033
-    """Time constant of the box's smoothing; 0 switches it off."""
-    min_side: Positive = 24.0
-    """Boxes with a shorter side, in frame pixels, are not cropped."""
-    max_unseen_s: Positive = 0.25
-    """A coasting box is cropped for this long; then its steps stay empty."""
-    pad: Annotated[int, Ge(0)] = int(PAD)
-    """Gray value beyond the frame's edge."""
+    smoothing_s: Positive = 0.033  # Time constant of the box's smoothing; 0 switches it off
+    min_side: Positive = 24.0  # Boxes with a shorter side, in frame pixels, are not cropped
+    max_unseen_s: Positive = 0.25  # A coasting box is cropped for this long; then its steps stay empty
+    pad: Annotated[int, Ge(0)] = int(PAD)  # Gray value beyond the frame's edge
 
     def __post_init__(self) -> None:
         check_fields(self, "ClipSpec")
@@ -81,8 +73,7 @@ class ClipSpec:
 class ClipSection(ClipSpec):
     """The table [clip]: a spec, and what a clip model takes and gives."""
 
-    layout: Layout = "NTCHW"
-    """Axes of a clip model's input; the images in it are as [input] says."""
+    layout: Layout = "NTCHW"  # Axes of a clip model's input; the images in it are as [input] says
     activation: Activation = "softmax"
     """"softmax": the model gives logits; "none": it gives probabilities."""
 

@@ -47,8 +47,7 @@ class Extractor(Protocol):
 class FeaturesTable:
     """A recipe's table [features]."""
 
-    output: str = ""
-    """Name of the features' output; the first if left out."""
+    output: str = ""  # Name of the features' output; the first if left out
     typicality: str = ""
     """Of a classifier: file of what tells images that are unlike the training's, relative to this recipe."""
 
@@ -57,8 +56,7 @@ class FeaturesTable:
 class PoseTable:
     """A recipe's table [pose]."""
 
-    order: Literal["yxs", "xys"] = "yxs"
-    """Of a joint's values: x, y and score."""
+    order: Literal["yxs", "xys"] = "yxs"  # Of a joint's values: x, y and score
     joints: Literal["coco17"] = "coco17"
 
 

@@ -28,24 +28,15 @@ class HeadSection(StateTable):
 
     kind: Literal["window", "step"]
     """"window": features (B, T, D) and mask (B, T) at once; "step": one step and states."""
-    extractor: str = ""
-    """Recipe of the feature or pose model, relative to this one, or a model's name."""
-    features: Count
-    """D that the head was trained on."""
-    window: Count = 32
-    """T, in moments of the clip's rate."""
-    stride: Count = 16
-    """Moments between two windows of a track."""
-    min_steps: Count = 4
-    """Moments that must be observed before the first score."""
-    per_step: bool = False
-    """Whether a window scores each of its steps, (B, T, C)."""
-    joints: JointSet = "jhmdb15"
-    """Joint set of a pose extractor."""
-    clip_digest: str = ""
-    """Digest of the clip spec that the head was trained with."""
-    typicality: str = ""
-    """File of what tells clips that are unlike the training's, relative to this recipe."""
+    extractor: str = ""  # Recipe of the feature or pose model, relative to this one, or a model's name
+    features: Count  # D that the head was trained on
+    window: Count = 32  # T, in moments of the clip's rate
+    stride: Count = 16  # Moments between two windows of a track
+    min_steps: Count = 4  # Moments that must be observed before the first score
+    per_step: bool = False  # Whether a window scores each of its steps, (B, T, C)
+    joints: JointSet = "jhmdb15"  # Joint set of a pose extractor
+    clip_digest: str = ""  # Digest of the clip spec that the head was trained with
+    typicality: str = ""  # File of what tells clips that are unlike the training's, relative to this recipe
 
     def __post_init__(self) -> None:
         super().__post_init__()

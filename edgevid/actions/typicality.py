@@ -33,24 +33,15 @@ FLOOR = -1.0  # No measure says "like the training" more strongly: a logit may b
 class Typicality:
     """What is known of the training clips of one head: N prototypes of F pooled features, C classes."""
 
-    center: F32
-    """(F,) mean of the pooled features."""
-    scale: F32
-    """(F,) their standard deviation."""
-    reach: F32
-    """() largest length of a standardized training clip; what is longer is far from all."""
-    prototypes: F32
-    """(N, F) directions of training clips."""
-    weights: F32
-    """(N, C) of the second opinion."""
-    middle: F32
-    """(3,) medians of the measures on held-out clips."""
-    spread: F32
-    """(3,) their interquartile ranges."""
-    held_out: F32
-    """(H,) sums of held-out clips, rising: larger is less like the training."""
-    mixture: F32
-    """(2,) of `MIXTURES`."""
+    center: F32  # (F,) mean of the pooled features
+    scale: F32  # (F,) their standard deviation
+    reach: F32  # () largest length of a standardized training clip; what is longer is far from all
+    prototypes: F32  # (N, F) directions of training clips
+    weights: F32  # (N, C) of the second opinion
+    middle: F32  # (3,) medians of the measures on held-out clips
+    spread: F32  # (3,) their interquartile ranges
+    held_out: F32  # (H,) sums of held-out clips, rising: larger is less like the training
+    mixture: F32  # (2,) of `MIXTURES`
 
     @classmethod
     def fit(cls, features: Array, valid: Array, labels: Array, classes: int) -> Typicality:

@@ -24,11 +24,9 @@ class LetterboxTransform:
     [[0.0, 0.0, 960.0, 540.0]]
     """
 
-    scale_x: float
-    """Input pixels per frame pixel, along x."""
+    scale_x: float  # Input pixels per frame pixel, along x
     scale_y: float
-    left: int
-    """First input column of the image; padding lies before it."""
+    left: int  # First input column of the image; padding lies before it
     top: int
     frame_width: int
     frame_height: int

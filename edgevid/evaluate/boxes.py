@@ -43,14 +43,10 @@ class BoxTable:
 
     names: tuple[str, ...]
     """Class names in lower case; one, "", where the format has none."""
-    frames: tuple[tuple[str, int | str], ...]
-    """Sequence, and number or name, of every frame."""
-    frame: Array
-    """(N,) index into `frames`."""
-    labels: Array
-    """(N,) index into `names`."""
-    boxes: Array
-    """(N, 4) float64 x1, y1, x2, y2, in pixels or in shares of the image."""
+    frames: tuple[tuple[str, int | str], ...]  # Sequence, and number or name, of every frame
+    frame: Array  # (N,) index into `frames`
+    labels: Array  # (N,) index into `names`
+    boxes: Array  # (N, 4) float64 x1, y1, x2, y2, in pixels or in shares of the image
     scores: Array
     ids: Array
     roles: Array

@@ -21,16 +21,11 @@ BUDGET = 2e7  # Detections times draws of the bootstrap, which takes fewer draws
 class Matches(NamedTuple):
     """The detections of one class, highest scores first."""
 
-    scores: Array
-    """(D,)"""
-    groups: Array
-    """(D,) index of the group."""
-    hits: Array
-    """(10, D) at each of IOUS."""
-    counted: Array
-    """(10, D) False where a detection counts neither way."""
-    truth: Array
-    """(G,) true boxes by group."""
+    scores: Array  # (D,)
+    groups: Array  # (D,) index of the group
+    hits: Array  # (10, D) at each of IOUS
+    counted: Array  # (10, D) False where a detection counts neither way
+    truth: Array  # (G,) true boxes by group
 
     def curve(self, counts: Array) -> tuple[Array, Array, Array]:
         """Precision at RECALLS (10, 101), recall (10, D) and precision (10, D) where groups count so many times."""

@@ -22,8 +22,7 @@ class Table(NamedTuple):
 
     heads: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
-    detail: bool = False
-    """Whether the terminal shows it only on request."""
+    detail: bool = False  # Whether the terminal shows it only on request
 
 
 class Plot(NamedTuple):
@@ -41,8 +40,7 @@ class Thumb(NamedTuple):
 
     caption: str
     jpeg: bytes
-    x: float = math.nan
-    """Its place on a map, shares from the left and the top; NaN: one after another."""
+    x: float = math.nan  # Its place on a map, shares from the left and the top; NaN: one after another
     y: float = math.nan
 
 
@@ -59,8 +57,7 @@ class Evaluation:
     """Quality of results on labeled data."""
 
     task: str
-    groups: Sequence[str]
-    """What is resampled: rows of one group depend on each other."""
+    groups: Sequence[str]  # What is resampled: rows of one group depend on each other
     group: str
     """What a group is: "sequence", "clip", "track"."""
     measure: Callable[[Array], Mapping[str, float]]

@@ -128,17 +128,13 @@ def _window(crops: Array, boxes: Array, moment: int, steps: int, rate_hz: float,
 class Scored:
     """Scores of one pass over labeled data."""
 
-    report: ClassReport
-    """Over the clips with an emitted class."""
-    abstained: int
-    """Clips without one."""
+    report: ClassReport  # Over the clips with an emitted class
+    abstained: int  # Clips without one
     segments: SegmentReport | None = None
     outcomes: Sequence[tuple[list[int], list[int]]] = ()
     """True and emitted classes of the steps of each clip, one of a clip as a whole; none where it abstained."""
-    names: Sequence[tuple[str, str]] = ()
-    """Name and scene of each clip."""
-    left_out: int = 0
-    """Clips that were not to be scored."""
+    names: Sequence[tuple[str, str]] = ()  # Name and scene of each clip
+    left_out: int = 0  # Clips that were not to be scored
 
 
 def check_classes(model: tuple[str, ...], data: tuple[str, ...]) -> None:

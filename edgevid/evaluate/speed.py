@@ -30,10 +30,8 @@ UNITS = {"mean": "km/h", "median": "km/h", "p95": "km/h", "bias": "km/h", "varia
 class TrueTrack:
     """The truth of one object."""
 
-    times: Array
-    """(n,) seconds, rising; empty where the speed holds for all times."""
-    mps: Array
-    """(n,) or (1,) m/s."""
+    times: Array  # (n,) seconds, rising; empty where the speed holds for all times
+    mps: Array  # (n,) or (1,) m/s
 
     def at(self, times: Array) -> Array:
         """(m,) m/s at `times`, linear between the samples; NaN outside of them."""
@@ -58,10 +56,8 @@ class Measured:
     kind: str
     id: str
     time: float
-    mps: float
-    """NaN where abstained."""
-    sigma: float
-    """Standard error, NaN where none is stated."""
+    mps: float  # NaN where abstained
+    sigma: float  # Standard error, NaN where none is stated
     reason: str
     """"OK" where a speed is emitted."""
 

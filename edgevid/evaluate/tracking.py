@@ -18,18 +18,15 @@ from edgevid.types import F64, Array
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 """HOTA is the mean over these localization thresholds; IDF1 and CLEAR MOT ask for an overlap of 0.5."""
 ROUNDING = 1e-12
-Frame = tuple[Array, Array]
-"""Ids (N,) and boxes (N, 4), x1 y1 x2 y2."""
+Frame = tuple[Array, Array]  # Ids (N,) and boxes (N, 4), x1 y1 x2 y2
 
 
 @dataclass(frozen=True)
 class TrackCounts:
     """What the metrics are made of; the sum of two is that of both sequences together."""
 
-    tp: F64
-    """Matched boxes, one number per threshold of ALPHAS."""
-    association: F64
-    """Sum over the matched boxes of how far their tracks agree, per threshold."""
+    tp: F64  # Matched boxes, one number per threshold of ALPHAS
+    association: F64  # Sum over the matched boxes of how far their tracks agree, per threshold
     truth: float
     found: float
     id_tp: float

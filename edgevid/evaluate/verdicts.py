@@ -25,12 +25,9 @@ class TrackScores(NamedTuple):
     items: tuple[str, ...]
     names: tuple[str, ...]
     labels: Array
-    probabilities: Array
-    """(K, C) means over the rows of each track."""
-    emitted: Array
-    """(K,) whether the policy emits a verdict; all without one."""
-    wrong: Array
-    """(K,) whether the verdict, the policy's or the most probable class, is wrong."""
+    probabilities: Array  # (K, C) means over the rows of each track
+    emitted: Array  # (K,) whether the policy emits a verdict; all without one
+    wrong: Array  # (K,) whether the verdict, the policy's or the most probable class, is wrong
 
 
 def read_tracks(path: Path, policy: Path | None = None) -> TrackScores:

@@ -42,8 +42,7 @@ class Alarm:
 
     kind: Kind
     message: str
-    time: str
-    """Local time, ISO 8601."""
+    time: str  # Local time, ISO 8601
 
 
 class HealthFolder:

@@ -31,13 +31,10 @@ class Motion:
     """The similarity from reference pixels to image pixels, about the middle of the image."""
 
     dx: float
-    dy: float
-    """Shift of the middle in pixels of the whole frame."""
-    rotation_deg: float
-    """Clockwise on the image."""
+    dy: float  # Shift of the middle in pixels of the whole frame
+    rotation_deg: float  # Clockwise on the image
     scale: float
-    size: tuple[int, int]
-    """(width, height) of the frame."""
+    size: tuple[int, int]  # (width, height) of the frame
 
     @classmethod
     def none(cls, size: tuple[int, int]) -> Motion:
@@ -83,14 +80,10 @@ class Motion:
 class Registration:
     """The result of one comparison."""
 
-    motion: Motion | None
-    """None: unknown."""
-    inliers: int
-    """Tiles that agree on the motion."""
-    reference_tiles: int
-    """Tiles of the reference with enough structure."""
-    image_tiles: int
-    """Tiles of the image with enough structure: few where it is dark, foggy or covered."""
+    motion: Motion | None  # None: unknown
+    inliers: int  # Tiles that agree on the motion
+    reference_tiles: int  # Tiles of the reference with enough structure
+    image_tiles: int  # Tiles of the image with enough structure: few where it is dark, foggy or covered
 
     @property
     def inlier_ratio(self) -> float:

@@ -37,13 +37,10 @@ class Comparison:
     """Log values by slot, and the evidence for "higher by `change`" and for "lower by `change`" than those, in nats.
     New values wait in `pending` until their hour has ended without suspicion."""
 
-    change: float
-    """Relative change to detect, 0.05 for 5 %."""
-    tolerance: float
-    """Relative change that happens without a fault (weather, holidays)."""
+    change: float  # Relative change to detect, 0.05 for 5 %
+    tolerance: float  # Relative change that happens without a fault (weather, holidays)
     min_spread: float
-    vehicles: float = 100_000
-    """Mean number of vehicles between false alarms."""
+    vehicles: float = 100_000  # Mean number of vehicles between false alarms
     up: float = 0.0
     down: float = 0.0
     slots: dict[str, list[float]] = field(default_factory=dict)
@@ -120,8 +117,7 @@ class Comparison:
 class Finding:
     """A change that the detector found."""
 
-    kind: Literal["speeds", "ratio"]
-    """All speeds, or far against near."""
+    kind: Literal["speeds", "ratio"]  # All speeds, or far against near
     direction: Direction
     message: str
 

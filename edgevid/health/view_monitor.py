@@ -39,8 +39,7 @@ class LearnedReference:
 
     reference: Reference
     offset: Motion
-    learned_at: float
-    """Stream seconds; negative for one that was read from a file."""
+    learned_at: float  # Stream seconds; negative for one that was read from a file
 
 
 @dataclass(slots=True)
@@ -48,16 +47,13 @@ class ViewMonitor:
     """Compares a frame every few seconds with the learned references."""
 
     every_s: float = 5.0
-    limit_px: float | None = None
-    """None: LIMIT_SHARE of the width, at least 1."""
+    limit_px: float | None = None  # None: LIMIT_SHARE of the width, at least 1
     confirm_s: float = 10.0
     lost_s: float = 60.0
     references: list[LearnedReference] = field(default_factory=list)
     state: State = State.LEARNING
-    detail: str = NO_REFERENCE
-    """Why the state is what it is."""
-    motion: Motion | None = None
-    """Of the last check that found one, relative to the first reference."""
+    detail: str = NO_REFERENCE  # Why the state is what it is
+    motion: Motion | None = None  # Of the last check that found one, relative to the first reference
     checks: int = 0
     _next: float = -np.inf
     _before: float = -np.inf
@@ -272,8 +268,7 @@ class ImageQuality:
     limits: Quality = field(default_factory=Quality)
     every_s: float = 1.0
     state: Reason = Reason.OK
-    quality: Quality | None = None
-    """Of the last check."""
+    quality: Quality | None = None  # Of the last check
     _next: float = -np.inf
     _found: Reason | None = None
     _sound: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=REMEMBER))

@@ -33,10 +33,8 @@ class LabelErrors(NamedTuple):
     kinds: tuple[str, ...]
     """ "label", "duplicate" and "outlier", as many as apply, joined by "+"."""
     suggested: Array
-    margin: Array
-    """Probability of the given label minus that of the suggested one."""
-    noise: float
-    """Estimated share of wrong labels among all items."""
+    margin: Array  # Probability of the given label minus that of the suggested one
+    noise: float  # Estimated share of wrong labels among all items
 
 
 def find_label_errors(probabilities: Array, labels: Array, features: Array | None = None) -> LabelErrors:
@@ -137,16 +135,13 @@ SIDE = 16  # Pixels of the side of the gray image that describes an image withou
 class Labeled(NamedTuple):
     """N labeled items of C classes: (N,) labels, and (N, F) features or (N, C) out-of-fold probabilities."""
 
-    items: tuple[str, ...]
-    """Their paths, tracks or numbers."""
+    items: tuple[str, ...]  # Their paths, tracks or numbers
     names: tuple[str, ...]
     labels: Array
     features: Any = None
-    groups: Array | None = None
-    """(N,) scenes, where they are known."""
+    groups: Array | None = None  # (N,) scenes, where they are known
     probabilities: Array | None = None
-    images: Array | None = None
-    """(N, h, w), where they were given; else items may be files of images."""
+    images: Array | None = None  # (N, h, w), where they were given; else items may be files of images
 
     def image(self, row: int) -> U8 | None:
         """(h, w, 3) RGB of an item; None where it has none."""

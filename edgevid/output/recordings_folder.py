@@ -32,10 +32,8 @@ DAY_S, MINUTE_S = 86400.0, 60.0
 class Named(NamedTuple):
     """What the name of a file states."""
 
-    number: int
-    """Ascending with each file of the folder, whatever the clock showed."""
-    utc: float
-    """Seconds since 1970 of its first frame."""
+    number: int  # Ascending with each file of the folder, whatever the clock showed
+    utc: float  # Seconds since 1970 of its first frame
     kind: str
     """"" of the continuous recording, "event" of a clip, else the track of a snapshot."""
 

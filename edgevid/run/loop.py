@@ -38,38 +38,27 @@ class Summary:
     """Counts of a run: frames, objects, abstentions, events, time; of bounded size however long the run."""
 
     frames: int = 0
-    size: tuple[int, int] | None = None
-    """(width, height) of the latest frame."""
-    damaged: int = 0
-    """Damaged frames, skipped ones too."""
-    gated: int = 0
-    """Frames that needed no detection."""
-    size_changes: int = 0
-    """How often the frames changed their size."""
+    size: tuple[int, int] | None = None  # (width, height) of the latest frame
+    damaged: int = 0  # Damaged frames, skipped ones too
+    gated: int = 0  # Frames that needed no detection
+    size_changes: int = 0  # How often the frames changed their size
     ids: dict[int, int] = field(default_factory=dict)
     """Every track id of the last minute or two, with the class label of most of its frames."""
-    ended: Counter[int] = field(default_factory=Counter)
-    """Objects by class label that are no longer in `ids`."""
+    ended: Counter[int] = field(default_factory=Counter)  # Objects by class label that are no longer in `ids`
     reasons: Counter[tuple[str, Reason]] = field(default_factory=Counter)
     """(task, reason) over all objects and frames: abstentions, and OK for what was emitted."""
     track_speeds: Counter[Reason] = field(default_factory=Counter)
     """Reasons of the one speed of each track that ended; OK for those emitted."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Seconds spent in each stage."""
-    events: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS), repr=False)
-    """The latest events."""
-    event_counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(kind, place) of all events."""
-    class_events: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(kind, class name) of all events."""
+    seconds: dict[str, float] = field(default_factory=dict)  # Seconds spent in each stage
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS), repr=False)  # The latest events
+    event_counts: Counter[tuple[str, str]] = field(default_factory=Counter)  # (kind, place) of all events
+    class_events: Counter[tuple[str, str]] = field(default_factory=Counter)  # (kind, class name) of all events
     crossings: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
     """By line, then "forward" and "backward": crossings by class name."""
     stays: dict[str, dict[str, tuple[int, float]]] = field(default_factory=dict)
     """By zone, then class name: the stays that ended, and their seconds."""
-    workers: Sequence[Worker] = ()
-    """The sinks of events, with what they have and what waits."""
-    notes: list[str] = field(default_factory=list)
-    """What the sinks could not take."""
+    workers: Sequence[Worker] = ()  # The sinks of events, with what they have and what waits
+    notes: list[str] = field(default_factory=list)  # What the sinks could not take
     interrupted: bool = False
     _last_time: dict[int, float] = field(default_factory=dict, repr=False)
     _labels: dict[int, Counter[int]] = field(default_factory=dict, repr=False)

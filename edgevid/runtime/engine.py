@@ -26,26 +26,17 @@ InputDtype = Literal["float32", "float16", "uint8", "int32"]
 class InputSpec:
     """The image that a model expects: all of preprocessing, as the recipe states it."""
 
-    width: Count
-    """Columns of the model's input."""
-    height: Count
-    """Rows of the model's input."""
-    color: Color = "RGB"
-    """Order of the model's channels."""
+    width: Count  # Columns of the model's input
+    height: Count  # Rows of the model's input
+    color: Color = "RGB"  # Order of the model's channels
     resize: Resize = "letterbox"
     """"letterbox" keeps the aspect ratio and pads; "stretch" fills the input."""
-    anchor: Anchor = "center"
-    """Where a letterboxed image sits."""
-    pad: Annotated[float, Ge(0), Le(255)] = PAD
-    """Value of padding, 0 to 255, before normalization."""
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Subtracted from 0..255 values, in the model's channel order."""
-    std: tuple[float, float, float] = (255.0, 255.0, 255.0)
-    """Divisor after the mean, in the model's channel order."""
-    layout: Layout = "NCHW"
-    """Order of the input's dimensions."""
-    dtype: InputDtype = "float32"
-    """Element type of the model's input."""
+    anchor: Anchor = "center"  # Where a letterboxed image sits
+    pad: Annotated[float, Ge(0), Le(255)] = PAD  # Value of padding, 0 to 255, before normalization
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # Subtracted from 0..255 values, in the model's channel order
+    std: tuple[float, float, float] = (255.0, 255.0, 255.0)  # Divisor after the mean, in the model's channel order
+    layout: Layout = "NCHW"  # Order of the input's dimensions
+    dtype: InputDtype = "float32"  # Element type of the model's input
 
     def __post_init__(self) -> None:
         check_fields(self, "InputSpec")
@@ -110,8 +101,7 @@ class TensorSpec:
     """Name, shape and element type of one input or output of an engine."""
 
     name: str
-    shape: tuple[int, ...]
-    """-1 for a dynamic axis."""
+    shape: tuple[int, ...]  # -1 for a dynamic axis
     dtype: np.dtype[Any]
 
     def accepts(self, array: Array) -> bool:

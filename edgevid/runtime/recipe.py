@@ -41,16 +41,11 @@ class Source:
 
     url: Annotated[str, matches("an http or https address of a file", r"(https?://[^/\s]+/\S+)?")] = ""
     """Address at the model's own project; empty for a file next to the recipe."""
-    sha256: Sha256 = ""
-    """Lower-case hexadecimal; empty where unknown, then the first download is pinned."""
-    bytes: Count = 0
-    """Size of the file; 0 where unknown."""
-    license: str = ""
-    """SPDX name of the license of the weights."""
-    verified: bool = False
-    """Whether the project compared the checksum with the file of that address."""
-    note: str = ""
-    """What a user should know before using it."""
+    sha256: Sha256 = ""  # Lower-case hexadecimal; empty where unknown, then the first download is pinned
+    bytes: Count = 0  # Size of the file; 0 where unknown
+    license: str = ""  # SPDX name of the license of the weights
+    verified: bool = False  # Whether the project compared the checksum with the file of that address
+    note: str = ""  # What a user should know before using it
 
     def __post_init__(self) -> None:
         if self.verified and not (self.sha256 and self.bytes):
@@ -64,18 +59,13 @@ class Decode:
     kind: DecoderKind
     layout: OutputLayout = "columns"
     """"columns": anchors along the last axis (4 + C, N); "rows": (N, 4 + C)."""
-    objectness: bool = False
-    """Whether a fifth value of each anchor multiplies its classes (YOLOv5)."""
+    objectness: bool = False  # Whether a fifth value of each anchor multiplies its classes (YOLOv5)
     box: BoxFormat | None = None
     """"cxcywh" center and size, or "xyxy" corners; None: "xyxy" for kind "end-to-end", else "cxcywh"."""
-    normalized: bool = False
-    """Whether boxes are fractions of the input's size."""
-    logits: bool = False
-    """Whether class values are logits, and a sigmoid makes scores of them."""
-    strides: Annotated[tuple[Count, ...], Len(1)] = ()
-    """Input pixels per cell of each level."""
-    offset: Share = 0.5
-    """Where the anchor sits in its cell."""
+    normalized: bool = False  # Whether boxes are fractions of the input's size
+    logits: bool = False  # Whether class values are logits, and a sigmoid makes scores of them
+    strides: Annotated[tuple[Count, ...], Len(1)] = ()  # Input pixels per cell of each level
+    offset: Share = 0.5  # Where the anchor sits in its cell
     score_threshold: Share = 0.25
     """Lowest score of a box unless the user sets another: model families spread their scores differently."""
     class_thresholds: tuple[Share, ...] = ()
@@ -84,10 +74,8 @@ class Decode:
     """IoU above which the lower-scoring box is suppressed; None: the model suppresses duplicates itself."""
     masks: Annotated[int, Ge(0)] = 0
     """Mask coefficients after the other values of each box; a second output has as many prototypes."""
-    keypoints: Annotated[int, Ge(0)] = 0
-    """Key points after the other values of each box."""
-    keypoint_values: Literal[2, 3] = 3
-    """Values of a key point: 3 are x, y and confidence, 2 are x and y."""
+    keypoints: Annotated[int, Ge(0)] = 0  # Key points after the other values of each box
+    keypoint_values: Literal[2, 3] = 3  # Values of a key point: 3 are x, y and confidence, 2 are x and y
     rotated: bool = False
     """Whether an angle in radians follows the other values of each box, which is center and size then."""
 
@@ -128,12 +116,10 @@ SCORE_KEYS = ("score_threshold", "class_thresholds")
 class AccuracyFloor:
     """The accuracy that a model must keep in one precision."""
 
-    floor: float
-    """The lowest accepted value of `metric`."""
+    floor: float  # The lowest accepted value of `metric`
     metric: str
     """What is measured: "AP50 of person"."""
-    data: str = ""
-    """What it is measured on."""
+    data: str = ""  # What it is measured on
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,21 +128,16 @@ class Recipe:
 
     name: str
     task: Task
-    file: str
-    """Name of the model's file."""
-    path: Path
-    """The recipe's own file; the model's folder for a draft that was never written."""
+    file: str  # Name of the model's file
+    path: Path  # The recipe's own file; the model's folder for a draft that was never written
     summary: str = ""
     source: Source = Source()
-    input: InputSpec | None = None
-    """Preprocessing of image models; None for models that take no image."""
-    input_name: str = ""
-    """Name of the image's input; empty: the model's first."""
+    input: InputSpec | None = None  # Preprocessing of image models; None for models that take no image
+    input_name: str = ""  # Name of the image's input; empty: the model's first
     outputs: tuple[str, ...] = ()
     """Names of the outputs to read, in the decoder's order; empty: all, in the model's order."""
     decode: Decode | None = None
-    names: tuple[str, ...] = ()
-    """Class names by label."""
+    names: tuple[str, ...] = ()  # Class names by label
     precisions: Mapping[str, AccuracyFloor] = field(default_factory=lambda: MappingProxyType({}))
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
     """[clip], [stream], [quantize] and so on as they stand; `section` reads one with checks."""
@@ -174,8 +155,7 @@ class Recipe:
 class LocalRecipe(Recipe):
     """A recipe whose model file is on this machine: what `resolve_model` gives."""
 
-    local: Path = field(kw_only=True)
-    """The model's file."""
+    local: Path = field(kw_only=True)  # The model's file
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +164,7 @@ class DetectorRecipe(Recipe):
 
     input: InputSpec = field(kw_only=True)
     decode: Decode = field(kw_only=True)
-    local: Path | None = None
-    """The model's file, where it is on this machine."""
+    local: Path | None = None  # The model's file, where it is on this machine
 
     @classmethod
     def of(cls, recipe: Recipe) -> DetectorRecipe:
@@ -205,28 +184,23 @@ class ModelTable:
 
     name: Annotated[str, matches("lower-case letters, digits, '-' and '.'", r"[a-z0-9][a-z0-9.-]*")]
     """The name of the recipe's folder."""
-    task: Task
-    """What it does."""
-    file: Annotated[str, matches("the name of a file, without a folder", r"(?!\.\.?$)[^/\\]+")]
-    """The model's file."""
-    summary: str = ""
-    """One line for `edgevid models list`."""
+    task: Task  # What it does
+    file: Annotated[str, matches("the name of a file, without a folder", r"(?!\.\.?$)[^/\\]+")]  # The model's file
+    summary: str = ""  # One line for `edgevid models list`
 
 
 @dataclass(frozen=True)
 class InputTable(InputSpec):
     """The image that the model expects."""
 
-    name: str = ""
-    """The input's name; the first if left out."""
+    name: str = ""  # The input's name; the first if left out
 
 
 @dataclass(frozen=True)
 class OutputTable:
     """The outputs to read."""
 
-    names: tuple[str, ...] = ()
-    """In the decoder's order; all if left out."""
+    names: tuple[str, ...] = ()  # In the decoder's order; all if left out
 
 
 def _classes(value: Any, _: Path) -> tuple[str, ...]:
@@ -267,12 +241,9 @@ class Decoders:
 class PrecisionTable:
     """The accuracy that the model must keep."""
 
-    fp32: AccuracyFloor | None = None
-    """In 32-bit floating point."""
-    fp16: AccuracyFloor | None = None
-    """In 16-bit floating point."""
-    int8: AccuracyFloor | None = None
-    """Quantized."""
+    fp32: AccuracyFloor | None = None  # In 32-bit floating point
+    fp16: AccuracyFloor | None = None  # In 16-bit floating point
+    int8: AccuracyFloor | None = None  # Quantized
 
 
 @dataclass(frozen=True)
@@ -283,24 +254,16 @@ class RecipeFile:
     source: Source = Source()
     input: InputTable | None = None
     output: OutputTable = OutputTable()
-    decode: Annotated[Decode, Decoders()] | None = None
-    """How a detector's outputs become boxes."""
+    decode: Annotated[Decode, Decoders()] | None = None  # How a detector's outputs become boxes
     names: NamesTable | None = None
     precision: PrecisionTable = PrecisionTable()
-    clip: Table = field(default_factory=dict)
-    """Clips of a recognizer (docs/actions.md)."""
-    stream: Table = field(default_factory=dict)
-    """States of a streaming recognizer."""
-    features: Table = field(default_factory=dict)
-    """Outputs of a feature extractor."""
-    head: Table = field(default_factory=dict)
-    """Inputs and schedule of a temporal head."""
-    pose: Table = field(default_factory=dict)
-    """Outputs of a pose model."""
-    quantize: Table = field(default_factory=dict)
-    """Settings of `edgevid quantize`."""
-    export: Table = field(default_factory=dict)
-    """How the model was exported."""
+    clip: Table = field(default_factory=dict)  # Clips of a recognizer (docs/actions.md)
+    stream: Table = field(default_factory=dict)  # States of a streaming recognizer
+    features: Table = field(default_factory=dict)  # Outputs of a feature extractor
+    head: Table = field(default_factory=dict)  # Inputs and schedule of a temporal head
+    pose: Table = field(default_factory=dict)  # Outputs of a pose model
+    quantize: Table = field(default_factory=dict)  # Settings of `edgevid quantize`
+    export: Table = field(default_factory=dict)  # How the model was exported
     trained: Table = field(default_factory=dict)
     """Hashes of the clips and scenes that it was trained on (docs/evaluate.md)."""
 

@@ -114,23 +114,15 @@ def _check_duplicates(image: F64, meters: F64) -> None:
 class CameraCalibration:
     """The plane-to-image calibration of one camera view: `to_ground`, `to_image`, and where it is valid."""
 
-    size: tuple[int, int]
-    """(width, height) of the image that was calibrated."""
-    image: F64
-    """(N, 2) calibrated pixels."""
-    meters: F64
-    """(N, 2) the same points on the ground."""
-    homography: F64
-    """(3, 3) undistorted pixels to meters."""
-    region: shapely.Polygon
-    """Where on the image the calibration is valid, in pixels."""
-    k1: float = 0.0
-    """Radial distortion: r -> r (1 + k1 r^2), r in focal lengths from the middle of the image."""
-    focal: float = 1.0
-    """Focal length in pixels that k1 refers to."""
+    size: tuple[int, int]  # (width, height) of the image that was calibrated
+    image: F64  # (N, 2) calibrated pixels
+    meters: F64  # (N, 2) the same points on the ground
+    homography: F64  # (3, 3) undistorted pixels to meters
+    region: shapely.Polygon  # Where on the image the calibration is valid, in pixels
+    k1: float = 0.0  # Radial distortion: r -> r (1 + k1 r^2), r in focal lengths from the middle of the image
+    focal: float = 1.0  # Focal length in pixels that k1 refers to
     name: str = ""
-    sha256: str = ""
-    """Of the file that it was read from."""
+    sha256: str = ""  # Of the file that it was read from
     meters_error: float = 0.0
     """Relative standard error of the meters, common to all of them: of the tape, or of the map."""
 

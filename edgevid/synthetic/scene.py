@@ -24,14 +24,10 @@ class Camera:
 
     width: int = 1920
     height: int = 1080
-    focal: float = 1400.0
-    """Focal length in pixels."""
-    height_m: float = 8.0
-    """Height over the ground in meters."""
-    pitch: float = 18.0
-    """Degrees below the horizon."""
-    k1: float = 0.0
-    """Radial distortion: r -> r (1 + k1 r^2) in units of the focal length."""
+    focal: float = 1400.0  # Focal length in pixels
+    height_m: float = 8.0  # Height over the ground in meters
+    pitch: float = 18.0  # Degrees below the horizon
+    k1: float = 0.0  # Radial distortion: r -> r (1 + k1 r^2) in units of the focal length
 
     def project(self, points: Array) -> Array:
         """Pixels (..., 2) of ground points (..., 3) in meters; NaN behind the camera."""
@@ -52,18 +48,14 @@ class Mover:
 
     id: int
     kind: str
-    start: tuple[float, float]
-    """x, y in meters at `begin`."""
-    heading: float
-    """Radians from +x towards +y."""
-    speed: float
-    """m/s at `begin`; negative drives backwards."""
+    start: tuple[float, float]  # x, y in meters at `begin`
+    heading: float  # Radians from +x towards +y
+    speed: float  # m/s at `begin`; negative drives backwards
     legs: tuple[tuple[float, float, float], ...] = ()
     """(seconds, acceleration m/s2, turn rate rad/s) one after another; afterwards straight ahead."""
     begin: float = 0.0
     end: float = math.inf
-    waves: bool = False
-    """Whether a person who stands waves."""
+    waves: bool = False  # Whether a person who stands waves
 
     def action(self, speed: float) -> int:
         """Index into ACTIONS of what a person does at `speed` m/s; -1 of a vehicle."""
@@ -94,20 +86,13 @@ class Truth:
     """The ground truth of one moment, in rows."""
 
     time: float
-    ids: Array
-    """(N,) int64."""
-    labels: Array
-    """(N,) index into CLASSES."""
-    positions: Array
-    """(N, 2) meters, center of the base."""
-    headings: Array
-    """(N,) radians."""
-    speeds: Array
-    """(N,) m/s, 0 or more."""
-    actions: Array
-    """(N,) index into ACTIONS, -1 of vehicles."""
-    corners: Array
-    """(N, 8, 3) meters: the four of the base, then the four of the top."""
+    ids: Array  # (N,) int64
+    labels: Array  # (N,) index into CLASSES
+    positions: Array  # (N, 2) meters, center of the base
+    headings: Array  # (N,) radians
+    speeds: Array  # (N,) m/s, 0 or more
+    actions: Array  # (N,) index into ACTIONS, -1 of vehicles
+    corners: Array  # (N, 8, 3) meters: the four of the base, then the four of the top
     boxes: Array
     """(N, 4) pixels of the box around the projected corners, clipped to the image; what is drawn is a little
     smaller than the cuboid."""
@@ -117,14 +102,11 @@ class Truth:
 class Noise:
     """The errors of a simulated detector."""
 
-    jitter_px: float = 0.0
-    """Standard deviation of each edge."""
+    jitter_px: float = 0.0  # Standard deviation of each edge
     correlation_s: float = 0.0
     """Correlation time of the jitter; 0 is independent from frame to frame. Detectors have about 0.15."""
-    miss_rate: float = 0.0
-    """Share of detections missed, half of them in bursts of 5 frames."""
-    false_positives: float = 0.0
-    """Expected false boxes per frame."""
+    miss_rate: float = 0.0  # Share of detections missed, half of them in bursts of 5 frames
+    false_positives: float = 0.0  # Expected false boxes per frame
 
 
 @dataclass(slots=True)

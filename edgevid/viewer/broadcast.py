@@ -37,8 +37,7 @@ class Published(NamedTuple):
     frame: Frame
     result: Result
     extra: Mapping[str, Any]
-    at: float
-    """When it was published, on time.monotonic."""
+    at: float  # When it was published, on time.monotonic
 
 
 class Packet(NamedTuple):

@@ -59,15 +59,11 @@ STREET_LINES = (Line("counting line", (-7.3, 19.0), (7.3, 19.0), ground=True),)
 class ViewerConfig:
     """A source, its pipeline and what the viewer needs to show them."""
 
-    title: str
-    """The source's name, secrets hidden."""
-    source: Any
-    """An opened source; the run closes it."""
-    reopen: Callable[[], Any]
-    """Opens the source again, to play it once more."""
+    title: str  # The source's name, secrets hidden
+    source: Any  # An opened source; the run closes it
+    reopen: Callable[[], Any]  # Opens the source again, to play it once more
     pipeline: Pipeline
-    model: str
-    """The detector's name."""
+    model: str  # The detector's name
     notes: tuple[str, ...] = ()
     calibration: CameraCalibration | None = None
     monitor: ZoneMonitor | None = None
@@ -150,14 +146,10 @@ def make_overlay(config: ViewerConfig, unit: str, *, scores: bool = False) -> Ov
 class View:
     """How a run is shown."""
 
-    server: Mapping[str, Any]
-    """Options of Server."""
-    display: Mapping[str, Any] = field(default_factory=dict)
-    """ViewerState's quality and max_side."""
-    browser: bool = False
-    """Whether the page is opened."""
-    once: bool = True
-    """Whether a file is played once; else again and again."""
+    server: Mapping[str, Any]  # Options of Server
+    display: Mapping[str, Any] = field(default_factory=dict)  # ViewerState's quality and max_side
+    browser: bool = False  # Whether the page is opened
+    once: bool = True  # Whether a file is played once; else again and again
 
 
 @contextmanager

@@ -32,15 +32,11 @@ NOWHERE: F64 = np.zeros((0, 0, 3))
 class ZoneEvent(NamedTuple):
     """One object entered, left or crossed something, or broke a rule of a zone; `Event` has it with more."""
 
-    time: float
-    """Seconds on the stream's clock: of a crossing, when it was first observed on the other side."""
+    time: float  # Seconds on the stream's clock: of a crossing, when it was first observed on the other side
     kind: ZoneEventKind
-    place: str
-    """Name of the zone or line."""
-    id: int
-    """Track id; of occupancy, the object that entered last."""
-    label: int
-    """Class index that most observations of the track had so far."""
+    place: str  # Name of the zone or line
+    id: int  # Track id; of occupancy, the object that entered last
+    label: int  # Class index that most observations of the track had so far
     direction: Direction = ""
     """Of a crossing: "forward" (to the right of start -> end in the image) or "backward"."""
     seconds: float = 0.0
@@ -52,22 +48,14 @@ class ZoneEvent(NamedTuple):
 class Total(NamedTuple):
     """What one zone or line counted of one class."""
 
-    place: str
-    """Name of the zone or line."""
-    label: int
-    """Class index."""
-    forward: int = 0
-    """Crossings of a line to the right of start -> end in the image."""
-    backward: int = 0
-    """Crossings to its left."""
-    inside: int = 0
-    """Objects in a zone now."""
-    entries: int = 0
-    """How often objects entered a zone."""
-    exits: int = 0
-    """How often they left it, ended tracks too."""
-    dwell_s: float = float("nan")
-    """Mean time inside of the stays that ended; NaN without one."""
+    place: str  # Name of the zone or line
+    label: int  # Class index
+    forward: int = 0  # Crossings of a line to the right of start -> end in the image
+    backward: int = 0  # Crossings to its left
+    inside: int = 0  # Objects in a zone now
+    entries: int = 0  # How often objects entered a zone
+    exits: int = 0  # How often they left it, ended tracks too
+    dwell_s: float = float("nan")  # Mean time inside of the stays that ended; NaN without one
 
     @property
     def net(self) -> int:

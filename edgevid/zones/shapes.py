@@ -28,12 +28,9 @@ Shape = TypeVar("Shape", bound="Zone | Line")
 class Zone:
     """A polygon, and the events that it emits."""
 
-    name: str
-    """Different from those of other zones and lines."""
-    points: Corners
-    """Corners in frame pixels, in meters where `ground`, in shares of the frame where `relative`."""
-    ground: bool = False
-    """Whether the points are in meters."""
+    name: str  # Different from those of other zones and lines
+    points: Corners  # Corners in frame pixels, in meters where `ground`, in shares of the frame where `relative`
+    ground: bool = False  # Whether the points are in meters
     dwell_s: Positive | None = None
     """A "dwell" event once an object has been inside for this long."""
     stopped_s: Positive | None = None
@@ -42,14 +39,10 @@ class Zone:
     """Allowed direction of travel, degrees from +x towards +y; "wrong-way" for the opposite one."""
     max_occupancy: Count | None = None
     """An "occupancy-above" event once more objects are inside, "occupancy-normal" once no longer."""
-    debounce_s: Positive = 0.2
-    """How long an object must be on the other side of the edge before it has entered or left."""
-    relative: bool = False
-    """Whether the points are shares of the frame's width and height, 0 to 1."""
-    holes: Sequence[Corners] = ()
-    """Polygons inside that do not belong to the zone, each as `points`."""
-    anchor: Anchor = "bottom_center"
-    """The point of its box where an object is."""
+    debounce_s: Positive = 0.2  # How long an object must be on the other side of the edge before it has entered or left
+    relative: bool = False  # Whether the points are shares of the frame's width and height, 0 to 1
+    holes: Sequence[Corners] = ()  # Polygons inside that do not belong to the zone, each as `points`
+    anchor: Anchor = "bottom_center"  # The point of its box where an object is
 
     def __post_init__(self) -> None:
         name, rings = f"zone {self.name!r}", (self.points, *self.holes)
@@ -68,18 +61,12 @@ class Zone:
 class Line:
     """A line whose crossings are counted."""
 
-    name: str
-    """Different from those of other zones and lines."""
-    start: Point
-    """In frame pixels, in meters where `ground`, in shares of the frame where `relative`."""
-    end: Point
-    """Forward is from the left to the right of start -> end in the image."""
-    ground: bool = False
-    """Whether the points are in meters."""
-    relative: bool = False
-    """Whether the points are shares of the frame's width and height, 0 to 1."""
-    anchor: Anchor = "bottom_center"
-    """The point of its box where an object is."""
+    name: str  # Different from those of other zones and lines
+    start: Point  # In frame pixels, in meters where `ground`, in shares of the frame where `relative`
+    end: Point  # Forward is from the left to the right of start -> end in the image
+    ground: bool = False  # Whether the points are in meters
+    relative: bool = False  # Whether the points are shares of the frame's width and height, 0 to 1
+    anchor: Anchor = "bottom_center"  # The point of its box where an object is
 
     def __post_init__(self) -> None:
         if tuple(self.start) == tuple(self.end):

@@ -24,14 +24,10 @@ class Example:
     """One sequence of an extractor's rows."""
 
     name: str
-    group: str
-    """Its scene: a split keeps all examples of a group on one side."""
-    raw: Array
-    """(T, R) float32 rows of the extractor, oldest first."""
-    labels: Array
-    """(T,) class of each step; a clip has one class throughout."""
-    content: str = ""
-    """SHA-256 of its file; empty: that of its rows tells it."""
+    group: str  # Its scene: a split keeps all examples of a group on one side
+    raw: Array  # (T, R) float32 rows of the extractor, oldest first
+    labels: Array  # (T,) class of each step; a clip has one class throughout
+    content: str = ""  # SHA-256 of its file; empty: that of its rows tells it
 
     @property
     def label(self) -> int:
@@ -45,10 +41,8 @@ class Corpus:
 
     names: tuple[str, ...]
     examples: tuple[Example, ...]
-    rate_hz: float
-    """Rows per second."""
-    joints: str = ""
-    """Joint set of skeleton rows; empty for plain features."""
+    rate_hz: float  # Rows per second
+    joints: str = ""  # Joint set of skeleton rows; empty for plain features
     augmentations: dict[str, tuple[Array, ...]] = field(default_factory=dict)
     """Rows of augmented images of examples, by name."""
 

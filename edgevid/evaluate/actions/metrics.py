@@ -20,8 +20,7 @@ from edgevid.types import Array
 class ClassReport:
     """Accuracy, and precision, recall and F1 of each class."""
 
-    confusion: Array
-    """(C, C) counts; rows are the truth, columns the predictions."""
+    confusion: Array  # (C, C) counts; rows are the truth, columns the predictions
     names: tuple[str, ...] = ()
 
     @classmethod
@@ -126,8 +125,7 @@ def runs(labels: Sequence[Any] | Array, background: Collection[Any] = ()) -> lis
     return [r for r in found if r.label not in background]
 
 
-OVERLAPS = (10, 25, 50)
-"""Overlaps (IoU) in percent from which segments match."""
+OVERLAPS = (10, 25, 50)  # Overlaps (IoU) in percent from which segments match
 
 
 def segment_counts(truth: Sequence[Any], predicted: Sequence[Any], background: Collection[Any] = ()) -> list[float]:

@@ -19,19 +19,14 @@ BINS = 15
 class RiskCoverage:
     """Coverage and errors of `n` verdicts at every threshold, a row for each distinct confidence."""
 
-    thresholds: Array
-    """(K,) distinct confidences, falling: emitted means confidence >= threshold."""
-    emitted: Array
-    """(K,) int, verdicts that are emitted."""
-    wrong: Array
-    """(K,) int, wrong ones among them."""
+    thresholds: Array  # (K,) distinct confidences, falling: emitted means confidence >= threshold
+    emitted: Array  # (K,) int, verdicts that are emitted
+    wrong: Array  # (K,) int, wrong ones among them
     n: int
-    errors: int
-    """Wrong ones among all n."""
+    errors: int  # Wrong ones among all n
     aurc: float
     """Mean over k of the risk of the k most confident (Geifman et al. 2019)."""
-    aurc_optimal: float
-    """AURC of the same errors ranked perfectly."""
+    aurc_optimal: float  # AURC of the same errors ranked perfectly
     augrc: float
     """Mean over k of (wrong among the k most confident) / n (Traub et al. 2024, arXiv 2407.01032)."""
 
@@ -246,12 +241,9 @@ def reachable_risk(found: RiskCoverage, delta: float) -> tuple[float, float] | N
 class Reliability:
     """Confidence against accuracy in bins of equal width."""
 
-    counts: Array
-    """(B,) verdicts in each bin."""
-    confidence: Array
-    """(B,) their mean confidence, NaN where empty."""
-    accuracy: Array
-    """(B,) the share of correct ones, NaN where empty."""
+    counts: Array  # (B,) verdicts in each bin
+    confidence: Array  # (B,) their mean confidence, NaN where empty
+    accuracy: Array  # (B,) the share of correct ones, NaN where empty
     ece: float
     """Expected calibration error: mean |accuracy - confidence|, weighted by counts (Guo et al. 2017)."""
 

@@ -149,16 +149,11 @@ class ScoreTable:
     """Class probabilities and their labels; row i of all columns is one observation."""
 
     names: tuple[str, ...]
-    values: Array
-    """(N, C) float32 probabilities."""
-    labels: Array | None
-    """(N,) true class indices, None where unknown."""
-    tracks: Array
-    """(N,) int64, 1 to the number of tracks; rows without a track column are a track each."""
-    times: Array
-    """(N,) seconds; the order of the rows where there is no time column."""
-    decimals: int = 0
-    """Decimals that the values were rounded to, 0 where that is too fine to matter."""
+    values: Array  # (N, C) float32 probabilities
+    labels: Array | None  # (N,) true class indices, None where unknown
+    tracks: Array  # (N,) int64, 1 to the number of tracks; rows without a track column are a track each
+    times: Array  # (N,) seconds; the order of the rows where there is no time column
+    decimals: int = 0  # Decimals that the values were rounded to, 0 where that is too fine to matter
     path: Path = Path()
     sha256: str = ""
     typicality: Array | None = None
@@ -186,14 +181,10 @@ class ScoreTable:
 class TrackVerdicts:
     """The verdict of each track after its last observation, before any threshold."""
 
-    probabilities: Array
-    """(K, C) calibrated class probabilities."""
-    confidence: Array
-    """(K,) float64, exact values of float32, as the policy compares them."""
-    predicted: Array
-    """(K,) class index."""
-    labels: Array | None
-    """(K,) true class."""
+    probabilities: Array  # (K, C) calibrated class probabilities
+    confidence: Array  # (K,) float64, exact values of float32, as the policy compares them
+    predicted: Array  # (K,) class index
+    labels: Array | None  # (K,) true class
     undecided: int
     """Tracks that the other rules (observations, time, agreement, margin, typicality) abstain on; not among the K."""
 

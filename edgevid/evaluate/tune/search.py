@@ -38,8 +38,7 @@ class Target:
     "max-residual-errors": share of the errors that remains; "abstain-rate"; "cost-ratio": one error costs as
     much as `value` abstentions."""
     value: float = 0.0
-    confidence: float = 0.95
-    """Of the guarantee of max-risk."""
+    confidence: float = 0.95  # Of the guarantee of max-risk
     method: Method = "fixed-sequence"
     """Of max-risk: "fixed-sequence" or "naive" (no guarantee)."""
 
@@ -68,10 +67,8 @@ class Report:
     target: Target
     settings: Settings
     chosen_on: TrackVerdicts
-    fitted_on: int
-    """Tracks held out for temperature and correlation."""
-    curve: risk.RiskCoverage | None
-    """None without labels."""
+    fitted_on: int  # Tracks held out for temperature and correlation
+    curve: risk.RiskCoverage | None  # None without labels
     before: Reliability | None
     after: Reliability | None
     production: TrackVerdicts | None = None

@@ -41,10 +41,8 @@ class Trial:
 
     split: str
     seed: int
-    accuracy: float
-    """Share of correct clips (of correct steps, for segmentation)."""
-    baseline: float
-    """The mean-pooled linear head's (the linear step's) on the same data and seed."""
+    accuracy: float  # Share of correct clips (of correct steps, for segmentation)
+    baseline: float  # The mean-pooled linear head's (the linear step's) on the same data and seed
     segments: SegmentReport | None = None
 
 
@@ -57,8 +55,7 @@ class Outcome:
     parity: Parity
     report: ClassReport
     cpu_s: float
-    held_out: Figure
-    """Accuracy of the exported head; the interval is of the groups."""
+    held_out: Figure  # Accuracy of the exported head; the interval is of the groups
 
     def interval_of(self, what: Literal["accuracy", "baseline"]) -> Interval:
         """Mean and 95 % interval over seeds of the mean over splits."""

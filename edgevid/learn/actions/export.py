@@ -31,16 +31,13 @@ class Deployment:
     """The recipe of a head besides its weights."""
 
     names: tuple[str, ...]
-    spec: ClipSpec
-    """How crops are cut; the size is the extractor's."""
-    extractor: str
-    """Model name or relative path of the extractor's recipe."""
+    spec: ClipSpec  # How crops are cut; the size is the extractor's
+    extractor: str  # Model name or relative path of the extractor's recipe
     joints: str = ""
     stride: int = 5
     min_steps: int = 5
     summary: str = ""
-    trained: Sequence[str] = ()
-    """Hashes of the clips and scenes that it was trained on (`marks_of`)."""
+    trained: Sequence[str] = ()  # Hashes of the clips and scenes that it was trained on (`marks_of`)
 
 
 TYPICALITY = "typicality.npz"
@@ -144,12 +141,9 @@ def _write(
 class Parity:
     """Largest differences between the trained and the deployed head."""
 
-    window: float
-    """Logits: training framework against ONNX Runtime, whole windows."""
-    stream: float
-    """Logits: whole windows against steps with states; NaN for a head that cannot stream."""
-    pipeline: float
-    """Probabilities: training framework against the recognizer, moment by moment."""
+    window: float  # Logits: training framework against ONNX Runtime, whole windows
+    stream: float  # Logits: whole windows against steps with states; NaN for a head that cannot stream
+    pipeline: float  # Probabilities: training framework against the recognizer, moment by moment
 
 
 def check_parity(

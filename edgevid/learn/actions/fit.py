@@ -70,31 +70,24 @@ def _augment_joints(rows: Array, joints: str, rng: Rng) -> Array:
 class TrainOptions:
     """How a head is trained."""
 
-    window: int = 20
-    """Steps that a window holds; shorter clips are padded on the left."""
-    rate_hz: float = 15.0
-    """Steps per second of the head's input."""
+    window: int = 20  # Steps that a window holds; shorter clips are padded on the left
+    rate_hz: float = 15.0  # Steps per second of the head's input
     epochs: int = 100
-    patience: int = 0
-    """Epochs without a better validation loss before stopping; 0 never stops early."""
+    patience: int = 0  # Epochs without a better validation loss before stopping; 0 never stops early
     batch: int = 32
-    rate: float = 2e-3
-    """Peak of the one-cycle learning rate."""
+    rate: float = 2e-3  # Peak of the one-cycle learning rate
     decay: float = 0.05
-    clip_norm: float = 1.0
-    """Largest norm of the gradient: recurrent heads diverge without it."""
+    clip_norm: float = 1.0  # Largest norm of the gradient: recurrent heads diverge without it
     smoothing: float = 0.1
     seed: int = 0
-    images: ImageOptions | None = None
-    """Of heads that take images."""
+    images: ImageOptions | None = None  # Of heads that take images
 
 
 class Epoch(NamedTuple):
     """The figures of one epoch."""
 
     train_loss: float
-    gradient_norm: float
-    """Mean over the steps, before it is clipped."""
+    gradient_norm: float  # Mean over the steps, before it is clipped
     validation_loss: float
     validation_accuracy: float
 
@@ -108,8 +101,7 @@ class Fitted:
     best_epoch: int
     cpu_s: float
     options: TrainOptions
-    stopped: str = ""
-    """Why the training ended before its last epoch."""
+    stopped: str = ""  # Why the training ended before its last epoch
 
 
 def step_of(corpus: Corpus, options: TrainOptions) -> float:

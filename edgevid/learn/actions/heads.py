@@ -19,12 +19,9 @@ SMOOTH, LARGEST = 0.15, 4.0  # Of the loss between steps: its weight, and the la
 class Head(nn.Module):
     """Base class of the heads."""
 
-    per_step = False
-    """Whether the output has one row per step."""
-    causal = False
-    """Whether a step's output depends on no later step, so that it can be streamed."""
-    penalty: Tensor | float = 0.0
-    """Added to the loss of the training step that just ran."""
+    per_step = False  # Whether the output has one row per step
+    causal = False  # Whether a step's output depends on no later step, so that it can be streamed
+    penalty: Tensor | float = 0.0  # Added to the loss of the training step that just ran
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()

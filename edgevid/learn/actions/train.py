@@ -43,17 +43,13 @@ class TrainConfig:
     augmentations: int = 0
     test: float = 0.25
     patience: int = 30
-    clips_per_sequence: int = 0
-    """0: clips are not concatenated."""
+    clips_per_sequence: int = 0  # 0: clips are not concatenated
     threads: int = 2
     held: tuple[str, ...] = ()
     """Absolute paths of the videos that are held out, with all of their groups; empty: `test` chooses."""
-    attribute: str = ""
-    """Column of the labels; empty: label."""
-    group: str = ""
-    """What a split keeps on one side, as `list_videos` takes it."""
-    images: ImageOptions | None = None
-    """Of images of objects; without an `extractor` the head takes their pixels."""
+    attribute: str = ""  # Column of the labels; empty: label
+    group: str = ""  # What a split keeps on one side, as `list_videos` takes it
+    images: ImageOptions | None = None  # Of images of objects; without an `extractor` the head takes their pixels
     learning_curve: bool = False
 
 

@@ -90,8 +90,7 @@ class ImageOptions:
 
     width: Count = 64
     height: Count = 64
-    context: float = 1.0
-    """What images show, as a multiple of the object's box."""
+    context: float = 1.0  # What images show, as a multiple of the object's box
     align: Literal["none", "stn", "stn-perspective"] = "none"
     augmentation: ImageAugmentation = ImageAugmentation()
 

@@ -28,14 +28,10 @@ RARE = 0.3  # Share of the images below which those with a class are drawn more 
 class Sample:
     """One labeled image."""
 
-    image: Array
-    """(H, W, 3) uint8 RGB."""
-    boxes: Array
-    """(G, 4) float32 x1, y1, x2, y2 in pixels."""
-    labels: Array
-    """(G,) int64."""
-    weights: Array
-    """(G,) float32; negative: ignore this region."""
+    image: Array  # (H, W, 3) uint8 RGB
+    boxes: Array  # (G, 4) float32 x1, y1, x2, y2 in pixels
+    labels: Array  # (G,) int64
+    weights: Array  # (G,) float32; negative: ignore this region
     clip: str
 
 

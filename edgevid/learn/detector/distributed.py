@@ -36,18 +36,14 @@ SEED_STEP = 1000  # Between the seeds of two processes, so that they compose dif
 class Task:
     """Data, schedule and checkpoint of a training."""
 
-    data: Path
-    """Folder with images/ and labels/."""
+    data: Path  # Folder with images/ and labels/
     checkpoint: Path
-    schedule: Schedule = Schedule()
-    """Its batch is the sum over all processes."""
+    schedule: Schedule = Schedule()  # Its batch is the sum over all processes
     shape: Shape = Shape()
-    augmentations: Mapping[str, Any] = field(default_factory=dict)
-    """Keyword arguments of `Composer`."""
+    augmentations: Mapping[str, Any] = field(default_factory=dict)  # Keyword arguments of `Composer`
     start: Path | None = None
     """Checkpoint or ONNX of another training: its weights are loaded where they fit, unless this one has begun."""
-    held_out: tuple[str, ...] = ()
-    """Clips that are not learned from."""
+    held_out: tuple[str, ...] = ()  # Clips that are not learned from
     save_every: int = 500
 
 

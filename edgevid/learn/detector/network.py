@@ -26,11 +26,9 @@ class Shape:
     height: int = 256
     channels: tuple[int, int, int, int, int] = (16, 24, 48, 112, 192)
     """After the two stem convolutions and at strides 8, 16, 32."""
-    blocks: tuple[int, int, int] = (2, 2, 2)
-    """Residual blocks at strides 8, 16, 32."""
+    blocks: tuple[int, int, int] = (2, 2, 2)  # Residual blocks at strides 8, 16, 32
     neck: int = 48
-    context: bool = False
-    """Poolings of 5, 9 and 13 cells next to the deepest features (He 2015, SPP)."""
+    context: bool = False  # Poolings of 5, 9 and 13 cells next to the deepest features (He 2015, SPP)
 
 
 def convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -147,12 +145,9 @@ class Deployed(nn.Module):
 class Truth:
     """Labels of a batch, padded to G objects per image."""
 
-    boxes: Tensor
-    """(B, G, 4) x1, y1, x2, y2 in input pixels."""
-    labels: Tensor
-    """(B, G) class index."""
-    weights: Tensor
-    """(B, G) confidence of the label, 0 to 1; 0 is padding; negative marks an ignored region."""
+    boxes: Tensor  # (B, G, 4) x1, y1, x2, y2 in input pixels
+    labels: Tensor  # (B, G) class index
+    weights: Tensor  # (B, G) confidence of the label, 0 to 1; 0 is padding; negative marks an ignored region
 
 
 def pair_iou(a: Tensor, b: Tensor) -> Tensor:

@@ -33,15 +33,13 @@ class Schedule:
     learning_rate: float = 2e-3
     warmup_steps: int = 300
     weight_decay: float = 0.02
-    ema_decay: float = 0.9995
-    """Decay of the exponential moving average of the weights, which is exported."""
+    ema_decay: float = 0.9995  # Decay of the exponential moving average of the weights, which is exported
     seed: int = 1
     sizes: tuple[tuple[int, int], ...] = ()
     """Widths and heights of the input in equal parts of the schedule, the network's own in the last (which is
     not listed): small images first take less time (Tan 2021, progressive learning)."""
 
-    frozen: bool = False
-    """Whether batch normalization keeps its statistics, as in fine-tuning on few images."""
+    frozen: bool = False  # Whether batch normalization keeps its statistics, as in fine-tuning on few images
 
     def size(self, step: int, own: tuple[int, int]) -> tuple[int, int]:
         """Width and height of a step's images, of a network whose own size is `own`."""
