@@ -2,7 +2,9 @@
 when its own is lost, and the jobs of an archive on its nodes."""
 
 import os
+import signal
 import socket
+import threading
 import time as clock
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,11 +25,13 @@ ANSWER_S, START_S = 5.0, 60.0
 def connect(address: str) -> Any:
     """The module ray, connected to a cluster; SourceError where none is at `address`, MissingExtraError without ray."""
     ray: Any = require("ray", extra="ray", purpose="A cluster")
-    host, _, port = address.rpartition(":")
+    (host, _, port), handler = address.rpartition(":"), signal.getsignal(signal.SIGTERM)
     try:
         if host and port.isdecimal():  # Ray would try for minutes
             socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address, namespace="edgevid", logging_level="ERROR", log_to_driver=False, ignore_reinit_error=True)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)  # Ray's own would end the program before its outputs are finished
     except OSError as error:
         raise SourceError(f"{address}: there is no Ray cluster ({error}); start one by `ray start --head`") from None
     return ray

@@ -46,7 +46,7 @@ def test_the_walk_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     described, trained, tuned, *_ = walk_through(DOCS / "classifier.md")
     assert "red" in described
     assert "split by group seed 0: compact" in trained
-    assert "wrote policy/color.toml" in tuned.replace("\n", "")
+    assert "written: policy/color.toml" in tuned.replace("\n", "")
     verdicts = [
         one["verdicts"]["color"]
         for line in Path("street.jsonl").read_text().splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time as clock
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ def cluster() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in QUICK.items():
             patch.setenv(name, value)
@@ -40,8 +42,18 @@ def cluster() -> Iterator[Any]:
         try:
             yield made
         finally:
+            signal.signal(signal.SIGTERM, before)  # each node that is added sets its own
             ray.shutdown()
             made.shutdown()
+
+
+def test_a_connection_leaves_the_program_its_signals(cluster: Any) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        connect(cluster.address)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def command(*arguments: object) -> str:

@@ -21,14 +21,14 @@ class KernelCache:
 
     def __init__(self, trt: Any, engine: Any, path: Path | None) -> None:
         self._path = path
-        self._cache: Any = None
+        self._runtime_cache: Any = None
         self._config: tuple[Any, ...] = ()  # What a context is made with: nothing, or the configuration
         if path is not None and hasattr(trt, "IRuntimeCache"):
             self._config = (engine.create_runtime_config(),)
-            self._cache = self._config[0].create_runtime_cache()
+            self._runtime_cache = self._config[0].create_runtime_cache()
             with suppress(OSError):
-                self._cache.deserialize(path.read_bytes())  # rejects the cache of another version or device
-            self._config[0].set_runtime_cache(self._cache)
+                self._runtime_cache.deserialize(path.read_bytes())  # rejects the cache of another version or device
+            self._config[0].set_runtime_cache(self._runtime_cache)
 
     def context(self, engine: Any) -> Any:
         """A new execution context that uses the cache."""
@@ -36,9 +36,9 @@ class KernelCache:
 
     def save(self) -> None:
         """Writes the file in one step if the cache has changed; a read-only folder is no error."""
-        if self._cache is None or self._path is None:
+        if self._runtime_cache is None or self._path is None:
             return
-        kept = bytes(self._cache.serialize())
+        kept = bytes(self._runtime_cache.serialize())
         with suppress(OSError):
             if self._path.is_file() and self._path.read_bytes() == kept:
                 return
@@ -46,7 +46,7 @@ class KernelCache:
 
     def close(self) -> None:
         """Frees the cache; to be called before the engine is freed."""
-        self._cache, self._config = None, ()
+        self._runtime_cache, self._config = None, ()
 
 
 KEPT_GRAPHS = 8  # Shapes whose runs are kept as CUDA graphs; further ones run without one
