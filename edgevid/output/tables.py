@@ -89,7 +89,15 @@ class SqliteSink(ObjectRows):
                 )
             if not version:
                 migrate(self._base, self.path)
-            self._base.execute("PRAGMA journal_mode = WAL")
+            ends = clock.monotonic() + BUSY_S
+            while True:  # for this change SQLite itself does not wait until another program's is done
+                try:
+                    self._base.execute("PRAGMA journal_mode = WAL")
+                    break
+                except sqlite3.OperationalError as error:
+                    if "locked" not in str(error) or clock.monotonic() > ends:
+                        raise
+                    clock.sleep(0.02)
             self._base.execute("PRAGMA synchronous = FULL")
 
     def open(self, header: Header) -> None:

@@ -193,4 +193,6 @@ def test_processes_end_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
             clock.sleep(0.01)
     with pytest.raises(BrokenProcessPool):
         future.result(60)
+    for child in children:
+        child.join(60)
     assert not any(child.is_alive() for child in children)
