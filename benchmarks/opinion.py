@@ -10,14 +10,13 @@ AURC and E-AURC are of all clips. `--cache` keeps trained heads.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from bench import conditions, save, table
-from unlike import SPLITS, Case
+from unlike import SPLITS, Case, asked
 
 from edgevid.actions.recognizer import softmax
 from edgevid.actions.typicality import Typicality
@@ -30,14 +29,7 @@ WAYS = ("head, max softmax", "head and opinion")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    shared = Path(__file__).resolve().parents[2] / "shared/data"
-    parser.add_argument("--data", type=Path, default=shared / "actions/jhmdb_skeleton")
-    parser.add_argument("--cache", type=Path, default=Path("runs/opinion"))
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    options.cache.mkdir(parents=True, exist_ok=True)
+    options = asked(__doc__, "runs/opinion")
     rows = [judged(options.data, options.cache, split, seed) for split in SPLITS for seed in range(options.seeds)]
     body = []
     for split in SPLITS:

@@ -49,15 +49,7 @@ Part = dict[str, Array]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    shared = Path(__file__).resolve().parents[2] / "shared/data"
-    parser.add_argument("--data", type=Path, default=shared / "actions/jhmdb_skeleton")
-    parser.add_argument("--videos", type=Path, default=shared / "videos")
-    parser.add_argument("--cache", type=Path, default=Path("runs/unlike"))
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    options.cache.mkdir(parents=True, exist_ok=True)
+    options = asked(__doc__, "runs/unlike")
     far = {name: far_windows(options.videos / file, options.cache / f"far_{name}.npz") for name, file in FAR.items()}
     rows: dict[str, list[dict[str, Any]]] = {"inner": [], "outer": []}
     for split in SPLITS:
@@ -70,6 +62,20 @@ def main() -> None:
         print(f"{kind}: {len(rows[kind])} trainings\n" + table(*shown(found[kind])))
         print({key: value for key, value in found[kind].items() if key.startswith(("walkers", "known"))})
     print(f"wrote {save('unlike', found, conditions({'torch': torch.__version__}))}")
+
+
+def asked(text: str | None, cache: str) -> argparse.Namespace:
+    """The options of a benchmark that trains on JHMDB with one thread and keeps its heads in a folder."""
+    parser = argparse.ArgumentParser(description=(text or "").splitlines()[0])
+    shared = Path(__file__).resolve().parents[2] / "shared/data"
+    parser.add_argument("--data", type=Path, default=shared / "actions/jhmdb_skeleton")
+    parser.add_argument("--videos", type=Path, default=shared / "videos")
+    parser.add_argument("--cache", type=Path, default=Path(cache))
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.cache.mkdir(parents=True, exist_ok=True)
+    return options
 
 
 class Case:

@@ -61,13 +61,14 @@ class Typicality:
     def calibrated(self, logits: Array, features: Array, valid: Array, labels: Array | None = None) -> Typicality:
         """The same with the logits (H, C) and windows of held-out clips, of scenes that training had none of. With
         their classes (H,) the mixture is the one that makes these likeliest."""
-        found = self._measures(logits, self.opinion(features, valid))
+        opinion = self.opinion(features, valid)
+        found = self._measures(logits, opinion)
         low, middle, high = np.percentile(found, (25, 50, 75), axis=0).astype(np.float32)
         made = replace(self, middle=middle, spread=np.maximum(high - low, 1e-3))
         made = replace(made, held_out=np.sort(made._sums(found)))
         if labels is None:
             return made
-        opinion, rows = self.opinion(features, valid), np.arange(len(labels))
+        rows = np.arange(len(labels))
         mixed = [replace(made, mixture=np.array(one, np.float32)) for one in MIXTURES]
         likely = [np.log(one.mixed(softmax(logits), opinion)[rows, labels] + 1e-9).sum() for one in mixed]
         return mixed[int(np.argmax(likely))]

@@ -196,14 +196,15 @@ def _deploy(
     cpu_s: float, curve: tuple[str, Plot] | None,
 ) -> Outcome:  # fmt: skip
     """Exports and verifies a head; writes its plots and report.json, figures with their conditions."""
-    head, options, test = fitted.head, fitted.options, data.test
-    typicality = None if head.per_step else typicality_of(head, data.train, test, options)
-    recipe = export_head(head, out, f"actions-{kind}", options, deployment, typicality)
+    head, options, test, typicality = fitted.head, fitted.options, data.test, None
     logits, truth = predict(head, test, options), test.labels
     predicted, shares = logits.argmax(-1), softmax(logits)
-    if typicality is not None:
+    if not head.per_step:  # what tells clips that are unlike the training's, calibrated on held-out scenes
+        known = Typicality.fit(*_described(head, data.train, options), data.train.labels, len(test.names))
         described = _described(head, test, options)
+        typicality = known.calibrated(logits, *described, truth)
         shares = typicality.mixed(shares, typicality.opinion(*described))
+    recipe = export_head(head, out, f"actions-{kind}", options, deployment, typicality)
     parity = check_parity(head, out, test, options, shares)
     if head.per_step:
         _, valid, labels = windows_of(test, options)
@@ -245,13 +246,6 @@ def _described(head: Head, corpus: Corpus, options: TrainOptions) -> tuple[Array
     with torch.no_grad():
         parts = [head.describe(part).numpy() for part in features.split(64)]
     return np.concatenate(parts), valid.numpy()
-
-
-def typicality_of(head: Head, train: Corpus, held_out: Corpus, options: TrainOptions) -> Typicality:
-    """What tells clips that are unlike those of `train`, calibrated on held-out scenes."""
-    known = Typicality.fit(*_described(head, train, options), train.labels, len(train.names))
-    described = _described(head, held_out, options)
-    return known.calibrated(predict(head, held_out, options), *described, held_out.labels)
 
 
 def _evaluation(fitted: Fitted, report: ClassReport, trial: Trial, test: Corpus, predicted: Array) -> Evaluation:
