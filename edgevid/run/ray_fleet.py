@@ -26,14 +26,18 @@ def connect(address: str) -> Any:
     """The module ray, connected to a cluster; SourceError where none is at `address`, MissingExtraError without ray."""
     ray: Any = require("ray", extra="ray", purpose="A cluster")
     (host, _, port), handler = address.rpartition(":"), signal.getsignal(signal.SIGTERM)
+    here = os.getcwd()
     try:
         if host and port.isdecimal():  # Ray would try for minutes
             socket.create_connection((host, int(port)), timeout=10).close()
+        os.chdir(Path(__file__).parents[2])  # workers import from the current folder, where other sources may lie
         ray.init(address, namespace="edgevid", logging_level="ERROR", log_to_driver=False, ignore_reinit_error=True)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray's own would end the program before its outputs are finished
     except OSError as error:
         raise SourceError(f"{address}: there is no Ray cluster ({error}); start one by `ray start --head`") from None
+    finally:
+        os.chdir(here)
     return ray
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time as clock
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -181,15 +182,17 @@ def ends_once(path: Path) -> str:
 
 def test_a_process_that_ends_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "process", ends_once)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])  # the process finds this module
     with local_processes(1) as submit:
         assert submit(tmp_path / "called").result(60) == "second"  # type: ignore[arg-type]
 
 
 def test_processes_end_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "process", clock.sleep)
+    before = active_children()
     with local_processes(1) as submit:
         future: Any = submit(1000)  # type: ignore[arg-type]
-        while not (children := active_children()):
+        while not (children := [child for child in active_children() if child not in before]):
             clock.sleep(0.01)
     with pytest.raises(BrokenProcessPool):
         future.result(60)
