@@ -15,23 +15,23 @@ import torch
 
 from edgevid.actions import Typicality, softmax
 from edgevid.errors import InputError
-from edgevid.evaluate.actions.data import Corpus, check, concatenate
+from edgevid.evaluate.actions.data import Corpus, check
 from edgevid.evaluate.actions.metrics import ClassReport, Interval, SegmentReport, interval
 from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, Thumb
 from edgevid.evaluate.page import page
 from edgevid.evaluate.recognition import Scored, class_views, of_scored
 from edgevid.files.atomic import atomic_path, write_atomic
-from edgevid.learn.actions.asformer import ASFormerHead
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
-from edgevid.learn.actions.fit import CHECKPOINT, Fitted, TrainOptions, fit, predict, step_of, windows_of
+from edgevid.learn.actions.fit import CHECKPOINT, Fitted, TrainOptions, fit, predict, predict_steps, step_of, windows_of
 from edgevid.learn.actions.heads import Head, LinearHead, RecurrentHead, StepLinearHead, TransformerHead
+from edgevid.learn.actions.segmentation import SegmentationHead
 from edgevid.learn.classifier.network import ImageHead, ImageOptions
 from edgevid.types import Array, Progress
 from edgevid.video.images import read_image, thumbnail
 
 PAIRS, EACH, SIDE = 6, 8, 96  # Confused pairs on the page, images of each, and their pixels
 SHARES = (0.25, 0.5, 1.0)  # Of the training clips, for the learning curve
-HeadKind = Literal["gru", "lstm", "transformer", "asformer", "linear", "compact"]
+HeadKind = Literal["gru", "lstm", "transformer", "asformer", "mstcn", "linear", "compact"]
 Report = Callable[[str], None]
 
 
@@ -44,6 +44,7 @@ class Trial:
     accuracy: float  # Share of correct clips (of correct steps, for segmentation)
     baseline: float  # The mean-pooled linear head's (the linear step's) on the same data and seed
     segments: SegmentReport | None = None
+    baseline_segments: SegmentReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def make_head(
         return RecurrentHead(width, classes, cell=kind, bidirectional=not causal, window=window)
     if kind == "transformer":
         return TransformerHead(width, classes, window=window, causal=causal)
-    return ASFormerHead(width, classes, causal=causal)
+    return SegmentationHead(width, classes, kind=kind, causal=causal)
 
 
 class Split(NamedTuple):
@@ -96,12 +97,10 @@ class Split(NamedTuple):
 
 def run(
     splits: Mapping[str, Split], kind: HeadKind, out: Path, options: TrainOptions, deployment: Deployment, *,
-    seeds: int = 3, causal: bool = True, clips_per_sequence: int = 0, report: Report = lambda line: None,
+    seeds: int = 3, causal: bool = True, report: Report = lambda line: None,
     progress: Progress = lambda done, total, text: None, learning_curve: bool = False,
 ) -> Outcome:  # fmt: skip
-    """Trains `kind` on every split with every seed; exports the first one and writes report and plots.
-    `clips_per_sequence` clips one after another make the sequences of a segmentation head where no video is labeled by
-    steps."""
+    """Trains `kind` on every split with every seed; exports the first one and writes report and plots."""
     if seeds < 1:
         raise InputError(f"seeds: expected at least 1, got {seeds}")
     first = next(iter(splits.values()))
@@ -116,15 +115,8 @@ def run(
         check_parity(untrained, Path(folder), first.test, options)
     trials: list[Trial] = []
     fits: list[tuple[Fitted, Split]] = []
-    for seed in range(seeds):
+    for seed in range(options.seed, options.seed + seeds):
         for name, split in splits.items():
-            if clips_per_sequence:
-                train, test = split.train, check(split.test, what="test")
-                count, length = 2 * len(test) // clips_per_sequence, clips_per_sequence
-                split = split._replace(
-                    train=concatenate(train, len(train), seed=seed, length=length),
-                    test=concatenate(test, count, seed=0, length=length),
-                )
             file = out / f"{seed}-{name}-{CHECKPOINT}"
             seeded = dataclasses.replace(options, seed=seed)
             fitted, trial = _trial(make(split), name, split, seeded, file, progress)
@@ -175,19 +167,18 @@ def _trial(
     check(test, what="test")
     fitted = fit(make, train, held, options, checkpoint=checkpoint, progress=progress)
     linear = StepLinearHead if fitted.head.per_step else LinearHead
-    base = fit(partial(linear, train.width, len(train.names)), train, held, options)
-    accuracy, segments = evaluate(fitted.head, test, options)
-    return fitted, Trial(name, options.seed, accuracy, evaluate(base.head, test, options)[0], segments)
+    at_once = dataclasses.replace(options, lookahead=0)
+    base = fit(partial(linear, train.width, len(train.names)), train, held, at_once)
+    (accuracy, segments), (least, simple) = evaluate(fitted.head, test, options), evaluate(base.head, test, at_once)
+    return fitted, Trial(name, options.seed, accuracy, least, segments, simple)
 
 
 def evaluate(head: Head, test: Corpus, options: TrainOptions) -> tuple[float, SegmentReport | None]:
     """Accuracy on a corpus, and the segmentation measures of a head that scores each step."""
-    predicted = predict(head, test, options).argmax(-1)
-    _, valid, labels = windows_of(test, options)
     if not head.per_step:
-        return float((predicted == test.labels).mean()), None
-    rows = list(zip(labels.numpy(), predicted, valid.numpy(), strict=True))
-    report = SegmentReport.of([t[v].tolist() for t, _, v in rows], [p[v].tolist() for _, p, v in rows])
+        return float((predict(head, test, options).argmax(-1) == test.labels).mean()), None
+    truths, logits = zip(*predict_steps(head, test, options), strict=True)
+    report = SegmentReport.of([t.tolist() for t in truths], [one.argmax(-1).tolist() for one in logits])
     return report.accuracy / 100, report
 
 
@@ -207,8 +198,8 @@ def _deploy(
     recipe = export_head(head, out, f"actions-{kind}", options, deployment, typicality)
     parity = check_parity(head, out, test, options, shares)
     if head.per_step:
-        _, valid, labels = windows_of(test, options)
-        predicted, truth = predicted[valid.numpy()], labels.numpy()[valid.numpy()]
+        truth, scored = map(np.concatenate, zip(*predict_steps(head, test, options), strict=True))
+        predicted = scored.argmax(-1)
     report = ClassReport.of(truth, predicted, len(test.names), test.names)
     found = _evaluation(fitted, report, trials[0], test, predicted)
     if typicality is not None:

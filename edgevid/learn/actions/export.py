@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from edgevid.actions import ClipSection, ClipSpec, ImageRecognizer, SequenceRecognizer, Typicality, softmax
 from edgevid.errors import ParityError
-from edgevid.evaluate.actions.data import Corpus, resample
+from edgevid.evaluate.actions.data import Corpus
 from edgevid.evaluate.recognition import RowsExtractor, crop_video, replay_crops, replay_rows
 from edgevid.files import make_folder, toml_table, vars_of, write_atomic
-from edgevid.learn.actions.fit import TrainOptions, predict, step_of, windows_of
+from edgevid.learn.actions.fit import TrainOptions, predict, sample, windows_of
 from edgevid.learn.actions.heads import Head
 from edgevid.learn.classifier.network import GRAY, ImageHead
 from edgevid.runtime import InputSpec, Recipe, load_engine, read_recipe, write_recipe
@@ -127,7 +127,7 @@ def _write(
     table = {
         "kind": kind, "extractor": deployment.extractor, "features": head.features, "window": options.window,
         "stride": deployment.stride, "min_steps": deployment.min_steps,
-        "per_step": head.per_step and kind == "window", "joints": deployment.joints or "jhmdb15",
+        "per_step": head.per_step and kind == "window", "lookahead": options.lookahead or None, "joints": deployment.joints or "jhmdb15",
         "clip_digest": deployment.spec.digest, **more,
     }  # fmt: skip
     lines = [*toml_table("model", model), *toml_table("head", table)]
@@ -208,7 +208,7 @@ def _pipeline(recipe_path: Path, corpus: Corpus, options: TrainOptions, shares: 
     with load_engine(recipe_path.parent / recipe.file, device="cpu", threads=1) as engine:
         recognizer = SequenceRecognizer(RowsExtractor(corpus), engine, recipe, average=False)
         for number, example in enumerate(corpus.examples):
-            rows = resample(example.raw, step_of(corpus, options))[-options.window :]
+            rows = sample(example, corpus, options)[0][-options.window :]
             expected = shares[number, -1] if shares.ndim == 3 else shares[number]
             if (last := replay_rows(recognizer, number + 1, rows)[-1]) is not None:
                 worst = max(worst, float(np.abs(last - expected).max()))

@@ -6,7 +6,7 @@ import json
 import math
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edgevid.actions.features import JOINT_SETS, mirror_order
 from edgevid.errors import InputError, ModelError, log
-from edgevid.evaluate.actions.data import Corpus, Example, check, resample
+from edgevid.evaluate.actions.data import Corpus, Example, check, rows_at
 from edgevid.files import atomic_path, sha256
 from edgevid.learn.actions.heads import Head
 from edgevid.learn.classifier.network import ImageOptions
@@ -36,18 +36,25 @@ SPEED = 0.25  # Largest logarithm of the change of speed
 TRIM = 0.2  # Largest share trimmed off the end, in half of the sequences
 
 
-def augment(raw: Array, joints: str, step: float, rng: Rng) -> Array:
-    """An augmented sequence of about every `step`-th row."""
-    last = len(raw) - 1
-    speed = step * float(np.exp(rng.uniform(-SPEED, SPEED)))
-    end = last * (1 - rng.uniform(0, TRIM)) if rng.random() < 0.5 else last
-    out = resample(raw, speed, rng.uniform(0, min(step, last)), end)
-    if not len(out):
-        out = raw[-1:].copy()
+def moments(last: int, step: float, lookahead: int, rng: Rng | None) -> tuple[Array, Array]:
+    """(T,) each about `step`-th row of those up to `last`, and the row whose class each step gives: `lookahead` steps
+    before. Augmented if `rng` is given: another speed, phase and end."""
+    speed, start, end = step, 0.0, float(last)
+    if rng is not None:
+        speed *= float(np.exp(rng.uniform(-SPEED, SPEED)))
+        end *= 1 - rng.uniform(0, TRIM) if rng.random() < 0.5 else 1.0
+        start = min(rng.uniform(0, min(step, last)), end)
+    at = np.arange(start, end + lookahead * speed + 1e-6, speed)
+    return np.minimum(at, last), np.round(at - lookahead * speed).astype(np.int64)
+
+
+def augment(raw: Array, joints: str, rng: Rng) -> Array:
+    """Augmented rows of a sequence."""
+    out = raw.copy()
     if joints:
         out[:, :-1] = _augment_joints(out[:, :-1], joints, rng)
         return out
-    spread = raw.std(axis=0, keepdims=True) + 1e-6
+    spread = out.std(axis=0, keepdims=True) + 1e-6
     return np.asarray((out + rng.normal(0, NOISE, out.shape) * spread).astype(np.float32))
 
 
@@ -71,6 +78,7 @@ class TrainOptions:
     """How a head is trained."""
 
     window: int = 20  # Steps that a window holds; shorter clips are padded on the left
+    lookahead: int = 0  # Steps that a head which scores each step sees beyond the one it scores
     rate_hz: float = 15.0  # Steps per second of the head's input
     epochs: int = 100
     patience: int = 0  # Epochs without a better validation loss before stopping; 0 never stops early
@@ -113,14 +121,15 @@ def step_of(corpus: Corpus, options: TrainOptions) -> float:
 
 
 def windows_of(
-    corpus: Corpus, options: TrainOptions, rng: np.random.Generator | None = None
+    corpus: Corpus, options: TrainOptions, rng: np.random.Generator | None = None, *, whole: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Features (N, T, D), valid (N, T) and labels (N, T) of all examples, augmented if `rng` is given."""
-    count, window = len(corpus), options.window
+    """Features (N, T, D), valid (N, T) and labels (N, T) of all examples, augmented if `rng` is given: the last steps
+    that fit a window or, `whole`, all. A label is -1 where a step has none."""
+    sampled = [sample(example, corpus, options, rng) for example in corpus.examples]
+    count, window = len(corpus), max(len(rows) for rows, _ in sampled) if whole else options.window
     raw = np.zeros((count, window, corpus.examples[0].raw.shape[1]), np.float32)
-    valid, labels = np.zeros((count, window), bool), np.zeros((count, window), np.int64)
-    for row, example in enumerate(corpus.examples):
-        rows, steps = _rows(example, corpus, options, rng)
+    valid, labels = np.zeros((count, window), bool), np.full((count, window), -1)
+    for row, (rows, steps) in enumerate(sampled):
         keep = min(len(rows), window)
         raw[row, window - keep :], labels[row, window - keep :] = rows[-keep:], steps[-keep:]
         valid[row, window - keep :] = True
@@ -128,19 +137,20 @@ def windows_of(
     return torch.from_numpy(features), torch.from_numpy(valid), torch.from_numpy(labels)
 
 
-def _rows(
-    example: Example, corpus: Corpus, options: TrainOptions, rng: np.random.Generator | None
+def sample(
+    example: Example, corpus: Corpus, options: TrainOptions, rng: np.random.Generator | None = None
 ) -> tuple[Array, Array]:
-    step = step_of(corpus, options)
+    """Rows (T, R) of an example at the head's rate, and the class of each step. With `rng` they are augmented, and a
+    random window of an example whose classes change."""
+    at, scored = moments(len(example.raw) - 1, step_of(corpus, options), options.lookahead, rng)
+    labels = np.where(scored < 0, -1, example.labels[np.minimum(scored, len(example.labels) - 1)])
     if rng is None:
-        rows = resample(example.raw, step)
-    else:
-        copies = (example.raw, *corpus.augmentations.get(example.name, ()))
-        rows = augment(copies[rng.integers(len(copies))], corpus.joints, step, rng)
-    if (example.labels == example.labels[0]).all():
-        return rows, np.full(len(rows), example.labels[0])
-    at = np.linspace(0, len(example.labels) - 1, len(rows)).round().astype(np.int64)
-    return rows, example.labels[at]
+        return rows_at(example.raw, at), labels
+    if len(at) > options.window and (example.labels != example.labels[0]).any():
+        first = int(rng.integers(len(at) - options.window + 1))
+        at, labels = (one[first : first + options.window] for one in (at, labels))
+    copies = (example.raw, *corpus.augmentations.get(example.name, ()))
+    return augment(rows_at(copies[rng.integers(len(copies))], at), corpus.joints, rng), labels
 
 
 def loss_weights(corpus: Corpus) -> Tensor:
@@ -201,7 +211,6 @@ def fit(
     torch.manual_seed(options.seed)
     course = _Course(make(), options, -(-len(train) // options.batch))
     weights = loss_weights(train)
-    held = windows_of(validation, options) if validation is not None and len(validation) else None
     marks = [dataclasses.asdict(options), train.names, [(e.name, e.content, e.label) for e in train.examples]]
     key = sha256(json.dumps([*marks, str(course.head)], default=str))
     if checkpoint and checkpoint.exists():
@@ -211,13 +220,13 @@ def fit(
         if options.patience and number - 1 - course.best_epoch >= options.patience:
             stopped = f"no better validation loss in {options.patience} epochs"
             break
-        loss, norm = _epoch(course, windows_of(train, options, course.rng), options, weights)
+        loss, norm = _epoch(course, train, options, weights)
         if not math.isfinite(loss + norm):
             stopped = f"loss {loss:g} and gradient norm {norm:g} in epoch {number + 1}"
             break
-        after = _evaluate(course.head, held, weights)
+        after = _evaluate(course.head, validation, options, weights)
         course.history.append(Epoch(loss, norm, *after))
-        if held is None or after[0] < course.best:
+        if not validation or after[0] < course.best:
             course.best, course.best_epoch = after[0], number
             course.best_state = copy.deepcopy(course.head.state_dict())
         course.cpu_s = time.process_time() - start
@@ -233,17 +242,16 @@ def fit(
     return Fitted(course.head, tuple(course.history), course.best_epoch, course.cpu_s, options, stopped)
 
 
-def _epoch(
-    course: _Course, data: tuple[Tensor, Tensor, Tensor], options: TrainOptions, weights: Tensor
-) -> tuple[float, float]:
+def _epoch(course: _Course, train: Corpus, options: TrainOptions, weights: Tensor) -> tuple[float, float]:
     """Mean loss and gradient norm of the steps; it ends at the first that is no number."""
-    head, (features, valid, labels), steps = course.head, data, list[tuple[float, float]]()
+    head, steps = course.head, list[tuple[float, float]]()
     head.train()
-    for rows in torch.from_numpy(course.rng.permutation(len(labels))).split(options.batch):
-        if len(rows) == 1 < len(labels):  # batch normalization takes two
+    for rows in torch.from_numpy(course.rng.permutation(len(train))).split(options.batch):
+        if len(rows) == 1 < min(options.batch, len(train)):  # batch normalization takes two
             continue
-        logits = head(features[rows], valid[rows])
-        loss = head.loss(logits, labels[rows], valid[rows], weights, options.smoothing) + head.penalty
+        features, valid, labels = windows_of(train.pick(rows.numpy()), options, course.rng)
+        logits = head(features, valid)
+        loss = head.loss(logits, labels, valid, weights, options.smoothing) + head.penalty
         course.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(head.parameters(), options.clip_norm)
@@ -257,24 +265,39 @@ def _epoch(
 
 
 @torch.no_grad()
-def _evaluate(head: Head, held: tuple[Tensor, Tensor, Tensor] | None, weights: Tensor) -> tuple[float, float]:
-    if held is None:
+def _evaluate(
+    head: Head, held: Corpus | None, options: TrainOptions, weights: Tensor
+) -> tuple[float, float]:
+    if not held:
         return float("nan"), float("nan")
-    features, valid, labels = held
-    logits = _logits(head, features, valid)
-    loss = float(head.loss(logits, labels, valid, weights, 0.0))
-    predicted, truth = logits.argmax(-1), labels if head.per_step else labels[:, -1]
-    right = (predicted == truth)[valid] if head.per_step else predicted == truth
-    return loss, float(right.float().mean())
+    head.eval()
+    losses, right = list[float](), list[Tensor]()
+    for features, valid, labels in _parts(head, held, options):
+        logits, known = head(features, valid), valid & (labels >= 0)
+        losses += [float(head.loss(logits, labels, valid, weights, 0.0))] * len(labels)
+        hits = logits.argmax(-1) == (labels if head.per_step else labels[:, -1])
+        right.append(hits[known] if head.per_step else hits)
+    return float(np.mean(losses)), float(torch.cat(right).float().mean())
+
+
+def _parts(head: Head, corpus: Corpus, options: TrainOptions) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Windows of many examples at a time; of a head that scores each step one whole example."""
+    for rows in np.split(np.arange(len(corpus)), range(size := 1 if head.per_step else 64, len(corpus), size)):
+        yield windows_of(corpus.pick(rows), options, whole=head.per_step)
 
 
 @torch.no_grad()
 def predict(head: Head, corpus: Corpus, options: TrainOptions) -> Array:
-    """(N, C) logits of a corpus, (N, T, C) of a head that scores each step."""
+    """(N, C) logits of the windows of a corpus, (N, T, C) of a head that scores each step."""
     features, valid, _ = windows_of(corpus, options)
-    return np.asarray(_logits(head, features, valid).numpy())
-
-
-def _logits(head: Head, features: Tensor, valid: Tensor) -> Tensor:
     head.eval()
-    return torch.cat([head(f, v) for f, v in zip(features.split(64), valid.split(64), strict=True)])
+    parts = zip(features.split(64), valid.split(64), strict=True)
+    return np.asarray(torch.cat([head(f, v) for f, v in parts]).numpy())
+
+
+@torch.no_grad()
+def predict_steps(head: Head, corpus: Corpus, options: TrainOptions) -> list[tuple[Array, Array]]:
+    """Of each whole example the true classes (T,) and the logits (T, C) of the steps that have a class."""
+    head.eval()
+    parts = ((head(f, v), labels, v & (labels >= 0)) for f, v, labels in _parts(head, corpus, options))
+    return [(labels[known].numpy(), logits[known].numpy()) for logits, labels, known in parts]

@@ -56,12 +56,12 @@ class Head(nn.Module):
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of every step plus MS-TCN's smoothing between steps, over all stages."""
+    """Cross-entropy of every step that has a label (>= 0) plus MS-TCN's smoothing between steps, over all stages."""
     stages = logits if logits.dim() == 4 else logits.unsqueeze(0)
-    total, both = stages.new_zeros(()), valid[:, 1:] & valid[:, :-1]
+    total, both, known = stages.new_zeros(()), valid[:, 1:] & valid[:, :-1], valid & (labels >= 0)
     for output in stages:
         total = total + nn.functional.cross_entropy(
-            output[valid], labels[valid], weight=weights, label_smoothing=smoothing
+            output[known], labels[known], weight=weights, label_smoothing=smoothing
         )
         log = output.log_softmax(-1)
         change = (log[:, 1:] - log[:, :-1].detach()).abs().clamp(max=LARGEST).square()[both]

@@ -51,6 +51,7 @@ class TrainConfig:
     group: str = ""  # What a split keeps on one side, as `list_videos` takes it
     images: ImageOptions | None = None  # Of images of objects; without an `extractor` the head takes their pixels
     learning_curve: bool = False
+    seed: int = 0  # Of the split, and of the first training
 
 
 def train_actions(
@@ -63,11 +64,13 @@ def train_actions(
     torch.set_num_threads(config.threads)
     splits = official_splits(config.data) if config.data.is_dir() else {}
     spec, path = clip_spec(config), Path(config.extractor or "-")
-    patience = 0 if splits else config.patience
+    patience, seed = 0 if splits else config.patience, config.seed
     if not splits:
         corpus = check(read_videos(config, spec, progress))
-        rest, held = split_by_name(corpus, config.held) if config.held else split_by_group(corpus, config.test)
-        train, checked = split_by_group(rest, 0.2, seed=1) if patience else (rest, None)
+        rest, held = (
+            split_by_name(corpus, config.held) if config.held else split_by_group(corpus, config.test, seed=seed)
+        )
+        train, checked = split_by_group(rest, 0.2, seed=seed + 1) if patience else (rest, None)
         splits = {f"by {config.group or 'group'}": Split(train, held, checked)}
     first, test, checked = next(iter(splits.values()))
     seen = [*first.examples, *(checked.examples if checked else ())]
@@ -88,7 +91,7 @@ def train_actions(
             "of natural long videos."
         )
     window = config.window * max(config.clips_per_sequence, 1)
-    options = TrainOptions(window, config.rate_hz, config.epochs, patience, images=config.images)
+    options = TrainOptions(window, config.rate_hz, config.epochs, patience, seed=seed, images=config.images)
     weights = zip(first.names, loss_weights(first).tolist(), strict=True)
     report("class weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights))
     outcome = run(

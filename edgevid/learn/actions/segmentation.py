@@ -1,28 +1,35 @@
-"""Temporal segmentation: scores for every step of a long video, whole or streamed. After Yi, Wen and Jiang, "ASFormer:
-Transformer for Action Segmentation" (BMVC 2021): blocks of a dilated convolution and attention within a window of the
-same reach; an encoder whose output decoders refine. Norms are per step, so that the causal form can be streamed."""
+"""Temporal segmentation: scores for every step of a long video, whole or streamed. Stages of residual blocks, each of
+which refines the probabilities of the one before. MS-TCN (Farha and Gall, CVPR 2019): blocks of a dilated convolution.
+ASFormer (Yi, Wen and Jiang, BMVC 2021): each also attends within a window of the same reach, in an encoder and its
+decoders. Norms are per step, so that the causal form can be streamed."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from edgevid.learn.actions.heads import Head, States, WindowAttention, push
 
-DECODERS, HEADS, DROPOUT = 2, 2, 0.2
+SegmentationKind = Literal["asformer", "mstcn"]
+HEADS = 2  # Of ASFormer's attention
+STAGES = {"asformer": 3, "mstcn": 4}
+DROPOUT = {"asformer": 0.2, "mstcn": 0.5}
 
 
 class Block(nn.Module):
-    """Dilated convolution, then windowed attention, each with its residual."""
+    """Dilated convolution, then ASFormer's windowed attention, each with its residual."""
 
-    def __init__(self, width: int, level: int, *, causal: bool, cross: bool) -> None:
+    def __init__(self, kind: SegmentationKind, width: int, level: int, *, causal: bool, cross: bool) -> None:
         super().__init__()
         self.dilation, self.causal = 2**level, causal
         self.conv = nn.Conv1d(width, width, 3, dilation=self.dilation)
-        self.norm = nn.LayerNorm(width)
-        self.attention = WindowAttention(width, HEADS, 2 ** (level + 1), causal=causal)
+        self.attention: WindowAttention | None = None
+        if kind == "asformer":
+            self.norm = nn.LayerNorm(width)
+            self.attention = WindowAttention(width, HEADS, 2 ** (level + 1), causal=causal)
         self.join = nn.Linear(2 * width, width) if cross else None
-        self.dropout, self.outward = nn.Dropout(DROPOUT), nn.Linear(width, width)
+        self.dropout, self.outward = nn.Dropout(DROPOUT[kind]), nn.Linear(width, width)
 
     def forward(self, x: Tensor, valid: Tensor, encoded: Tensor | None, share: float) -> Tensor:
         there = valid.unsqueeze(-1).to(x.dtype)
@@ -30,8 +37,9 @@ class Block(nn.Module):
         sides = (reach, 0) if self.causal else (self.dilation, self.dilation)
         wide = nn.functional.pad((x * there).transpose(1, 2), sides)
         h = self.conv(wide).transpose(1, 2).relu()
-        n = self.norm(h)
-        h = h + share * self.attention(self._queried(n, encoded), valid, n)
+        if self.attention is not None:
+            n = self.norm(h)
+            h = h + share * self.attention(self._queried(n, encoded), valid, n)
         return (x + self.dropout(self.outward(h))) * there
 
     def _queried(self, n: Tensor, encoded: Tensor | None) -> Tensor:
@@ -39,37 +47,45 @@ class Block(nn.Module):
 
     def states(self, batch: int, width: int) -> States:
         """A stream's state: the inputs within the convolution's reach, and the attention's window."""
-        return {
-            "conv": torch.zeros(batch, 2 * self.dilation + 1, width),
-            "past": torch.zeros(batch, self.attention.window, self.attention.state_width()),
-        }
+        states = {"conv": torch.zeros(batch, 2 * self.dilation + 1, width)}
+        if self.attention is not None:
+            states["past"] = torch.zeros(batch, self.attention.window, self.attention.state_width())
+        return states
 
     def step(self, x: Tensor, states: States, encoded: Tensor | None, share: float) -> tuple[Tensor, States]:
-        inputs = push(states["conv"], x)
-        taps = inputs[:, :: self.dilation].transpose(1, 2)  # the steps t - 2d, t - d and t
-        h = ((taps.unsqueeze(1) * self.conv.weight).sum((2, 3)) + self.conv.bias).relu()
-        n = self.norm(h)
-        mixed, past = self.attention.step(self._queried(n, encoded), states["past"], n)
-        return x + self.outward(h + share * mixed), {"conv": inputs, "past": past}
+        after = {"conv": push(states["conv"], x)}
+        taps = after["conv"][:, :: self.dilation].transpose(1, 2)  # the steps t - 2d, t - d and t
+        h = nn.functional.linear(taps.flatten(1), self.conv.weight.flatten(1), self.conv.bias).relu()
+        if self.attention is not None:
+            n = self.norm(h)
+            mixed, after["past"] = self.attention.step(self._queried(n, encoded), states["past"], n)
+            h = h + share * mixed
+        return x + self.outward(h), after
 
 
-class ASFormerHead(Head):
-    """Scores for each step: an encoder and DECODERS that refine them; `causal` uses no later step."""
+class SegmentationHead(Head):
+    """Scores for each step: a first stage, and others that refine its scores; `causal` uses no later step."""
 
     per_step = True
 
-    def __init__(self, features: int, classes: int, *, width: int = 64, levels: int = 5, causal: bool = True) -> None:
-        """`levels` blocks reach back 2, 4, 8 ... steps."""
+    def __init__(
+        self, features: int, classes: int, *, kind: SegmentationKind, width: int = 64, layers: int = 6,
+        causal: bool = True,
+    ) -> None:  # fmt: skip
+        """The blocks of each stage, `layers`, reach back 2, 4, 8 ... steps."""
         super().__init__(features, classes)
         self.causal, self.width = causal, width
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width))
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = nn.Dropout(DROPOUT["asformer"])
         self.stages = nn.ModuleList(
-            nn.ModuleList(Block(width, level, causal=causal, cross=stage > 0) for level in range(levels))
-            for stage in range(1 + DECODERS)
+            nn.ModuleList(
+                Block(kind, width, level, causal=causal, cross=stage > 0 and kind == "asformer")
+                for level in range(layers)
+            )
+            for stage in range(STAGES[kind])
         )
-        self.again = nn.ModuleList(nn.Linear(classes, width) for _ in range(DECODERS))
-        self.outward = nn.ModuleList(nn.Linear(width, classes) for _ in range(1 + DECODERS))
+        self.again = nn.ModuleList(nn.Linear(classes, width) for _ in self.stages[1:])
+        self.outward = nn.ModuleList(nn.Linear(width, classes) for _ in self.stages)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """(B, T, C) logits; (S, B, T, C) of all stages while training."""
@@ -104,7 +120,7 @@ class ASFormerHead(Head):
                 encoded, x = x, self.again[stage - 1](output.softmax(-1))
             for level, block in enumerate(blocks):
                 key = f"s{stage}b{level}"
-                mine = {name: states[key + name] for name in ("conv", "past")}
+                mine = {name: states[key + name] for name in ("conv", "past") if key + name in states}
                 x, new = block.step(x, mine, encoded, _share(stage))
                 after |= {key + name: value for name, value in new.items()}
             output = self.outward[stage](x)
