@@ -6,6 +6,7 @@
     python benchmarks/fleet.py --equal 150          results in a fleet and in runs of their own
     python benchmarks/fleet.py --batch              cameras on a stand-in device that charges for each call
     python benchmarks/fleet.py --ultralytics        the same clips by its predict on a .streams list, same ONNX file
+    python benchmarks/fleet.py --before 5dc170a0^   one camera's cost now, and before there were fleets
 
 "CPU" is processor time of the process, all threads, decoding included. Clips play again at their end.
 """
@@ -17,8 +18,10 @@ import contextlib
 import hashlib
 import multiprocessing
 import os
+import shutil
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -192,6 +195,46 @@ def equality(frames: int) -> dict[str, Any]:
     equal = [name for name, one in digests.items() if one.hexdigest() == together[name]]
     print(f"{len(equal)} of {len(CLIPS)} clips equal to the bit over {frames} frames")
     return {"frames": frames, "equal": equal}
+
+
+ALONE = """
+import sys, time
+from edgevid.run import run
+from edgevid.site import Site, build_pipeline, load_site
+from edgevid.video.files import FileSource
+for clip in sys.argv[1:]:
+    loaded, times = load_site(Site(source=clip, model="street-nano")), []
+    with FileSource(clip, loop=True, threads=1) as video:
+        pipeline = build_pipeline(loaded, video.size, threads=1)
+        run(pipeline, video, max_frames=240, on_result=lambda *_: times.append(time.process_time()))
+    print((times[-1] - times[39]) / 200)
+"""
+
+
+def before(revision: str, repeats: int = 7) -> dict[str, Any]:
+    """CPU seconds of a result of one camera alone, of this tree and of a revision, in turns."""
+    root, clips = Path(__file__).resolve().parents[1], [str(VIDEOS / clip) for clip in CLIPS]
+    with tempfile.TemporaryDirectory() as made:
+        files = subprocess.run(
+            ["git", "-C", root, "archive", revision, "edgevid", "engines"], stdout=subprocess.PIPE, check=True
+        ).stdout
+        subprocess.run(["tar", "-x", "-C", made], input=files, check=True)
+        for built in (root / "edgevid/kernels").glob("_native*.so"):
+            shutil.copy(built, Path(made, "edgevid/kernels"))
+        trees: dict[str, Path] = {"before": Path(made), "now": root}
+        costs: dict[str, list[list[float]]] = {name: [] for name in trees}
+        for _ in range(repeats):
+            for name, tree in trees.items():
+                answer = subprocess.run(
+                    [sys.executable, "-c", ALONE, *clips], cwd=tree, check=True, stdout=subprocess.PIPE, text=True,
+                    env=os.environ | {"PYTHONPATH": str(tree)},
+                ).stdout  # fmt: skip
+                costs[name].append([float(line) for line in answer.split()])
+    best = {name: np.median(some, 0) for name, some in costs.items()}
+    ratio = float(np.mean(best["now"]) / np.mean(best["before"]))
+    result = {name: float(np.mean(some)) for name, some in best.items()} | {"ratio": ratio, "revision": revision}
+    print(result)
+    return result
 
 
 def overload(seconds: float, workers: int | None, *, peer: bool) -> dict[str, Any]:
@@ -404,6 +447,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int)
     parser.add_argument("--equal", type=int)
     parser.add_argument("--batch", action="store_true")
+    parser.add_argument("--before", metavar="REVISION")
     given = parser.parse_args()
     os.environ["EDGEVID_SPOOL"] = tempfile.mkdtemp()
     where = conditions({"onnxruntime": version("onnxruntime")})
@@ -413,6 +457,8 @@ def main() -> None:
         save("fleet_equal", equality(given.equal), where)
     elif given.kills:
         save("fleet_kills", kills(given.kills), where)
+    elif given.before:
+        save("fleet_before", before(given.before), where)
     elif given.batch:
         save("fleet_batch", batches(min(given.seconds, 5.0)), where)
     else:
