@@ -19,8 +19,9 @@ from edgevid.types import F64, Array
 TRUE, MATCHED, ABSENT, AREA = range(4)
 """Roles of a true box: it counts; what matches it counts neither way; it only takes part in that matching; what
 lies in it by more than half of its own area counts neither way (a crowd, KITTI's DontCare)."""
-ALIASES = {"pedestrian": "person", "person_sitting": "person", "van": "car"}
-SIMILAR = ("person_sitting", "van")  # KITTI: what matches them counts neither way
+ALIASES = {"pedestrian": "person"}
+SIMILAR = {"person": "person", "person_sitting": "person", "van": "car"}
+"""KITTI's true vans and sitting persons, and the class whose boxes count neither way where they match them."""
 MOT_IGNORED = (2, 7, 8, 12)  # MOTChallenge: person on vehicle, static person, distractor, reflection
 KITTI_HEIGHT = 25.0  # KITTI: unmatched boxes up to this height in pixels count neither way
 
@@ -165,9 +166,10 @@ def _mot(name: str, v: list[float]) -> Box:
 
 
 def _kitti(name: str, w: list[str]) -> Box:
-    kind, hidden = w[2].lower(), float(w[3]) > 0 or float(w[4]) > 2
-    role = AREA if kind == "dontcare" else MATCHED if kind in SIMILAR or hidden else TRUE
-    return Box(name, int(w[0]), kind, tuple(map(float, w[6:10])), float(w[17]) if len(w) > 17 else 1.0, int(w[1]), role)
+    kind, found, hidden = w[2].lower(), len(w) > 17, float(w[3]) > 0 or float(w[4]) > 2
+    neither = not found and (kind in SIMILAR or hidden)
+    role, kind = AREA if kind == "dontcare" else MATCHED if neither else TRUE, kind if found else SIMILAR.get(kind, kind)
+    return Box(name, int(w[0]), kind, tuple(map(float, w[6:10])), float(w[17]) if found else 1.0, int(w[1]), role)
 
 
 def _yolo(path: Path, texts: list[tuple[str, str]]) -> BoxTable:
