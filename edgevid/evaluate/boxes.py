@@ -168,8 +168,9 @@ def _mot(name: str, v: list[float]) -> Box:
 def _kitti(name: str, w: list[str]) -> Box:
     kind, found, hidden = w[2].lower(), len(w) > 17, float(w[3]) > 0 or float(w[4]) > 2
     neither = not found and (kind in SIMILAR or hidden)
-    role, kind = AREA if kind == "dontcare" else MATCHED if neither else TRUE, kind if found else SIMILAR.get(kind, kind)
-    return Box(name, int(w[0]), kind, tuple(map(float, w[6:10])), float(w[17]) if found else 1.0, int(w[1]), role)
+    role, score = AREA if kind == "dontcare" else MATCHED if neither else TRUE, float(w[17]) if found else 1.0
+    kind = kind if found else SIMILAR.get(kind, kind)
+    return Box(name, int(w[0]), kind, tuple(map(float, w[6:10])), score, int(w[1]), role)
 
 
 def _yolo(path: Path, texts: list[tuple[str, str]]) -> BoxTable:

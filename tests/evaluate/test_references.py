@@ -187,7 +187,7 @@ def test_files_of_kitti_are_preprocessed_as_by_trackeval(tmp_path: Path, seed: i
         (tmp_path / "label_02" / f"{name}.txt").write_text("\n".join(text) + "\n")
         text = [f"{t} {i + 20 * (t > 15 and i < 4)} {kinds[i]} -1 -1 -10 {shown(box + rng.normal(0, 3, 4))}"
                 + " -1" * 7 + " 0.9" for t, i, box in corners if rng.random() < 0.8]  # fmt: skip
-        text += [f"{t} {90 + n} Car -1 -1 -10 {shown(np.r_[c, c + [60, high]])}" + " -1" * 7 + " 0.5"
+        text += [f"{t} {90 + n} Car -1 -1 -10 {shown(np.append(c, c + np.array([60, high])))}" + " -1" * 7 + " 0.5"
                  for t in range(frames) for n, c in enumerate(rng.uniform(0, 400, (2, 2)))
                  for high in [rng.uniform(10, 60)]]  # fmt: skip
         (tmp_path / "ours/data" / f"{name}.txt").write_text("\n".join(text) + "\n")
