@@ -76,6 +76,7 @@ class ClipSection(ClipSpec):
     layout: Layout = "NTCHW"  # Axes of a clip model's input; the images in it are as [input] says
     activation: Activation = "softmax"
     """"softmax": the model gives logits; "none": it gives probabilities."""
+    inside: str = ""  # Detector of the part of an object that is recognized, aligned by key points: a name, or a recipe
 
     @classmethod
     def read(cls, recipe: Recipe) -> ClipSection:

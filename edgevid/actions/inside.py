@@ -24,9 +24,12 @@ class Aligner:
 
     def __init__(self, detector: Detector, spec: ClipSpec, *, template: Array = FACE) -> None:
         """`spec` states the size and the context of the crops. Five (K) key points are moved to `template` (K, 2), in
-        shares of a crop; of a detector with another number of them the box is cropped, upright."""
+        shares of a crop; of a detector with another number of them the box is cropped, upright. `searched` is how
+        objects are cropped for the detector: the table [clip] of its recipe states which part, and its size."""
         self.detector, self.template = detector, template * (spec.width, spec.height)
-        self.spec = replace(spec, region=(0.0, 0.0, 1.0, 1.0))
+        self.spec, own = replace(spec, region=(0.0, 0.0, 1.0, 1.0)), ClipSection.read(detector.recipe)
+        keys = ("width", "height", "region", "context", "fit", "min_side", "pad")
+        self.searched = replace(spec, policy="box", **{key: getattr(own, key) for key in keys})
 
     def __call__(self, images: Sequence[U8] | U8) -> tuple[U8, F32]:
         """(N, h, w, 3) crops of the best find in each of N images (H, W, 3) RGB, and its box (N, 4) in pixels
@@ -52,15 +55,11 @@ class InsideRecognizer:
     that its verdict is NOT_MEASURED, or STALE where the policy limits the age of observations."""
 
     def __init__(self, recognizer: Recognizer, detector: Detector, *, template: Array = FACE) -> None:
-        """The table [clip] of the detector's recipe states which part of an object is searched, and at which size; that
-        of the recognizer when, and the size and context of its own crops. `template` as of `Aligner`."""
+        """The recognizer's table [clip] states when it is asked, and the size and context of its own crops; `template`
+        is that of `Aligner`."""
         self.recognizer, self.names, self.recipe = recognizer, recognizer.names, getattr(recognizer, "recipe", None)
         self.align = Aligner(detector, recognizer.spec, template=template)
-        searched, keys = (
-            ClipSection.read(detector.recipe),
-            ("width", "height", "region", "context", "fit", "min_side", "pad"),
-        )
-        self.spec = replace(recognizer.spec, policy="box", **{key: getattr(searched, key) for key in keys})
+        self.spec = self.align.searched
 
     def recognize(self, clips: Clips) -> Scores:
         """The recognizer's probabilities of the objects in which something is found; one batch of the detector where

@@ -4,9 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgevid.actions.clip import ClipRecognizer, ImageRecognizer, StreamRecognizer
-from edgevid.actions.features import DetectedPose, Extractor, FeatureExtractor, JointSet, PoseExtractor
+from edgevid.actions.clip_spec import ClipSection
+from edgevid.actions.features import JHMDB15, DetectedPose, Extractor, FeatureExtractor, PoseExtractor
+from edgevid.actions.inside import InsideRecognizer
+from edgevid.actions.layout import JointLayout
+from edgevid.actions.layout import JointLayout
 from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.sequence import HeadSection, SequenceRecognizer
+from edgevid.detect import Detector
 from edgevid.errors import InputError
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import Engine, Recipe, load_engine
@@ -14,34 +19,49 @@ from edgevid.runtime import Engine, Recipe, load_engine
 DETECTOR = "detector"  # Stands for the detector's key points in the place of a pose model
 
 
+KINDS: dict[str, Callable[[Engine, Recipe], Recognizer]]
+KINDS = {"classify": ImageRecognizer, "clip": ClipRecognizer, "stream": StreamRecognizer}
+
+
 def load_recognizer(
-    model: str | Path, *, extractor: str | Path | None = None, device: str = "auto", threads: int | None = None,
-    load: Callable[..., Engine] = load_engine,
+    model: str | Path, *, extractor: str | Path | None = None, inside: str = "", device: str = "auto",
+    threads: int | None = None, load: Callable[..., Engine] = load_engine,
 ) -> Recognizer:  # fmt: skip
-    """The recognizer of a model's name, a recipe or its folder. A temporal head also loads the extractor that
-    its recipe names, or `extractor` where given; "detector" takes the key points of the detector instead of a
-    pose model. `load` opens the models in the place of `load_engine`. InputError where the model is no recognizer."""
+    """The recognizer of a model's name, a recipe or its folder; inside what a detector finds, where `inside` or the
+    recipe's table [clip] names one. A temporal head also loads the extractor that its recipe names, or `extractor`
+    where given; "detector" takes the key points of the detector instead of a pose model. `load` opens the models in the
+    place of `load_engine`. InputError where the model is no recognizer."""
     recipe = resolve_model(model)
+    found: Recognizer
     if recipe.task == "head":
         table = HeadSection.read(recipe)
         if not (extractor or table.extractor):
             raise InputError(f"{recipe.name}: its table [head] has no extractor; pass extractor=...")
-        beside = recipe.path.parent / table.extractor  # relative to the head's own recipe, else a name
-        source = extractor or (beside if beside.exists() else table.extractor)
-        front: Extractor = DetectedPose(joints=table.joints)
+        source = extractor or _beside(recipe, table.extractor)
+        layout = recipe.section("layout", JointLayout) if "layout" in recipe.tables else JHMDB15
+        front: Extractor = DetectedPose(layout=layout)
         if source != DETECTOR:
-            front = load_extractor(source, joints=table.joints, device=device, threads=threads, load=load)
-        return SequenceRecognizer(front, load(recipe, device=device, threads=threads), recipe)
-    kinds: dict[str, Callable[[Engine, Recipe], Recognizer]]
-    kinds = {"classify": ImageRecognizer, "clip": ClipRecognizer, "stream": StreamRecognizer}
-    if recipe.task not in kinds:
-        expected = ", ".join(sorted((*kinds, "head")))
+            front = load_extractor(source, layout=layout, device=device, threads=threads, load=load)
+        found = SequenceRecognizer(front, load(recipe, device=device, threads=threads), recipe)
+    elif recipe.task in KINDS:
+        found = KINDS[recipe.task](load(recipe, device=device, threads=threads), recipe)
+    else:
+        expected = ", ".join(sorted((*KINDS, "head")))
         raise InputError(f"{recipe.name}: expected a recipe of task {expected}, got {recipe.task!r}")
-    return kinds[recipe.task](load(recipe, device=device, threads=threads), recipe)
+    if not (name := inside or ClipSection.read(recipe).inside):
+        return found
+    finder = resolve_model(inside or _beside(recipe, name))
+    return InsideRecognizer(found, Detector(load(finder, device=device, threads=threads), finder))
+
+
+def _beside(recipe: Recipe, name: str) -> str | Path:
+    """The model that a recipe names: a path relative to the recipe, else a name."""
+    path = recipe.path.parent / name
+    return path if path.exists() else name
 
 
 def load_extractor(
-    model: str | Path, *, joints: JointSet = "jhmdb15", device: str = "auto", threads: int | None = None,
+    model: str | Path, *, layout: JointLayout = JHMDB15, device: str = "auto", threads: int | None = None,
     load: Callable[..., Engine] = load_engine,
 ) -> FeatureExtractor | PoseExtractor:  # fmt: skip
     """The feature or pose model of a name, a recipe or its folder."""
@@ -50,5 +70,5 @@ def load_extractor(
         raise InputError(f"{recipe.name}: expected a recipe of task features or pose, got {recipe.task!r}")
     engine = load(recipe, device=device, threads=threads)
     if recipe.task == "pose":
-        return PoseExtractor(engine, recipe, joints=joints)
+        return PoseExtractor(engine, recipe, layout=layout)
     return FeatureExtractor(engine, recipe)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.abstain import DriftMonitor, Policy, PolicyFile, Settings, read_policy
-from edgevid.actions import ClipBuffer, InsideRecognizer, Recognizer, load_recognizer
+from edgevid.actions import ClipBuffer, load_recognizer
 from edgevid.detect import Detector, Gate
 from edgevid.errors import InputError, did_you_mean, masked, module_version
 from edgevid.files import sha256_of
@@ -113,16 +113,13 @@ def build_recognition(
 ) -> RecognitionTask:  # fmt: skip
     """A recognizer with its clips and its abstain policy (without a `policy`, the default one). `names` are the
     detector's, of which the choice may have some; InputError for other ones."""
-    recognizer: Recognizer = load_recognizer(choice.model, threads=threads, load=load)
+    recognizer = load_recognizer(choice.model, threads=threads, inside=choice.inside, load=load)
     if policy is not None:
         model = resolve_model(choice.model).local
         policy.must_fit(names=recognizer.names, model_sha256=model_digest(model) if model else None)
     if unknown := [name for name in choice.classes if name not in names]:
         raise InputError(f"recognize {choice.task}: expected classes among {', '.join(names)}, got {unknown[0]!r}"
                          f"{did_you_mean(unknown[0], names)}")  # fmt: skip
-    if choice.inside:
-        recipe = resolve_model(choice.inside)
-        recognizer = InsideRecognizer(recognizer, Detector(load(recipe, threads=threads), recipe))
     labels = [names.index(name) for name in choice.classes]
     clips = ClipBuffer(recognizer.spec, budget=RECOGNITIONS_PER_S, labels=labels)
     decide = policy.policy() if policy and policy.names else Policy(recognizer.names, task=choice.task)
