@@ -2,9 +2,10 @@
 
     python benchmarks/evaluate.py [--shuffles 100] [--only shuffles,intervals,time]
 
-Shuffles: clips of random skeletons with random labels train a head; `evaluate actions` gets as many clips that it was
-trained on as new ones. A shuffle deceives where its accuracy is above chance by more than 3 sigma and no note names the
-leak. Next to it: the accuracy on clips that were trained on, for a recipe that does not state them. Intervals: shares
+Shuffles: random skeletons and random images with random labels train a head and a classifier; `evaluate actions`
+gets as many clips that they were trained on as new ones; policies are tuned on the held-out scores, and `evaluate
+abstain` gets these, new ones, and those of clips that were trained on. A shuffle deceives a command where the share of
+right verdicts is above chance by more than 3 sigma and no note warns of it. Intervals: shares
 of scenes whose clips depend on each other, 500 data sets a number of scenes; plain percentiles next to ours. Time:
 20 random sequences of 40 frames in memory, and COCO files; trackeval and pycocotools where they are installed.
 """
@@ -18,39 +19,120 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from bench import conditions, save, table
 
+CHANCE = 1 / 3
+WARNINGS = ("were trained on", "does not state what it was trained on", "tuned on these scores", "confidences differ")
 TESTS = Path(__file__).resolve().parents[1] / "tests" / "evaluate"
 sys.path.insert(0, str(TESTS))
 
 
+class Found(NamedTuple):
+    """What one command says of a model of random labels."""
+
+    share: float  # Of right ones; NaN where nothing is emitted
+    judged: float  # Of how many clips or verdicts
+    notes: Sequence[str]
+
+    @property
+    def deceives(self) -> bool:
+        """Whether it is above chance by more than 3 sigma and no note warns of it."""
+        above = self.share > CHANCE + 3 * np.sqrt(CHANCE * (1 - CHANCE) / max(self.judged, 1))
+        return bool(above and not any(word in note for word in WARNINGS for note in self.notes))
+
+
 def shuffles(count: int) -> dict[str, Any]:
-    """How many of so many shuffles deceive."""
-    from test_recognition import CLIPS, shuffled
-
-    from edgevid.evaluate.recognition import evaluate
-
-    limit, rows = 1 / 3 + 3 * np.sqrt(2 / 9 / CLIPS), []
+    """How many of so many shuffles deceive, by command and what it was given."""
+    rows: list[dict[str, Found]] = []
     for seed in range(count):
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            recipe, train, mixed = shuffled(Path(folder) / "a", seed)
-            found = evaluate(str(recipe), mixed)
-            named = any("were trained on" in note for note in found.notes)
-            forgotten = recipe.with_name("forgotten.toml")
-            forgotten.write_text(recipe.read_text().partition("[trained]")[0])
-            leak = evaluate(str(forgotten), train).values["accuracy"]
-        rows.append((found.values["accuracy"], named, leak))
-        print(f"shuffle {seed}: {rows[-1]}", file=sys.stderr)
-    accuracy, named, leak = (np.array(column) for column in zip(*rows, strict=True))
-    return {
-        "shuffles": count, "limit": float(limit), "above the limit": int((accuracy > limit).sum()),
-        "above it without a note": int(((accuracy > limit) & ~named).sum()),
-        "accuracy, mean": float(accuracy.mean()), "on clips that were trained on, mean": float(leak.mean()),
-    }  # fmt: skip
+            rows.append(of_skeletons(Path(folder), seed) | of_images(Path(folder) / "images", seed))
+        print(f"shuffle {seed}: { {name: round(one.share, 3) for name, one in rows[-1].items()} }", file=sys.stderr)
+    made: dict[str, Any] = {"shuffles": count, "chance": CHANCE}
+    for name in rows[0]:
+        some = [row[name] for row in rows]
+        share, judged = (np.array([getattr(one, key) for one in some], float) for key in ("share", "judged"))
+        above = share > CHANCE + 3 * np.sqrt(CHANCE * (1 - CHANCE) / np.maximum(judged, 1))
+        made[name] = {"share right, mean": float(np.nanmean(share)), "above chance plus 3 sigma": int(above.sum()),
+                      "of them without a warning": sum(one.deceives for one in some),
+                      "judged, mean": float(judged.mean())}  # fmt: skip
+    return made
+
+
+def of_skeletons(folder: Path, seed: int) -> dict[str, Found]:
+    """A head on clips that it was trained on and as many new ones, on the held-out ones of its training, and policies
+    tuned on its scores."""
+    from test_recognition import CLIPS, NAMES, shuffled
+
+    from edgevid.abstain import write_policy
+    from edgevid.evaluate import verdicts
+    from edgevid.evaluate.actions.data import read_skeletons
+    from edgevid.evaluate.recognition import evaluate, load_for_rows, replay_rows
+    from edgevid.evaluate.tune.scores import read_scores
+    from edgevid.evaluate.tune.search import Target, tune
+
+    recipe, train, mixed = shuffled(folder / "a", seed)
+    forgotten = recipe.with_name("forgotten.toml")
+    forgotten.write_text(recipe.read_text().partition("[trained]")[0])
+    truths = {"trained and new": (recipe, mixed), "held out": (recipe, train.with_name("A_test_1.npz")),
+              "trained, recipe without hashes": (forgotten, train)}  # fmt: skip
+    made = {f"evaluate actions: {name}": of_accuracy(evaluate(str(model), truth))
+            for name, (model, truth) in truths.items()}  # fmt: skip
+    corpus, values = read_skeletons(mixed, NAMES), []
+    for number, one in enumerate(corpus.examples, 1):
+        values.append(
+            [v for v in replay_rows(load_for_rows(recipe, corpus, threads=1), number, one.raw) if v is not None]
+        )
+    for name, rows in (("trained", slice(0, CLIPS)), ("new", slice(CLIPS, None))):
+        np.savez(folder / f"{name}.npz", values=np.array([v[-1] for v in values[rows]]),
+                 labels=np.array(NAMES)[corpus.labels[rows]], names=np.array(NAMES))  # fmt: skip
+    tuned = recipe.with_name("scores.npz")
+    for target in (Target("knee"), Target("abstain-rate", 0.2)):
+        report = tune(read_scores(tuned), target)
+        emitted = int(report.emitted.sum())
+        made[f"tune policy: {target.kind}"] = Found(1 - report.measured_risk, emitted, report.warnings)
+        write_policy(folder / "policy.toml", report.policy())
+        for name, scores in (("its own scores", tuned), *((n, folder / f"{n}.npz") for n in ("new", "trained"))):
+            found = verdicts.evaluate(folder / "policy.toml", scores)
+            judged = found.values["coverage"] * len(found.groups)
+            made[f"evaluate abstain: {target.kind}, {name}"] = Found(1 - found.values["risk"], judged, found.notes)
+    return made
+
+
+def of_images(folder: Path, seed: int) -> dict[str, Found]:
+    """A classifier on images that it was trained on and as many new ones, and on its held-out ones."""
+    import cv2
+
+    from edgevid.evaluate.recognition import evaluate
+    from edgevid.learn.actions.train import TrainConfig, train_actions
+    from edgevid.learn.classifier.network import ImageAugmentation, ImageOptions
+
+    rng, clips = np.random.default_rng(seed), 60
+    labels, rows = rng.permutation(np.arange(2 * clips) % 3), []
+    folder.mkdir()
+    for n, label in enumerate(labels.tolist()):
+        cv2.imwrite(str(folder / f"{n}.png"), cv2.resize(rng.integers(0, 256, (6, 6, 3), np.uint8), (24, 24)))
+        rows.append(f"{n}.png,{'abc'[label]},scene {n}")
+    for name, some in (("known", rows[:clips]), ("mixed", rows)):
+        (folder / f"{name}.csv").write_text("\n".join(["path,label,group", *some]) + "\n")
+    images = ImageOptions(24, 24, augmentation=ImageAugmentation(flip=False))
+    config = TrainConfig(folder / "known.csv", "compact", folder / "head", seeds=1, epochs=10, rate_hz=4.0, window=1,
+                         extractor="", images=images, threads=1)  # fmt: skip
+    outcome = train_actions(config)
+    judged = int(outcome.report.support.sum())
+    return {"train classifier: held out": Found(outcome.held_out.value, judged, []),
+            "evaluate actions: images": of_accuracy(evaluate(str(outcome.recipe), folder / "mixed.csv"))}  # fmt: skip
+
+
+def of_accuracy(found: Any) -> Found:
+    """The accuracy of an evaluation of clips, of those with a verdict."""
+    judged = sum(row[-1] for row in found.tables["By class"].rows[:-2])
+    return Found(found.values["accuracy"], judged, found.notes)
 
 
 def intervals(sets: int = 500) -> tuple[list[str], list[list[str]]]:

@@ -101,13 +101,15 @@ def evaluate(policy: Path, truth: Path, *, values: Any = "auto", labels: Any = "
 
     notes, verdict = list[str](), "cannot tell"
     promise, sure = (float(file.made.get(key, math.nan)) for key in ("certified_risk", "certified_with"))
+    if own := table.sha256 == file.made.get("scores_sha256"):
+        notes.append("the policy was tuned on these scores: they say nothing about its risk on others")
     if promise != promise:
         notes.append("the policy promises no risk: it was not tuned with --max-risk")
-    elif n and upper_bound(errors, n, 1 - sure) <= promise:
+    elif n and not own and upper_bound(errors, n, 1 - sure) <= promise:
         verdict = "held"
-    elif n and 1 - upper_bound(n - errors, n, 1 - sure) > promise:
+    elif n and not own and 1 - upper_bound(n - errors, n, 1 - sure) > promise:
         verdict = "broken"
-    else:
+    elif not own:
         notes.append(f"{errors} errors of {n} emitted verdicts are on neither side of {shown(promise)} for sure: add "
                      f"tracks, at least {min_error_free(promise, 1 - sure)} emitted ones")  # fmt: skip
     known = file.tuned.quantiles

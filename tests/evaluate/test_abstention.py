@@ -54,6 +54,13 @@ def test_a_promise_is_broken_where_labels_are_others_and_open_with_few_tracks(tm
     assert "at least 19 emitted ones" in " ".join(few.notes)
 
 
+def test_scores_that_a_policy_was_tuned_on_prove_nothing(tmp_path: Path) -> None:
+    policy = tuned(tmp_path / "p.toml")
+    found = evaluate(policy, tmp_path / "p.csv")
+    assert promise(found) == "cannot tell"
+    assert found.notes[0] == "the policy was tuned on these scores: they say nothing about its risk on others"
+
+
 def test_parents_of_a_tree_are_emitted_and_counted(tmp_path: Path) -> None:
     rows = ("0,a,0.9,0.05,0.05", "1,a,0.45,0.5,0.05", "2,c,0.5,0.45,0.05", "3,a,0.4,0.2,0.4")
     settings = Settings(0.8, tree={"vehicle": ("a", "b")}, parent_threshold=0.9)
