@@ -462,6 +462,9 @@ def main() -> None:
     elif given.batch:
         save("fleet_batch", batches(min(given.seconds, 5.0)), where)
     else:
+        where["scheduling"] = {os.SCHED_RR: "SCHED_RR (chrt -r 1), as others used the machine"}.get(
+            os.sched_getscheduler(0), ""
+        )
         save("fleet", overload(given.seconds, given.workers, peer=given.ultralytics), where)
 
 

@@ -211,7 +211,7 @@ class Fleet(Closing):
         if not (count := len(self._wanted())):
             raise InputError(f"a fleet: expected site files, or a folder with some, got {[*map(str, self.sites)]}")
         self.threads = threads or max(1, default_threads() // count)
-        self.turns = Turns(workers or default_threads() // self.threads + 1)  # one more: turns wait, too
+        self.turns = Turns(workers or default_threads() // self.threads + 2)  # two more: turns wait, too
         self.engines = SharedEngines(self.turns.working)
         self._known: dict[str, tuple[Any, Camera | None]] = {}
         self._ending: list[threading.Thread] = []
