@@ -97,10 +97,7 @@ def text_of(path: Path) -> str:
 
 
 T = TypeVar("T")
-PACKAGES = (
-    "onnxruntime", "onnxruntime-gpu", "openvino", "numpy", "tensorrt", "tensorrt-rtx", "pycuda",
-    "cuda-bindings",
-)  # fmt: skip
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino", "numpy", "tensorrt", "tensorrt-rtx")
 
 
 def conditions() -> dict[str, Any]:
