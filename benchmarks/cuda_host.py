@@ -2,8 +2,8 @@
 
 python benchmarks/cuda_host.py [RUNS]
 
-No speed comes of it and no proof of a real driver: it counts that 100,000 runs leave nothing behind.
-benchmarks/gpu_check.sh runs the same checks on a device.
+No speed comes of it and no proof of a real driver: it counts that 100,000 runs leave nothing behind, with
+each CUDA package that is installed. benchmarks/gpu_check.sh runs the same checks on a device.
 """
 
 from __future__ import annotations
@@ -14,23 +14,26 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench import conditions, save, table
 
 TESTS = Path(__file__).resolve().parents[1] / "tests" / "support"
 sys.path.insert(0, str(TESTS))
-from host_driver import CHECKS, build_driver  # noqa: E402
+from host_driver import CHECKS, build_driver, is_installed  # noqa: E402
 
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+PACKAGES = {"pycuda": "pycuda", "cuda-bindings": "cuda.bindings"}
 
 
-def run(work: Path) -> dict[str, int]:
-    """All checks on the driver that lies in the folder `work`."""
+def run(package: str, work: Path) -> dict[str, object]:
+    """All checks with one package."""
     environment = {
         **os.environ,
         "LD_LIBRARY_PATH": str(work),
         "EDGEVID_HOST_DRIVER": "1",
+        "EDGEVID_CUDA": package,
         "EDGEVID_LEAK_RUNS": str(RUNS),
         "PYTHONPATH": f"{TESTS}:{TESTS.parent}:{os.environ.get('PYTHONPATH', '')}",
     }
@@ -46,13 +49,23 @@ def run(work: Path) -> dict[str, int]:
 
 
 def main() -> None:
-    """Runs the checks, prints a table, writes the JSON."""
+    """Runs what is installed, prints a table, writes the JSON."""
+    versions, found = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         build_driver("c++", Path(folder))
-        found = run(Path(folder))
-    print(table(["checks passed", "failed"], [[str(found["passed"]), str(found["failed"])]]))
+        for package, module in PACKAGES.items():
+            if not is_installed(module):
+                found[package] = {"passed": 0, "failed": 0, "why": "not installed"}
+                continue
+            try:
+                versions[package] = version(package)
+            except PackageNotFoundError:
+                versions[package] = "?"
+            found[package] = run(package, Path(folder))
+    rows = [[p, str(f["passed"]), str(f["failed"])] for p, f in found.items()]
+    print(table(["CUDA package", "checks passed", "failed"], rows))
     driver = "a stand-in for libcuda that works on the host (tests/support/cuda_host_driver.cpp); no NVIDIA device"
-    print(save("cuda_host", {"driver": driver, "runs": RUNS, **found}, conditions({})))
+    print(save("cuda_host", {"driver": driver, "runs": RUNS, "packages": found}, conditions(versions)))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from bench import conditions, save
@@ -29,10 +30,10 @@ from edgevid.detect.preprocess import Preprocessor, letterbox_rectangle
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.builder.build import build
 from edgevid.optimize.builder.engine import choose_backend, installed_version
-from edgevid.optimize.builder.options import BuildOptions, Verification
+from edgevid.optimize.builder.options import PRECISIONS, BuildOptions, Verification
 from edgevid.optimize.frames import read_frames
-from edgevid.runtime import LocalRecipe, Precision, load_engine
-from edgevid.runtime.cuda.driver import open_cuda
+from edgevid.runtime import LocalRecipe, load_engine
+from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.device import gpus
 from edgevid.runtime.manifest import BACKENDS
 from edgevid.runtime.onnxruntime.engine import OrtEngine
@@ -45,7 +46,6 @@ RUNS = int(os.environ.get("RUNS", "100000"))
 LIMIT_S = float(os.environ.get("LIMIT_S", "560"))
 STARTED = time.monotonic()
 COUNT = 100
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 MODEL = "street-nano"
 """Ships with edgevid, so that no network is needed."""
 Result = dict[str, Any]
@@ -75,10 +75,11 @@ def not_run(name: str, why: str, into: Result) -> None:
     print(f"{name:<28} not run: {why}", flush=True)
 
 
-def checks() -> Result:
-    """The tests of runtime/cuda that are marked "device", with the real driver."""
+def checks(backend: str) -> Result:
+    """The tests of runtime/cuda that are marked "device", with the real driver and one CUDA package."""
     runs = max(RUNS // 5, 1)
-    return {**pytest("-m", "device", "tests/runtime/cuda", EDGEVID_LEAK_RUNS=str(runs)), "letterbox runs": runs}
+    environment = {"EDGEVID_CUDA": backend, "EDGEVID_LEAK_RUNS": str(runs)}
+    return {**pytest("-m", "device", "tests/runtime/cuda", **environment), "letterbox runs": runs}
 
 
 def real_tests() -> Result:
@@ -198,6 +199,12 @@ def onnx_runtime(model: LocalRecipe, device: str, frame: Frame) -> Result:
         return timed(lambda: engine.run({engine.inputs[0].name: x}))
 
 
+def packages() -> list[str]:
+    """The CUDA packages that are installed."""
+    found = ["pycuda"] if find_spec("pycuda") else []
+    return found + (["cuda-bindings"] if find_spec("cuda") and find_spec("cuda.bindings") else [])
+
+
 def engines(model: LocalRecipe, backend: str, frames: Path, into: Result) -> None:
     frame = next(iter(read_frames(frames, 1))).frame
     part("batches", lambda: batches(backend, model.local.parent), into)
@@ -218,12 +225,14 @@ def main() -> int:
     here = gpus()
     backend = choose_backend()
     versions = {b: installed_version(b) or "not installed" for b in BACKENDS}
-    where = conditions(versions)
+    where = conditions(versions | {"CUDA packages": ", ".join(packages()) or "none"})
     where["devices"] = [f"{g}, driver for CUDA {g.cuda}" for g in here] or "none"
     if not here:
         not_run("everything", "no NVIDIA driver was found", found)
-    else:
-        part("CUDA", checks, found)
+    for package in packages() if here else []:
+        part(f"CUDA by {package}", lambda p=package: checks(p), found)
+    if here and not packages():
+        not_run("CUDA", "neither pycuda nor cuda-bindings is installed", found)
     if here and not installed_version(backend):
         not_run("engines", "neither TensorRT nor TensorRT-RTX is installed", found)
     elif here:

@@ -24,6 +24,8 @@ WALLS: dict[str, tuple[str, ...]] = {
     "tritonclient": ("runtime/kserve/",),
     "tensorrt": ("runtime/tensorrt/", "optimize/builder/"),
     "tensorrt_rtx": ("runtime/tensorrt/", "optimize/builder/"),
+    "pycuda": ("runtime/cuda/",),
+    "cuda": ("runtime/cuda/",),
     "onnx": ("models/", "optimize/", "learn/"),
     "torch": ("learn/", "optimize/export.py"),
     "ultralytics": ("optimize/export.py",),
@@ -159,7 +161,7 @@ def test_files_and_functions_are_short(path: Path) -> None:
 
 def test_importing_edgevid_pulls_in_no_extra() -> None:
     heavy = [
-        "torch", "kornia", "ultralytics", "onnx", "tensorrt", "tensorrt_rtx",
+        "torch", "kornia", "ultralytics", "onnx", "tensorrt", "tensorrt_rtx", "pycuda", "cuda",
         "matplotlib", "av", "typer", "onnxruntime", "cv2", "shapely", "pydantic", "tomlkit", "lap",
         "numpy", "orjson",
     ]  # fmt: skip

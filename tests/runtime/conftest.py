@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from host_driver import CHECKS, ON_HOST, SUPPORT, build_driver, living
 
-from edgevid.runtime.cuda.driver import Cuda, open_cuda
+from edgevid.runtime.cuda.interface import Cuda
+from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.device import gpus
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without a device, cuda/test_calls.py runs the tests marked "device"."""
+    """Without a device, test_cuda_python.py and test_pycuda.py run the tests marked "device"."""
     if gpus():
         return
     elsewhere = [item for item in items if item.get_closest_marker("device")]
@@ -56,19 +57,20 @@ def trt(nothing_is_left: None, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture(scope="session")
-def run_on_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
-    """Runs all tests marked "device" on the host driver; what pytest printed."""
+def run_on_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Runs all tests marked "device" on the host driver by one CUDA package; what pytest printed."""
     compiler = shutil.which("c++") or shutil.which("g++")
     if compiler is None:
         pytest.skip("no C++ compiler is at hand")
     work = tmp_path_factory.mktemp("driver")
     build_driver(compiler, work)
 
-    def run() -> str:
+    def run(package: str) -> str:
         environment = {
             **os.environ,
             "LD_LIBRARY_PATH": f"{work}:{os.environ.get('LD_LIBRARY_PATH', '')}",
             "EDGEVID_HOST_DRIVER": "1",
+            "EDGEVID_CUDA": package,
         }
         command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-m", "device", *CHECKS]
         # Not in the clone's folder: Python would take the package without kernels.

@@ -71,7 +71,7 @@ def test_what_is_not_reported_is_left_out(cpu: Path) -> None:
 def test_versions_are_of_installed_packages_alone() -> None:
     found = versions()
     assert found["numpy"] == np.__version__
-    assert all(found.values())
+    assert "pycuda" not in found or found["pycuda"]
     assert list(found)[:2] == ["edgevid", "python"]
 
 

@@ -19,7 +19,7 @@ from edgevid.models.hub import resolve_model
 from edgevid.optimize.builder.build import BuildResult, build
 from edgevid.optimize.builder.options import BuildOptions
 from edgevid.runtime import load_engine
-from edgevid.runtime.cuda.driver import open_cuda
+from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.manifest import manifest_path, read_manifest, write_manifest
 from edgevid.runtime.recipe import LocalRecipe
 from edgevid.synthetic.render import RenderedStreet

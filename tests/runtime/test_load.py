@@ -19,7 +19,7 @@ from edgevid.files import sha256_of
 from edgevid.runtime import device as cuda_driver
 from edgevid.runtime import load as choose
 from edgevid.runtime import load_engine
-from edgevid.runtime.cuda.driver import open_cuda
+from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.load import engine_paths
 from edgevid.runtime.manifest import manifest_path
 from edgevid.runtime.recipe import LocalRecipe, Recipe

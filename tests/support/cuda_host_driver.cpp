@@ -2,6 +2,7 @@
 // that the code around them runs where there is no device: memory is host memory, a stream does its work
 // at once, or keeps it while it is captured, a kernel is its own source compiled for the host. It refuses
 // what the real one refuses: no current context, unknown addresses, freeing twice. It counts what lives.
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
@@ -11,6 +12,8 @@
 #include <set>
 #include <string>
 #include <vector>
+
+#include <dlfcn.h>
 
 #include "letterbox.cuh"
 
@@ -29,10 +32,13 @@ struct Stream {
 struct Graph {
     std::vector<Work> work;
 };
+struct Event {
+    std::chrono::steady_clock::time_point at;
+};
 
 std::mutex lock;
 std::map<u64, std::size_t> device, pinned;
-std::set<void*> streams, modules, graphs, execs;
+std::set<void*> streams, events, modules, graphs, execs;
 std::size_t used = 0;
 long launches = 0, replays = 0, primary = 0;
 int context_object;
@@ -147,6 +153,7 @@ API cuMemHostAlloc(void** made, std::size_t size, unsigned) {
     pinned[reinterpret_cast<u64>(*made)] = size;
     return OK;
 }
+API cuMemAllocHost_v2(void** made, std::size_t size) { return cuMemHostAlloc(made, size, 0); }
 API cuMemFreeHost(void* made) {
     GUARD;
     if (!current()) return INVALID_CONTEXT;
@@ -168,6 +175,24 @@ API cuStreamSynchronize(void* stream) {
     if (!streams.count(stream)) return INVALID_HANDLE;
     return static_cast<Stream*>(stream)->capturing ? CAPTURE_INVALIDATED : OK;
 }
+API cuEventCreate(void** event, unsigned) {
+    GUARD;
+    if (!current()) return INVALID_CONTEXT;
+    events.insert(*event = new Event);
+    return OK;
+}
+API cuEventDestroy_v2(void* event) { GUARD; return drop<Event>(events, event); }
+API cuEventRecord(void* event, void* stream) {
+    return put(stream, [event] { static_cast<Event*>(event)->at = std::chrono::steady_clock::now(); });
+}
+API cuEventSynchronize(void*) { return current() ? OK : INVALID_CONTEXT; }
+API cuEventElapsedTime(float* ms, void* a, void* b) {
+    const auto passed = static_cast<Event*>(b)->at - static_cast<Event*>(a)->at;
+    *ms = std::chrono::duration<float, std::milli>(passed).count();
+    return OK;
+}
+API cuEventElapsedTime_v2(float* ms, void* a, void* b) { return cuEventElapsedTime(ms, a, b); }
+
 API cuMemcpyHtoDAsync_v2(u64 to, const void* from, std::size_t size, void* stream) {
     if (!known(to, size)) return INVALID_VALUE;
     return put(stream, [=] { std::memcpy(reinterpret_cast<void*>(to), from, size); });
@@ -185,6 +210,7 @@ API cuModuleLoadData(void** module, const void* image) {
     modules.insert(*module = new std::string(text));
     return OK;
 }
+API cuModuleLoadDataEx(void** module, const void* image, unsigned, void*, void*) { return cuModuleLoadData(module, image); }
 API cuModuleUnload(void* module) { GUARD; return drop<std::string>(modules, module); }
 API cuModuleGetFunction(void** function, void* module, const char* name) {
     GUARD;
@@ -196,11 +222,12 @@ API cuModuleGetFunction(void** function, void* module, const char* name) {
     }
     return NOT_FOUND;
 }
+API cuFuncSetBlockShape(void*, int, int, int) { return OK; }  // pycuda tells it twice
 API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                   unsigned, void* stream, void** args, void**) {
+                   unsigned, void* stream, void** args, void** extra) {
     if (bx * by * bz > 1024 || gx * gy * gz == 0) return INVALID_VALUE;
-    u64 tasks = 0;
-    std::memcpy(&tasks, args[0], sizeof tasks);
+    u64 tasks = 0;  // the one argument: by pointers, or packed in a buffer (CU_LAUNCH_PARAM_BUFFER_POINTER)
+    std::memcpy(&tasks, args ? args[0] : extra[1], sizeof tasks);
     if (!known(tasks, gz * sizeof(edgevid::Task))) return INVALID_VALUE;
     const std::string name = *static_cast<const char**>(function);
     return put(stream, [=] {
@@ -249,14 +276,30 @@ API cuGraphLaunch(void* exec, void* stream) {
 API host_enqueue(void* stream, void (*call)(int), int number) {
     return put(stream, [=] { call(number); });
 }
-// Living objects: device memory, pinned memory, streams, modules, graphs, recorded graphs, retained
+// Living objects: device memory, pinned memory, streams, events, modules, graphs, recorded graphs, retained
 // contexts, this thread's stack; then launches, replays, and whether an address lies in device memory.
 API host_counts(long* out) {
     GUARD;
-    const long found[] = {long(device.size()), long(pinned.size()), long(streams.size()), long(modules.size()),
-                          long(graphs.size()), long(execs.size()), primary,
+    const long found[] = {long(device.size()), long(pinned.size()), long(streams.size()), long(events.size()),
+                          long(modules.size()), long(graphs.size()), long(execs.size()), primary,
                           long(stack.size()), launches, replays};
     std::memcpy(out, found, sizeof found);
     return OK;
 }
 API host_is_device(u64 address) { return known(address, 1); }
+
+API cuGetProcAddress_v2(const char* name, void** found, int, u64, void*) {
+    const std::string base(name);
+    for (const auto& full : {base + "_v2", base, base + "_v3"}) {
+        if ((*found = dlsym(RTLD_DEFAULT, full.c_str()))) return OK;
+    }
+    static void* self = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
+    for (const auto& full : {base + "_v2", base, base + "_v3"}) {
+        if (self && (*found = dlsym(self, full.c_str()))) return OK;
+    }
+    *found = nullptr;
+    return NOT_FOUND;
+}
+API cuGetProcAddress(const char* name, void** found, int version, u64 flags) {
+    return cuGetProcAddress_v2(name, found, version, flags, nullptr);
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-from edgevid.runtime.cuda.driver import Cuda
+from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.device import driver
 
 

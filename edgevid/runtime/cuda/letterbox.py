@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from edgevid.errors import InputError, ModelError
 from edgevid.kernels.reference.pixels import _axis, _coefficients  # the specification of both twins
-from edgevid.runtime.cuda.driver import Cuda, Memory, Pinned, Stream
+from edgevid.runtime.cuda.interface import Cuda, Memory, Pinned, Stream
 from edgevid.runtime.engine import InputSpec, Rectangle, input_shape
 from edgevid.types import Array, Frame
 
@@ -92,7 +93,7 @@ class DeviceLetterbox:
             with suppress(ModelError):
                 own = cuda.module(built.read_bytes())
         self._module = own or cuda.module(kernel_image())
-        self._function = self._module.function(f"letterbox_{spec.dtype}")
+        self._function: Any = self._module.function(f"letterbox_{spec.dtype}")
         self._tasks = cuda.pinned((batch,), TASK)
         self._device_tasks = cuda.alloc(batch * TASK.itemsize)
         self._slots: list[_Slot | None] = [None] * batch
@@ -158,4 +159,5 @@ class DeviceLetterbox:
             self._free(row)
         self._tasks.close()
         self._device_tasks.close()
+        self._function = None  # pycuda's functions keep their module alive
         self._module.close()

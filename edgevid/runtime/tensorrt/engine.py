@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError, ModelError, log, log_once
-from edgevid.runtime.cuda.driver import Cuda, open_cuda
+from edgevid.runtime.cuda.interface import Cuda
+from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.device import gpu_of
 from edgevid.runtime.engine import InputSpec, LoadedEngine, Rectangle, check_inputs
 from edgevid.runtime.manifest import TITLES, Backend, Manifest, check, import_backend, manifest_path, read_manifest
@@ -79,7 +80,8 @@ class TrtEngine(LoadedEngine):
             cuda.close()
             raise
         self.inputs, self.outputs = self._session.inputs, self._session.outputs
-        log_once(f"{self.path.name} runs on {self.device} by {TITLES[backend]} {trt.__version__}")
+        title = f"{TITLES[backend]} {trt.__version__}, CUDA by {cuda.backend}"
+        log_once(f"{self.path.name} runs on {self.device} by {title}")
         self._lock = threading.Lock()
         # Also when it is dropped without `close`, and at the end of the program.
         self._release = weakref.finalize(self, _release, self._session, cuda)

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgevid.errors import InputError, ModelError, log
 from edgevid.files.atomic import write_atomic
-from edgevid.runtime.cuda.driver import Cuda, Graph, Memory, Pinned
+from edgevid.runtime.cuda.interface import Cuda, Graph, Memory, Pinned
 from edgevid.runtime.cuda.letterbox import DeviceLetterbox
 from edgevid.runtime.engine import InputSpec, Rectangle, TensorSpec, input_shape, write_letterbox
 from edgevid.types import Array, Frame

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import ModelError
-from edgevid.runtime.cuda.driver import Cuda, Graph
+from edgevid.runtime.cuda.interface import Cuda, Graph
 
 pytestmark = pytest.mark.device
 

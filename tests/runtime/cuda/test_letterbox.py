@@ -17,7 +17,7 @@ from random_frames import rgb, yuv
 
 from edgevid.detect.preprocess import letterbox_rectangle
 from edgevid.errors import InputError
-from edgevid.runtime.cuda.driver import Cuda
+from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.letterbox import (
     TASK,
     DeviceLetterbox,

@@ -1,4 +1,4 @@
-"""Memory, copies, streams, kernels and threads through the driver."""
+"""Memory, copies, streams, kernels and threads through the one interface to CUDA."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from host_driver import ON_HOST
 
 from edgevid.errors import InputError, ModelError
-from edgevid.runtime.cuda.driver import Cuda, open_cuda
+from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.letterbox import kernel_image
+from edgevid.runtime.cuda.open import open_cuda
 
 pytestmark = pytest.mark.device
 
