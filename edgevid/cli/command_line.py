@@ -19,7 +19,7 @@ from edgevid.errors import EdgevidError, did_you_mean
 
 COMMANDS = (
     "run", "calibrate", "health", "models", "inspect", "export", "quantize", "build", "compare", "bench",
-    "estimate", "train", "tune", "evaluate", "doctor", "schema", "migrate", "cluster", "report", "query",
+    "estimate", "train", "tune", "evaluate", "doctor", "schema", "cluster", "report", "query",
     "forget", "review", "data", "improve", "archive", "fleet",
 )  # fmt: skip
 """Subcommands in the order of the work: a camera, its model, its own training, the machine.
@@ -28,7 +28,7 @@ Each is `command` of the module edgevid.cli.<name>, or <name>_command of its mod
 load inside."""
 HOMES = {
     **dict.fromkeys(("compare", "estimate"), "bench"), **dict.fromkeys(("inspect", "export"), "models"),
-    **dict.fromkeys(("query", "forget", "migrate", "schema"), "report"), "quantize": "build", "health": "calibrate",
+    **dict.fromkeys(("query", "forget", "schema"), "report"), "quantize": "build", "health": "calibrate",
     **dict.fromkeys(("cluster", "improve"), "review"), "fleet": "archive", "data": "evaluate",
 }  # fmt: skip
 HABITS = {

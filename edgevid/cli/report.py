@@ -1,12 +1,10 @@
-"""`edgevid report`, `query`, `forget`, `migrate` and `schema`: what databases and records tell, hold and lose."""
+"""`edgevid report`, `query`, `forget` and `schema`: what databases and records tell, hold and lose."""
 
 import io
 import json
 import re
-import sqlite3
 import time as clock
 from collections.abc import Iterable
-from contextlib import closing
 from csv import writer as writer_of
 from itertools import chain, islice
 from pathlib import Path
@@ -17,9 +15,8 @@ from rich.markup import escape
 from typer import Argument
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import check_outputs, notes, print_rows, results, show_written, write_lines, write_text
+from edgevid.cli.console import check_outputs, notes, print_rows, results, write_lines, write_text
 from edgevid.errors import InputError, did_you_mean
-from edgevid.files.atomic import atomic_path
 from edgevid.types import Event, utc_seconds
 
 
@@ -123,39 +120,6 @@ def moment(option: str, text: str | None) -> float | None:
     except ValueError:
         problem = f"expected a time such as 2026-01-31T12:00:00Z or 30d, got {text!r}"
         raise InputError(f"{option}: {problem}") from None
-
-
-def migrate_command(files: Annotated[list[Path], Argument(help="SQLite databases and JSON lines.")]) -> None:
-    """Bring databases and records (JSON lines) of older versions to today's, in place."""
-    for path in files:
-        if not path.is_file():
-            raise InputError(f"{path}: there is no such file; check the path")
-        with path.open("rb") as file:
-            migrate = _migrate_database if file.read(16) == b"SQLite format 3\0" else _migrate_lines
-        if migrate(path):
-            show_written(path)
-        else:
-            notes().print(f"{path}: is of today's version")
-
-
-def _migrate_database(path: Path) -> bool:
-    """Whether a database was changed; a file is as before where it fails."""
-    from edgevid.output.tables import BUSY_S, SCRIPTS, database_errors, migrate
-
-    with database_errors(path), closing(sqlite3.connect(path, timeout=BUSY_S)) as base:
-        return migrate(base, path) < len(SCRIPTS)
-
-
-def _migrate_lines(path: Path) -> bool:
-    """Whether records were changed; torn lines are left out. The file is replaced in one step."""
-    from edgevid.output.records import OLDER, json_line, read_lines, upgraded
-
-    if not any(one.get("schema") in OLDER for _, one in read_lines(path)):
-        return False
-    with atomic_path(path) as new, new.open("w", encoding="utf-8") as file:
-        for _, one in read_lines(path):
-            file.write(json_line(upgraded(one) if one.get("schema") in OLDER else one))
-    return True
 
 
 FILES = ("site", "recipe", "policy", "calibration", "event", "record")

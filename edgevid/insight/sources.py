@@ -1,7 +1,6 @@
 """Time series from a database of edgevid, Parquet, CSV or PostgreSQL, read in chunks and cleaned."""
 
 import re
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -14,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from edgevid.errors import InputError, SourceError, require
-from edgevid.output.tables import database_errors, read_database, version_of
+from edgevid.output.tables import open_database, read_database
 from edgevid.speed.series import PATH, POINTS, SHAPE, path_features, resampled, shape_features
 from edgevid.types import KMH, Array
 
@@ -197,9 +196,7 @@ def _tracks(path: Path) -> Iterator[SeriesChunk]:
         SELECT run, track, time_s, (x_min + x_max) / 2, y_max, y_max - y_min, speed_mps, class_name
         FROM objects WHERE track IS NOT NULL ORDER BY run, track, time_s"""
     left_out, series = Counter[str](), dict[str, tuple[Array, Array]]()
-    address = f"{path.absolute().as_uri()}?mode=ro"
-    with database_errors(path), closing(sqlite3.connect(address, uri=True)) as base:
-        version_of(base, path)
+    with open_database(path) as base:
         for (run, track), rows in groupby(base.execute(query), key=lambda row: row[:2]):
             times, x, y, height, speed = np.array([row[2:7] for row in rows], float).T
             one = track_series(times, np.column_stack([x, y]), height, speed)

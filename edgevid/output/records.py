@@ -130,7 +130,6 @@ with suppress(ImportError):
     orjson_dumps = orjson.dumps
 
 SCHEMA = "edgevid.result/3"
-OLDER = ("edgevid.result/1", "edgevid.result/2")
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
 
 
@@ -175,16 +174,16 @@ def json_line(values: Any) -> str:
 
 
 def read_jsonl(path: str | Path) -> Iterator[Mapping[str, Any]]:
-    """The objects of a JSON-lines record, one per frame, of older schemas as of today's. Torn and zero-filled lines are
-    left out and reported by a warning. FileFormatError names the line that is damaged or has another schema;
-    SourceError without a readable file."""
+    """The objects of a JSON-lines record, one per frame. Torn and zero-filled lines are left out and reported by a
+    warning. FileFormatError names the line that is damaged or has another schema; SourceError without a readable
+    file."""
     for number, one in read_lines(path):
         schema = one.get("schema")
         if schema in (HEADER_SCHEMA, EVENT_SCHEMA):
             continue
-        if schema not in (SCHEMA, *OLDER):
+        if schema != SCHEMA:
             raise FileFormatError(path, f"line {number}: schema", expected=SCHEMA, got=schema)
-        yield upgraded(one)
+        yield one
 
 
 def read_events(path: str | Path) -> Iterator[Event]:
@@ -200,23 +199,6 @@ def read_events(path: str | Path) -> Iterator[Event]:
 def read_header(path: str | Path) -> Mapping[str, Any]:
     """The latest header of JSON lines, {} where there is none; errors as of `read_jsonl`."""
     return next((one for _, one in reversed([*read_lines(path)]) if one.get("schema") == HEADER_SCHEMA), {})
-
-
-def upgraded(one: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A record of an older schema as one of today's."""
-    schema = one["schema"]
-    if schema == SCHEMA:
-        return one
-    made = {**one, "schema": SCHEMA}
-    if schema == OLDER[0]:
-        made["timings_ms"] = made.pop("ms", {})
-        made["objects"] = [
-            {"detected" if k == "seen" else k: v for k, v in item.items()} for item in one.get("objects", ())
-        ]
-        for item in made["objects"]:
-            if "mps" in item.get("speed", ()):  # the live one
-                item["speed"] = {"kind": "live", **item["speed"], "age_s": 0.0}
-    return made
 
 
 def record_schema(event: dict[str, Any]) -> dict[str, Any]:

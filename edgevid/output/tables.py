@@ -60,9 +60,8 @@ class ObjectRows(Closing):
         return rows
 
 
-SCRIPTS = tuple(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("tables_*.sql")))
-"""Each script brings a database to the next version, which is its number from 1 on."""
-APPLICATION_ID = 0x65647669  # Of SQLite's file header: "edvi"
+SCRIPT = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
+VERSION, APPLICATION_ID = 2, 0x65647669  # That the script writes into the header of the file
 BUSY_S = 10.0
 _OBJECT = "run camera utc frame time_s track class_name confidence detected x_min y_min x_max y_max".split()  # noqa: SIM905
 _OBJECT += "speed_mps speed_sigma_mps speed_heading_deg speed_kind speed_age_s speed_reason verdicts".split()  # noqa: SIM905
@@ -81,14 +80,8 @@ class SqliteSink(ObjectRows):
         super().__init__(records=records)
         with database_errors(self.path):
             self._base = sqlite3.connect(self.path, timeout=BUSY_S, check_same_thread=False)
-            version = version_of(self._base, self.path)
-            if 0 < version < len(SCRIPTS):
-                raise InputError(
-                    f"{self.path}: a database of version {version}, this edgevid writes {len(SCRIPTS)}: run "
-                    f"edgevid migrate {self.path}"
-                )
-            if not version:
-                migrate(self._base, self.path)
+            if not version_of(self._base, self.path):
+                self._base.executescript(f"BEGIN IMMEDIATE; {SCRIPT} COMMIT;")
             ends = clock.monotonic() + BUSY_S
             while True:  # for this change SQLite itself does not wait until another program's is done
                 try:
@@ -139,37 +132,33 @@ def database_errors(path: Path) -> Iterator[None]:
 
 
 def version_of(base: sqlite3.Connection, path: Path) -> int:
-    """The version of a database, 0 of an empty one; InputError where it is not edgevid's, or a newer one."""
+    """The version of a database, 0 of an empty one; InputError where it is not edgevid's, or of another version."""
     made = base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]  # first: another program may make it now
     version, owner = (base.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id"))
     if owner != APPLICATION_ID and made:
         raise InputError(
             f"{path}: expected a database of edgevid or a new file, got one of another program; choose another path"
         )
-    if version > len(SCRIPTS):
-        raise InputError(f"{path}: a database of version {version}, this edgevid knows {len(SCRIPTS)}: update edgevid")
+    if version not in (0, VERSION):
+        raise InputError(f"{path}: expected a database of version {VERSION}, got {version}, of another edgevid")
     return int(version)
 
 
-def migrate(base: sqlite3.Connection, path: Path) -> int:
-    """Brings a database to today's version in one transaction; the version that it had."""
-    base.execute("BEGIN IMMEDIATE")
-    with base:
-        version = version_of(base, path)
-        for statement in "".join(SCRIPTS[version:]).split(";"):
-            base.execute(statement)
-        base.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        base.execute(f"PRAGMA user_version = {len(SCRIPTS)}")
-    return version
+@contextmanager
+def open_database(path: Path, mode: str = "mode=ro") -> Iterator[sqlite3.Connection]:
+    """A database that edgevid made; SourceError where it cannot be read, InputError where it is another one."""
+    if not path.is_file():
+        raise SourceError(f"{path}: there is no such file; check the path")
+    address = f"{path.absolute().as_uri()}?{mode}"
+    with database_errors(path), closing(sqlite3.connect(address, BUSY_S, uri=True)) as base:
+        if not version_of(base, path):
+            raise InputError(f"{path}: expected a database of edgevid, got another or an empty one")
+        yield base
 
 
 def read_database(path: str | Path, query: str = "SELECT * FROM events ORDER BY utc") -> list[dict[str, Any]]:
-    """The rows of a query as dicts, without changing the database; SourceError where it cannot be read."""
-    place = Path(path).absolute()
-    if not place.is_file():
-        raise SourceError(f"{path}: there is no such file; check the path")
-    with database_errors(Path(path)), closing(sqlite3.connect(f"{place.as_uri()}?mode=ro", uri=True)) as base:
-        version_of(base, Path(path))
+    """The rows of a query as dicts, without changing the database; errors as of `open_database`."""
+    with open_database(Path(path)) as base:
         base.row_factory = sqlite3.Row
         return [dict(row) for row in base.execute(query)]
 

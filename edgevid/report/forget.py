@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,7 +21,7 @@ from edgevid.files.folders import spool_folder
 from edgevid.output.delivery import EVENTS, open_spool
 from edgevid.output.recordings_folder import read_name
 from edgevid.output.records import json_line, read_lines
-from edgevid.output.tables import BUSY_S, database_errors, version_of
+from edgevid.output.tables import database_errors, open_database
 from edgevid.report.store import form
 from edgevid.types.event import EVENT_SCHEMA, HEADER_SCHEMA, utc_seconds, utc_text
 
@@ -61,7 +61,7 @@ def forget(paths: Sequence[Path], selection: Selection, *, dry_run: bool = True)
     works: dict[Path, Any] = {path: _files if _has_files(path) else WORKS[form(path)] for path in paths}
     works |= dict.fromkeys(sorted(spool_folder().glob("*/")), _spool)
     for path in (path for path, work in works.items() if work is _sqlite):
-        with _database(path) as base:
+        with open_database(path, "mode=rw") as base:
             found = base.execute("SELECT source FROM runs WHERE camera = ?", [selection.camera]).fetchall()
             selection = replace(selection, sources=selection.sources | {row[0] for row in found})
     counts = {path: _counted(path, work, selection) for path, work in works.items()}
@@ -80,21 +80,13 @@ def _counted(path: Path, work: Any, selection: Selection) -> Counter[str]:
         raise SourceError(f"{path}: cannot be read, so nothing was deleted: {error}; leave it out") from None
 
 
-@contextmanager
-def _database(path: Path) -> Iterator[sqlite3.Connection]:
-    with database_errors(path), closing(sqlite3.connect(path, timeout=BUSY_S)) as base:
-        if not version_of(base, path):
-            raise InputError(f"{path}: expected a database of edgevid, got another or an empty one")
-        yield base
-
-
 def _sqlite(path: Path, selection: Selection, apply: bool) -> Counter[str]:
     """The bytes go from the file and from its log, too; a run may write to it meanwhile."""
     rows = dict.fromkeys(("events", "objects"), "holds(camera, run, utc, track)")
     if selection.track is None:  # runs of which nothing is left
         left = " UNION ".join(f"SELECT run FROM {table} WHERE NOT {where}" for table, where in rows.items())
         rows = {"runs": f"holds(camera, run, start_utc, NULL) AND run NOT IN ({left})", **rows}
-    with _database(path) as base:
+    with open_database(path, "mode=rw") as base:
         base.create_function("holds", 4, selection.holds, deterministic=True)
         if not apply:
             counted = (base.execute(f"SELECT count(*) FROM {table} WHERE {where}") for table, where in rows.items())

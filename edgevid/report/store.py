@@ -3,7 +3,6 @@ The tables are made by the SQL of report.sql, and what is shown of them by that 
 
 import csv
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 from edgevid.errors import EdgevidError, InputError, SourceError, did_you_mean, log, require
 from edgevid.output.overlay import UNITS
 from edgevid.output.records import SCHEMA
-from edgevid.output.tables import FIELDS, SCRIPTS, database_errors, version_of
+from edgevid.output.tables import FIELDS, SCRIPT, open_database
 from edgevid.types import Closing
 from edgevid.types.event import EVENT_FIELDS, EVENT_SCHEMA, HEADER_SCHEMA
 
@@ -127,10 +126,7 @@ class Store(Closing):
 
     def _add_sqlite(self, path: Path) -> None:
         """By way of CSV: DuckDB's own reader of SQLite would have to be downloaded."""
-        uri = f"{path.absolute().as_uri()}?mode=ro"
-        with database_errors(path), closing(sqlite3.connect(uri, uri=True)) as base:
-            if not version_of(base, path):
-                raise InputError(f"{path}: expected a database of edgevid, got another or an empty one")
+        with open_database(path) as base:
             for table in ("events", "runs", *["objects"] * self._objects):
                 copied = self._folder / f"{table}.csv"
                 names = {r[1]: _OF_SQLITE[r[2]] for r in base.execute(f"PRAGMA table_info({table})")}
@@ -171,7 +167,7 @@ class Store(Closing):
                 self.base.execute(
                     f"DELETE FROM {table} WHERE rowid NOT IN (SELECT min(rowid) FROM {table} GROUP BY {key})"
                 )
-        self.base.execute(next(one for one in SCRIPTS[0].split(";") if "CREATE VIEW tracks" in one))
+        self.base.execute(next(one for one in SCRIPT.split(";") if "CREATE VIEW" in one))
         if not self.rows("SELECT 1 FROM events LIMIT 1"):
             raise InputError(f"{', '.join(map(str, paths))}: expected events, got none; `edgevid run` with "
                              "--sqlite, --events, --jsonl or --parquet writes them")  # fmt: skip

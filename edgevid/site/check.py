@@ -3,9 +3,8 @@
 import os
 import re
 import shutil
-import sqlite3
 import time as clock
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from edgevid.detect.detector import Detector
 from edgevid.errors import EdgevidError, SourceError, masked
 from edgevid.files import check_file, check_folder, read_toml
 from edgevid.models.hub import find_recipe
-from edgevid.output.tables import database_errors, version_of
+from edgevid.output.tables import open_database
 from edgevid.site.build import LoadedSite, build_detector, build_recognition, build_zones, kept_classes
 from edgevid.site.check_camera import CameraCheck, Finding, attempt, check_camera
 from edgevid.site.file import RecognizerChoice, Site, read_site
@@ -274,10 +273,9 @@ def _check_path(path: Path, kind: str) -> str:
         check_file(path)
     if not os.access(near, os.W_OK):
         raise SourceError(f"{near}: cannot be written by this user; give the service's user the right to")
-    if kind == "sqlite" and path.exists():
-        uri = f"{path.absolute().as_uri()}?immutable=1"  # makes no files next to it
-        with database_errors(path), closing(sqlite3.connect(uri, uri=True)) as base:
-            version_of(base, path)
+    if kind == "sqlite" and path.exists() and path.stat().st_size:
+        with open_database(path, "immutable=1"):  # makes no files next to it
+            pass
     free = shutil.disk_usage(near).free
     if free < LEAST_FREE:
         raise SourceError(f"{path}: {free // 1_000_000} MB are free on its disk; free more space")

@@ -61,7 +61,7 @@ def test_the_command_with_pairs_and_one_kind(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "7.20 km/h" in done.output
     assert isinstance(run(results, "--truth", truth, "--kind", "soon").exception, InputError)
-    nothing = write(tmp_path / "n.jsonl", json.dumps({"schema": "edgevid.result/2", "objects": [], "time_s": 0}) + "\n")
+    nothing = write(tmp_path / "n.jsonl", json.dumps({"schema": "edgevid.result/3", "objects": [], "time_s": 0}) + "\n")
     done = run(nothing, "--truth", truth)
     assert isinstance(done.exception, InputError)
     assert "--calibration" in str(done.exception)
