@@ -1,30 +1,28 @@
 """Inputs of temporal heads: frozen CNN features or the joints of a pose, one row per crop.
 
-Those of a pose are the double features of Yang et al., "Make Skeleton-based Action Recognition Model Smaller, Faster
-and Better" (2019): distances between all joints, independent of the camera position, and movements of the joints at
-two speeds; here also the centered joints themselves. A step uses only earlier steps, so a live stream and a recorded
-clip give the same values."""
+Those of a pose are channels of every joint: its place, the direction of its bone, its movement at two speeds (as in
+Yang et al., "Make Skeleton-based Action Recognition Model Smaller, Faster and Better", 2019, and the streams of Shi et
+al., "Two-Stream Adaptive Graph Convolutional Networks", CVPR 2019), and how sure the pose is of it. A step uses only
+earlier steps, so a live stream and a recorded clip give the same values."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 
+from edgevid.actions.layout import LAYOUTS, JointLayout
 from edgevid.actions.recognizer import image_input, input_named, preprocess_crops, run_batch
 from edgevid.detect.preprocess import LetterboxTransform
 from edgevid.errors import InputError, ModelError
-from edgevid.files.toml import read_toml
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array
 
-JointSet = Literal["jhmdb15", "coco17"]
-JOINT_SETS = {kind: tuple(names) for kind, names in read_toml(Path(__file__).with_suffix(".toml")).items()}
-JHMDB15, COCO17 = JOINT_SETS["jhmdb15"], JOINT_SETS["coco17"]
+JHMDB15, COCO17 = LAYOUTS["jhmdb-15"], LAYOUTS["coco-17"]
 SHOULDERS, BELLY = 0.13, 0.80
 """Position of the shoulders' midpoint and the belly between JHMDB's neck and hips (its medians)."""
-LAGS = (1, 2)  # Steps over which movement is measured
-MIN_SCORE = 0.2  # Mean keypoint score below which a step has no person
+LAGS = (1, 4)  # Steps over which movement is measured
+MIN_SCORE = 0.2  # Mean confidence below which a step has no person
+MIN_JOINT = 0.1  # Confidence below which a joint is missing
 
 
 class Extractor(Protocol):
@@ -57,7 +55,7 @@ class PoseTable:
     """A recipe's table [pose]."""
 
     order: Literal["yxs", "xys"] = "yxs"  # Of a joint's values: x, y and score
-    joints: Literal["coco17"] = "coco17"
+    joints: Literal["coco-17"] = "coco-17"
 
 
 class FeatureExtractor:
@@ -96,22 +94,20 @@ class DetectedPose:
 
     memory = 1 + max(LAGS)
 
-    def __init__(self, *, joints: JointSet = "jhmdb15") -> None:
-        if joints not in JOINT_SETS:
-            raise InputError(f"joints: expected one of {sorted(JOINT_SETS)}, got {joints!r}")
+    def __init__(self, *, layout: JointLayout = JHMDB15) -> None:
+        """InputError for a layout with joints that COCO's key points do not give."""
         self.model: Recipe | None = None  # The pose model that finds the joints; None: the detector does
-        self.joints, self.count = joints, len(JOINT_SETS[joints])
-        self.raw_width, self.width = 2 * self.count + 1, width_of(self.count)
+        self.layout = layout
+        self.raw_width, self.width = layout.row_width, width_of(layout)
+        from_coco(np.zeros((1, 17, 3)), layout)
 
     def rows(self, points: Array) -> Array:
-        """(M, 2 J + 1) joints and the pose's mean score, of COCO key points (M, 17, 3) in frame pixels. NaN, as
-        of an object that is not detected now, gives a score of 0. InputError for other key points."""
+        """(M, R) rows of the layout, of COCO key points (M, 17, 3) in frame pixels. NaN, as of an object that is not
+        detected now, gives a confidence of 0. InputError for other key points."""
         if points.shape[1:] != (17, 3):
             raise InputError(f"a pose: expected COCO's 17 key points (M, 17, 3), got {points.shape}")
-        points = np.where(np.isfinite(points).all(axis=(1, 2), keepdims=True), points, 0)
-        chosen = points if self.joints == "coco17" else coco_to_jhmdb(points)
-        flat = chosen[..., :2].reshape(len(points), -1)
-        return np.concatenate((flat, points[..., 2].mean(1)[:, None]), axis=1).astype(np.float32)
+        chosen = from_coco(points, self.layout)
+        return self.layout.rows(chosen[..., :2], chosen[..., 2])
 
     def extract(self, crops: Array, boxes: Array) -> Array:
         """InputError: without key points of the detector there are no joints."""
@@ -122,14 +118,14 @@ class DetectedPose:
 
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
         """(..., T, D) movement features and which steps hold a person."""
-        return encode_rows(raw, valid)
+        return encode(raw, valid, self.layout)
 
 
 class PoseExtractor(DetectedPose):
     """A single-person pose model (MoveNet): joints in frame pixels, as movement features."""
 
-    def __init__(self, engine: Engine, recipe: Recipe, *, joints: JointSet = "jhmdb15") -> None:
-        super().__init__(joints=joints)
+    def __init__(self, engine: Engine, recipe: Recipe, *, layout: JointLayout = JHMDB15) -> None:
+        super().__init__(layout=layout)
         self.engine, self.recipe, self.model = engine, recipe, recipe
         self._order = recipe.section("pose", PoseTable).order
         self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe).name
@@ -149,73 +145,72 @@ class PoseExtractor(DetectedPose):
         return np.concatenate((corner + share * side, points[..., 2:]), axis=-1)
 
     def extract(self, crops: Array, boxes: Array) -> Array:
-        """(M, 2 J + 1) joints and the pose's mean score."""
+        """(M, R) rows of the layout."""
         return self.rows(self.keypoints(crops, boxes))
 
 
-def mirror_order(joints: tuple[str, ...]) -> list[int]:
-    """For each joint its counterpart in a mirrored image.
-
-    >>> mirror_order(("neck", "left hip", "right hip"))
-    [0, 2, 1]
-    """
-    swapped = [j.replace("left", "?").replace("right", "left").replace("?", "right") for j in joints]
-    return [joints.index(j) for j in swapped]
-
-
-def coco_to_jhmdb(joints: Array) -> Array:
-    """(..., 15, C) JHMDB joints of (..., 17, C) COCO keypoints: neck and belly lie between four of them."""
-    pick = {name: joints[..., COCO17.index(name), :] for name in JHMDB15 if name in COCO17}
+def from_coco(points: Array, layout: JointLayout) -> Array:
+    """(..., J, C) joints of a layout, of COCO key points (..., 17, C): by name; "neck", "belly" and "face" lie between
+    others as JHMDB's do. InputError for a layout in 3-D or with other joints."""
+    pick = {name: points[..., n, :] for n, name in enumerate(COCO17.joints)}
     shoulders = (pick["left shoulder"] + pick["right shoulder"]) / 2
     hips = (pick["left hip"] + pick["right hip"]) / 2
     neck = (shoulders - hips * SHOULDERS) / (1 - SHOULDERS)
-    pick |= {"neck": neck, "belly": neck + (hips - neck) * BELLY, "face": joints[..., 0, :]}
-    return np.stack([pick[name] for name in JHMDB15], axis=-2)
+    pick |= {"neck": neck, "belly": neck + (hips - neck) * BELLY, "face": pick["nose"]}
+    if layout.dims != 2 or not set(layout.joints) <= pick.keys():
+        other = ", ".join(name for name in layout.joints if name not in pick) or "their depth"
+        raise InputError(f"a pose of COCO's 17 key points has not {other}: train the head on joints that it has")
+    return np.stack([pick[name] for name in layout.joints], axis=-2)
 
 
-def width_of(joint_count: int) -> int:
-    """Length of a step's features: centered joints, distances, movements at each lag, growth."""
-    return 2 * joint_count + joint_count * (joint_count - 1) // 2 + len(LAGS) * 2 * joint_count + 1
+def width_of(layout: JointLayout) -> int:
+    """Length of a step's features: of each joint its place, bone, movement at each lag and confidence."""
+    return len(layout.joints) * ((2 + len(LAGS)) * layout.dims + 1)
 
 
-def encode(joints: Array, valid: Array) -> Array:
-    """(..., T, D) float32 features of joints (..., T, J, 2) in pixels or any unit; invalid steps give zeros.
+def encode(rows: Array, valid: Array, layout: JointLayout) -> tuple[Array, Array]:
+    """(..., T, D) float32 features of stored rows (..., T, R), and which steps hold a person; others give zeros.
 
-    A step is centered on its own joints and divided by its own size (their root mean square distance
-    from the center), so position and distance of the object do not matter. Movement over
-    `LAGS` steps is in those sizes; it is zero where the earlier step is missing."""
-    if joints.ndim < 3 or joints.shape[-1] != 2 or joints.shape[:-2] != valid.shape:
-        raise InputError(f"encode: expected (..., T, J, 2) and (..., T), got {joints.shape}, {valid.shape}")
-    joints = np.where(valid[..., None, None], joints, 0).astype(np.float64)
-    center = joints.mean(axis=-2, keepdims=True)
-    size = np.sqrt(np.square(joints - center).sum(-1).mean(-1))
-    usable = valid & (size > 1e-9) & np.isfinite(size)
-    unit = np.where(usable, size, 1.0)[..., None, None]
-    first, second = np.triu_indices(joints.shape[-2], 1)
-    distances = np.sqrt(np.square(joints[..., first, :] - joints[..., second, :]).sum(-1))
-    parts = [_flat((joints - center) / unit), distances / unit[..., 0]]
-    parts += [_flat(_change(joints, usable, lag) / unit) for lag in LAGS]
-    growth = _change(np.log(unit), usable, 1)[..., 0]
-    features = np.concatenate([*parts, growth], axis=-1)
-    return np.where(usable[..., None], features, 0).astype(np.float32)
-
-
-def encode_rows(raw: Array, valid: Array) -> tuple[Array, Array]:
-    """`encode` of stored rows (..., T, 2 J + 1), joints then the mean score, and the valid steps."""
-    there = valid & (raw[..., -1] >= MIN_SCORE)
-    joints = raw[..., :-1].reshape(*raw.shape[:-1], raw.shape[-1] // 2, 2)
-    return encode(joints, there), there
-
-
-def _flat(values: Array) -> Array:
-    return np.asarray(values.reshape(*values.shape[:-2], -1))
+    A step is centered on its own joints and divided by its own size (their root mean square distance from the center),
+    so position and distance of the object do not matter; in 3-D it is also turned about the vertical axis until
+    shoulders and hips lie along x, so the direction of view does not either. Movement over `LAGS` steps is in those
+    sizes; it is zero where the earlier step is missing, as is all of a missing joint."""
+    points, confidence = layout.split(np.asarray(rows, np.float64))
+    if valid.shape != rows.shape[:-1]:
+        raise InputError(f"encode: expected rows (..., T, R) and valid (..., T), got {rows.shape}, {valid.shape}")
+    seen = (confidence >= MIN_JOINT) & valid[..., None] & np.isfinite(points).all(-1)
+    points = np.where(seen[..., None], points, 0)
+    count = np.maximum(seen.sum(-1), 1)[..., None, None]
+    away = np.where(seen[..., None], points - points.sum(-2, keepdims=True) / count, 0)
+    size = np.sqrt(np.square(away).sum((-2, -1)) / count[..., 0, 0])
+    there = valid & (confidence.mean(-1) >= MIN_SCORE) & (size > 1e-9) & np.isfinite(size)
+    seen &= there[..., None]
+    unit = np.where(there, size, 1.0)[..., None, None]
+    turn = _facing(away, seen, layout) if layout.dims == 3 else np.eye(2)
+    bones = away - away[..., layout.roots, :]
+    bones /= np.maximum(np.linalg.norm(bones, axis=-1, keepdims=True), 1e-9)
+    bones *= seen[..., layout.roots, None]
+    parts = [away / unit, bones, *(_change(points, seen, lag) / unit for lag in LAGS)]
+    features = np.concatenate([*(part @ turn for part in parts), confidence[..., None]], axis=-1)
+    features = np.where(seen[..., None], features, 0)
+    return features.reshape(*valid.shape, -1).astype(np.float32), there
 
 
-def _change(values: Array, usable: Array, lag: int) -> Array:
-    """Difference along time (third axis from the end) to `lag` steps before, zero where it is missing."""
+def _facing(away: Array, seen: Array, layout: JointLayout) -> Array:
+    """(..., T, 3, 3) rotations about y that put the person's left and right along x."""
+    right = [n for n, name in enumerate(layout.joints) if name in ("right shoulder", "right hip")]
+    left = layout.mirror[right]
+    both = (seen[..., right] & seen[..., left])[..., None]
+    x, _, z = np.moveaxis(((away[..., right, :] - away[..., left, :]) * both).sum(-2), -1, 0)
+    length = np.hypot(x, z)
+    c, s = (np.where(length > 1e-9, v / np.maximum(length, 1e-9), d) for v, d in ((x, 1.0), (z, 0.0)))
+    o, i = np.zeros_like(c), np.ones_like(c)
+    return np.stack((np.stack((c, o, -s), -1), np.stack((o, i, o), -1), np.stack((s, o, c), -1)), -2)
+
+
+def _change(values: Array, seen: Array, lag: int) -> Array:
+    """Difference along time (third axis from the end) to `lag` steps before, zero where either is not `seen`."""
     change = np.zeros_like(values)
-    both = usable[..., lag:] & usable[..., :-lag] if usable.shape[-1] > lag else usable[..., :0]
-    if both.shape[-1]:
-        difference = values[..., lag:, :, :] - values[..., :-lag, :, :]
-        change[..., lag:, :, :] = np.where(both[..., None, None], difference, 0)
+    both = seen[..., lag:, :] & seen[..., :-lag, :]
+    change[..., lag:, :, :] = np.where(both[..., None], values[..., lag:, :, :] - values[..., :-lag, :, :], 0)
     return change

@@ -8,7 +8,6 @@ from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import JHMDB15, DetectedPose, Extractor, FeatureExtractor, PoseExtractor
 from edgevid.actions.inside import InsideRecognizer
 from edgevid.actions.layout import JointLayout
-from edgevid.actions.layout import JointLayout
 from edgevid.actions.recognizer import Recognizer
 from edgevid.actions.sequence import HeadSection, SequenceRecognizer
 from edgevid.detect import Detector

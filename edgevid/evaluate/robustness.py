@@ -9,6 +9,7 @@ import numpy as np
 
 from edgevid._opencv import cv2
 from edgevid.abstain import Policy, read_policy
+from edgevid.actions.layout import JointLayout
 from edgevid.actions.load import load_recognizer
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
@@ -87,7 +88,8 @@ def _of_clips(model: str, truth: Path, policy: Path | None) -> tuple[Kinds, list
                     recognizer, corrupt_images(shown, number, kind, strength), boxes, number
                 )
             else:
-                rows = resample(corrupt_poses(shown, number, kind, strength), corpus.rate_hz / recognizer.spec.rate_hz)
+                spoiled = corrupt_poses(shown, number, kind, strength, corpus.layout)
+                rows = resample(spoiled, corpus.rate_hz / recognizer.spec.rate_hz)
                 found = recognition.row_scores(recognizer, number, rows)
             emitted = recognition.decided(rules, found, number)
             table[groups.index(group), int(emitted != [label]) if emitted else 2] += 1
@@ -161,12 +163,11 @@ def turned(box: Array, size: Sequence[int], degrees: float) -> Array:
     return np.asarray(np.clip(np.concatenate([center - half, center + half]), 0, np.tile(size, 2)))
 
 
-def corrupt_poses(rows: Array, seed: int, kind: str, strength: float) -> Array:
-    """Rows (T, 2 J + 1) after one corruption, none of strength 0; lost joints keep their last position, lost moments
-    score 0."""
+def corrupt_poses(rows: Array, seed: int, kind: str, strength: float, layout: JointLayout) -> Array:
+    """Rows (T, R) of a layout after one corruption, none of strength 0; lost joints keep their last position, lost
+    moments have no confidence."""
     rng = np.random.default_rng(seed)
-    out = rows.copy()
-    points = out[:, :-1].reshape(len(rows), -1, 2)
+    points, confidence = layout.split(rows.copy())
     if kind.startswith("joint noise"):
         size = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean())
         points += rng.normal(0, size * strength / 100, points.shape)
@@ -175,5 +176,5 @@ def corrupt_poses(rows: Array, seed: int, kind: str, strength: float) -> Array:
         for t in range(1, len(points)):
             points[t][lost[t]] = points[t - 1][lost[t]]
     elif kind.startswith("moments lost"):
-        out[rng.random(len(out)) < strength / 100, -1] = 0
-    return out
+        confidence[rng.random(len(rows)) < strength / 100] = 0
+    return layout.rows(points, confidence)

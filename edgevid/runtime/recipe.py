@@ -31,7 +31,7 @@ COCO = tuple(name for name in COCO_CATEGORIES if not name.startswith("unused"))
 
 CLASS_LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType({"coco": COCO})
 """Lists that a recipe may name instead of spelling out."""
-OPEN_TABLES = ("clip", "stream", "features", "head", "pose", "quantize", "export", "trained")
+OPEN_TABLES = ("clip", "stream", "features", "head", "layout", "pose", "quantize", "export", "trained")
 """Tables that belong to other modules: kept as they are in `Recipe.tables`, checked by their owners."""
 
 
@@ -261,6 +261,7 @@ class RecipeFile:
     stream: Table = field(default_factory=dict)  # States of a streaming recognizer
     features: Table = field(default_factory=dict)  # Outputs of a feature extractor
     head: Table = field(default_factory=dict)  # Inputs and schedule of a temporal head
+    layout: Table = field(default_factory=dict)  # Joints of the skeletons that a head takes
     pose: Table = field(default_factory=dict)  # Outputs of a pose model
     quantize: Table = field(default_factory=dict)  # Settings of `edgevid quantize`
     export: Table = field(default_factory=dict)  # How the model was exported

@@ -9,6 +9,7 @@ import pytest
 import tiny_detector
 from recognizer_models import clip_model
 
+from edgevid.actions.features import JHMDB15
 from edgevid.errors import InputError
 from edgevid.evaluate.robustness import IMAGES, OUTCOMES, corrupt_images, corrupt_poses, evaluate, turned
 from edgevid.types import Array
@@ -35,11 +36,11 @@ def test_strength_0_corrupts_nothing() -> None:
 
 
 def test_corrupted_poses() -> None:
-    rows = np.concatenate((np.random.default_rng(0).normal(size=(50, 30)), np.ones((50, 1))), axis=1).astype(np.float32)
-    assert (corrupt_poses(rows, 0, "moments lost, %", 50)[:, -1] == 0).sum() == pytest.approx(25, abs=12)
-    np.testing.assert_array_equal(corrupt_poses(rows, 0, "untouched", 0), rows)
-    lost = corrupt_poses(rows, 0, "joints lost, %", 100)
-    np.testing.assert_array_equal(lost[:, :-1], np.broadcast_to(rows[0, :-1], (50, 30)))
+    rows = JHMDB15.rows(np.random.default_rng(0).normal(size=(50, 15, 2)))
+    assert (corrupt_poses(rows, 0, "moments lost, %", 50, JHMDB15)[:, -1] == 0).sum() == pytest.approx(25, abs=12)
+    np.testing.assert_array_equal(corrupt_poses(rows, 0, "untouched", 0, JHMDB15), rows)
+    lost = corrupt_poses(rows, 0, "joints lost, %", 100, JHMDB15)
+    np.testing.assert_array_equal(lost, np.broadcast_to(rows[0], (50, 45)))
 
 
 def test_a_box_turns_with_the_image() -> None:

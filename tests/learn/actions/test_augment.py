@@ -9,19 +9,42 @@ from edgevid.types import Array
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
-from edgevid.learn.actions.fit import augment  # noqa: E402
+from edgevid.actions.features import JHMDB15  # noqa: E402
+from edgevid.actions.layout import JointLayout, find_layout  # noqa: E402
+from edgevid.learn.actions.augment import PoseNoise, as_estimated, augment  # noqa: E402
 from edgevid.learn.classifier.network import augment_crops, jpeg  # noqa: E402
 
 torch.set_num_threads(1)
 
 
-def test_augmented_joints_are_finite_and_keep_their_scores() -> None:
-    rows = np.random.default_rng(0).normal(size=(9, 31)).astype(np.float32)
-    rows[:, -1] = 1
-    augmented = augment(rows, "jhmdb15", 1e-9 + 1.0, np.random.default_rng(0))
-    assert augmented.shape[1] == 31
-    assert np.isfinite(augmented).all()
-    assert (augmented[:, -1] == 1).all()
+@pytest.mark.parametrize("layout", [JHMDB15, find_layout("kinect-20", dims=3)])
+def test_augmented_joints_stay_a_skeleton_of_that_size(layout: JointLayout) -> None:
+    rows = layout.rows(np.random.default_rng(0).normal(size=(9, len(layout.joints), layout.dims)))
+    for seed in range(8):
+        augmented = augment(rows, layout, np.random.default_rng(seed))
+        assert augmented.shape == rows.shape
+        assert np.isfinite(augmented).all()
+        assert set(np.unique(layout.split(augmented)[1])) <= {0, 1}
+        spread = [np.square(layout.split(one)[0] - layout.split(one)[0].mean(1, keepdims=True)).mean() for one in
+                  (rows, augmented)]  # fmt: skip
+        assert 0.5 < spread[1] / spread[0] < 2
+
+
+def test_joints_are_spoiled_as_a_pose_model_does() -> None:
+    still = np.random.default_rng(0).normal(size=(1, 15, 2)) * 10
+    rows = JHMDB15.rows(np.repeat(still, 4000, axis=0))
+    noise = PoseNoise(spread=0.05, hold=0.9, outliers=0, dropped=0.2, swapped=0, stays=0.7)
+    points, confidence = JHMDB15.split(as_estimated(rows, JHMDB15, np.random.default_rng(0), noise))
+    assert (confidence == 0).mean() == pytest.approx(0.2, abs=0.02)
+    away = (points - still) / np.sqrt(np.square(still - still.mean(1)).sum(-1).mean())
+    assert away.std() == pytest.approx(0.05, rel=0.05)
+    assert np.corrcoef(away[1:].ravel(), away[:-1].ravel())[0, 1] == pytest.approx(0.9, abs=0.02)
+    swaps = PoseNoise(0, 0, 0, 0, swapped=0.1, stays=0.5)
+    points, _ = JHMDB15.split(as_estimated(rows, JHMDB15, np.random.default_rng(0), swaps))
+    moved = np.abs(points - still).max(-1) > 1e-3
+    assert not moved[:, :3].any()  # neck, belly and face have no other side
+    assert (moved[:, 3] == moved[:, 4]).all()
+    assert 0.1 < moved[:, 3].mean() < 0.3
 
 
 def crops() -> Array:
