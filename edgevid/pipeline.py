@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from edgevid.abstain.policy import class_scores
+from edgevid.abstain.policy import Policy, class_scores
 from edgevid.actions.recognizer import FunctionRecognizer, no_scores
 from edgevid.detect import Detector, FunctionDetector
 from edgevid.detect.gate import EPS, Every, Gate
@@ -194,7 +194,7 @@ class Pipeline(Hinted):
             tracks, cropped = self._track(frame, detections)
         quality = self.quality.update(frame) if self.quality is not None else Reason.OK
         with _timed(timings, "recognize"):
-            scores = self._recognize(frame, cropped) if quality is Reason.OK else self._no_scores()
+            scores = self._recognize(frame, cropped, quality)
         with _timed(timings, "speed"):
             estimator = self.speed_estimator
             speeds = estimator.update(tracks, frame.time) if estimator else SpeedReport()
@@ -205,7 +205,7 @@ class Pipeline(Hinted):
         with _timed(timings, "policy"):
             verdicts = self._decide(scores, tracks, frame.time)
             if quality is not Reason.OK:
-                verdicts = {task: found.withheld(quality) for task, found in verdicts.items()}
+                verdicts = {task: self._withheld(task, found, quality) for task, found in verdicts.items()}
         return Result(
             frame_index=frame.index, time=frame.time, size=frame.size,
             detections=Detections.empty() if detections is None else detections, tracks=tracks, speeds=speeds,
@@ -314,15 +314,22 @@ class Pipeline(Hinted):
             speeds=speeds, verdicts=verdicts, names=self.names, timings=timings, damaged=True,
         )  # fmt: skip
 
-    def _recognize(self, frame: Frame, tracks: Tracks) -> dict[str, Scores]:
-        scores = {}
+    def _recognize(self, frame: Frame, tracks: Tracks, quality: Reason) -> dict[str, Scores]:
+        scores = self._no_scores()
         for task, part in self.recognitions.items():
+            if quality is not Reason.OK and not (isinstance(part.policy, Policy) and part.policy.decides(quality)):
+                continue
             clips = part.clips.update(frame, tracks)
             _check_returned("clips.update", part.clips, clips, Clips)
             scores[task] = part.recognizer.recognize(clips)
             _check_returned("recognizer.recognize", part.recognizer, scores[task], Scores)
             part.clips.update_confidence(scores[task])  # what is uncertain is due again sooner
         return scores
+
+    def _withheld(self, task: str, found: Verdicts, quality: Reason) -> Verdicts:
+        """The verdicts in an image of poor quality: those that a threshold of their policy allows there."""
+        policy = self.class_policy if task == "class" else self.recognitions[task].policy
+        return policy.withheld(found, quality) if isinstance(policy, Policy) else found.withheld(quality)
 
     def _no_scores(self) -> dict[str, Scores]:
         return {task: no_scores(part.recognizer.names) for task, part in self.recognitions.items()}

@@ -79,7 +79,7 @@ class PolicyFile:
             raise FileFormatError(self.path, "model_sha256", expected=expected, got=self.model_sha256)
 
 
-Decide: Any = pick(Settings, "Decide", ("per_class", "min_observations", *_DECIDE), threshold=REQUIRED)
+Decide: Any = pick(Settings, "Decide", ("per_class", "per_band", "min_observations", *_DECIDE), threshold=REQUIRED)
 Evidence: Any = pick(Settings, "Evidence", ("aggregate", *_EVIDENCE))
 
 
@@ -156,6 +156,7 @@ def write_policy(path: str | Path, policy: PolicyFile) -> None:
         "": top | {"model_sha256": policy.model_sha256 or None},
         "decide": decide | _changed(settings, _DECIDE) if policy.names else None,
         "decide.per_class": settings.per_class,
+        "decide.per_band": settings.per_band,
         "tree": settings.tree,
         "evidence": evidence | _changed(settings, _EVIDENCE) if policy.names else None,
         "speed": limits,

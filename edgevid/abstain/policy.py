@@ -25,6 +25,7 @@ Aggregate = Literal["mean-log-prob", "vote", "sequential"]
 NEVER = 2.0  # A threshold that no confidence reaches: the class is never emitted
 Threshold = Annotated[float, Ge(0), Le(NEVER)]
 AGGREGATES: tuple[Aggregate, ...] = get_args(Aggregate)
+BANDS = {one.name.lower(): one for one in (Reason.DARK, Reason.BLURRED, Reason.OVEREXPOSED, Reason.DAMAGED)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,9 @@ class Settings:
     threshold: Threshold = 0.5  # Lowest confidence of the best class
     per_class: Mapping[str, Threshold] = field(default_factory=dict)
     """Thresholds of single classes by name, in place of `threshold`."""
+    per_band: Mapping[str, Threshold] = field(default_factory=dict)
+    """Thresholds in images that are "dark", "blurred", "overexposed" or "damaged", at least `threshold`; without one
+    nothing is emitted there."""
     margin: Share = 0.0  # Smallest margin between the best class's confidence and the second's
     min_observations: Count = 1  # Fewest observations: outputs of the recognizer for this track
     min_seconds: Positive = 0.0  # Shortest time from the first observation to the last, seconds
@@ -66,6 +70,10 @@ class Settings:
         for label, value in self.per_class.items():
             if not 0 <= value <= NEVER:
                 raise InputError(f"policy per_class[{label!r}]: expected 0 to {NEVER:g}, got {value!r}")
+        for band, value in self.per_band.items():
+            if band not in BANDS or not self.threshold <= value <= NEVER:
+                expected = f"one of {', '.join(BANDS)}, from {self.threshold:g} to {NEVER:g}"
+                raise InputError(f"policy per_band: expected {expected}, got {band!r}: {value!r}")
 
 
 LIMITS = field_limits(Settings)  # The values that each number of Settings may take
@@ -131,6 +139,18 @@ class Policy:
             reasons[early], reasons[unlike] = Reason.TOO_SHORT, Reason.UNLIKE_TRAINING
             labels[early | unlike] = -1
         return Verdicts.trusted(tracks.ids, labels, confidence, reasons)
+
+    def decides(self, image: Reason) -> bool:
+        """Whether verdicts may be emitted in images of this quality."""
+        return image is Reason.OK or image.name.lower() in self.settings.per_band
+
+    def withheld(self, verdicts: Verdicts, image: Reason) -> Verdicts:
+        """The verdicts, without those that do not reach the threshold of this quality."""
+        limit = np.float32(self.settings.per_band.get(image.name.lower(), NEVER))
+        sure = np.full(len(verdicts), image is Reason.OK) | (verdicts.confidence >= limit)
+        labels = np.where(sure, verdicts.labels, np.int32(-1))
+        reasons = np.where(sure | (verdicts.reason != Reason.OK), verdicts.reason, np.uint8(image))
+        return Verdicts(verdicts.ids, labels, verdicts.confidence, reasons)
 
     def _note_typicality(self, scores: Scores, tracks: Tracks) -> None:
         known = set(tracks.ids.tolist())

@@ -15,7 +15,7 @@ from edgevid.evaluate.evaluation import compare as differences
 from edgevid.evaluate.tune.risk import curve, min_error_free, reliability, upper_bound
 from edgevid.evaluate.tune.score_files import read_csv, read_npz
 from edgevid.evaluate.tune.scores import decide, gather, make_table, read_scores
-from edgevid.evaluate.tune.search import coarser, passes
+from edgevid.evaluate.tune.search import band_limits, coarser, passes
 from edgevid.types import Array
 
 
@@ -42,8 +42,10 @@ def read_tracks(path: Path, policy: Path | None = None) -> TrackScores:
     predicted, emitted = total.argmax(1), np.ones(len(first), bool)
     if policy is not None:
         rules = read_policy(policy, names=table.names).policy()
-        _, _, decided, emitted = decide(rules, table, np.lexsort((table.times, table.tracks)))
+        _, confidence, decided, emitted = decide(rules, table, np.lexsort((table.times, table.tracks)))
         predicted[emitted] = decided
+        bands = None if table.bands is None else table.bands[first][emitted]
+        emitted[emitted] = confidence >= band_limits(bands, rules.settings)
     items = tuple(str(columns["tracks"][row]) if "tracks" in columns else str(row + 1) for row in first)
     return TrackScores(items, table.names, labels, total / total.sum(1, keepdims=True), emitted, predicted != labels)
 

@@ -1,6 +1,6 @@
 """CSV and NPZ files of scores as columns, with every error named. CSV: a header line; optional columns `track`,
-`time` and `label`, and one column per class, named after it. NPZ: `values` (N, C), and optional arrays
-`labels`, `tracks`, `times`, `names`."""
+`time`, `label`, `typicality` and `band`, and one column per class, named after it. NPZ: `values` (N, C), and optional
+arrays `labels`, `tracks`, `times`, `names`, `typicality`, `bands`."""
 
 import csv
 import zipfile
@@ -15,7 +15,7 @@ import numpy as np
 from edgevid.errors import FileFormatError
 from edgevid.types import Array
 
-SPECIAL = ("track", "time", "label", "typicality")
+SPECIAL = ("track", "time", "label", "typicality", "band")
 ROWS = 5_000  # Rows of a CSV that are held as text at a time
 LONGEST = 200  # Bytes of the longest track id or label
 
@@ -44,7 +44,7 @@ def read_csv(path: Path) -> dict[str, Array]:
 def read_npz(path: Path) -> dict[str, Array]:
     """The columns of an NPZ; FileFormatError for what is none, or has other arrays."""
     columns = read_arrays(path)
-    known = ("values", "labels", "tracks", "times", "names", "typicality")
+    known = ("values", "labels", "tracks", "times", "names", "typicality", "bands")
     if "values" not in columns or set(columns) - set(known):
         fail(path, "arrays", f"values, and optionally {', '.join(known[1:])}", sorted(columns))
     return columns
@@ -80,7 +80,7 @@ def _block(path: Path, head: Sequence[str], rows: Sequence[Row]) -> dict[str, Ar
     names = [name for name in head if name not in SPECIAL]
     values = [_floats(path, name, columns[name], lines) for name in names]
     made: dict[str, Array] = {"values": np.stack(values, 1).astype(np.float32)}  # as the policy takes them
-    made |= {f"{key}s": _texts(path, key, columns[key], lines) for key in ("track", "label") if key in head}
+    made |= {f"{key}s": _texts(path, key, columns[key], lines) for key in ("track", "label", "band") if key in head}
     if "label" in columns and not (filled := made["labels"] != "").all():
         line = lines[int(filled.argmin())]
         fail(path, f"line {line}: label", "a class in every row (or no label column at all)", "nothing")

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from edgevid.abstain.policy import Policy, Settings
+from edgevid.abstain.policy import BANDS, Policy, Settings
 from edgevid.actions.recognizer import softmax
 from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.tune.score_files import fail, read_csv, read_npz
@@ -158,11 +158,12 @@ class ScoreTable:
     sha256: str = ""
     typicality: Array | None = None
     """(N,) p-values that the clip is like the training's, NaN where unknown; None: of no row."""
+    bands: Array | None = None  # (N,) of BANDS, "" in sound images; None: all are
 
     def of_tracks(self, chosen: Array) -> ScoreTable:
         """Only the rows of these tracks."""
         rows = np.isin(self.tracks, chosen)
-        columns = ("values", "labels", "tracks", "times", "typicality")
+        columns = ("values", "labels", "tracks", "times", "typicality", "bands")
         picked = {name: c[rows] for name in columns if (c := getattr(self, name)) is not None}
         return dataclasses.replace(self, **picked)
 
@@ -187,6 +188,7 @@ class TrackVerdicts:
     labels: Array | None  # (K,) true class
     undecided: int
     """Tracks that the other rules (observations, time, agreement, margin, typicality) abstain on; not among the K."""
+    bands: Array | None = None  # (K,) as of the table
 
     @property
     def wrong(self) -> Array:
@@ -260,7 +262,15 @@ def make_table(
         np.shape(typicality) != (rows,) or not ((typicality >= 0) & (typicality <= 1) | np.isnan(typicality)).all()
     ):
         fail(path, "typicality", f"{rows} p-values from 0 to 1, one per row (NaN where unknown)", np.shape(typicality))
-    return ScoreTable(names, shares, truth, numbers, times, decimals, path, sha256, typicality)
+    bands = columns.get("bands")
+    if bands is not None:
+        bands = np.char.lower(np.asarray(bands, str))
+        bands[bands == "ok"] = ""
+        if other := set(bands.tolist()) - {"", *BANDS}:
+            fail(path, "band", f"OK or one of {', '.join(BANDS)}", sorted(other))
+        if (bands != bands[np.unique(numbers, return_index=True)[1]][numbers - 1]).any():
+            fail(path, "band", "one per track (where it changes, begin another track in the table)", "several")
+    return ScoreTable(names, shares, truth, numbers, times, decimals, path, sha256, typicality, bands)
 
 
 def gather(table: ScoreTable, settings: Settings) -> TrackVerdicts:
@@ -273,8 +283,8 @@ def gather(table: ScoreTable, settings: Settings) -> TrackVerdicts:
         parts.append(decide(free, table, rows))
         free.reset()
     probabilities, confidence, predicted, judged = map(np.concatenate, zip(*parts, strict=True))
-    labels = None if table.labels is None else table.labels[order[first]][judged]
-    return TrackVerdicts(probabilities, confidence, predicted, labels, int((~judged).sum()))
+    labels, bands = (None if one is None else one[order[first]][judged] for one in (table.labels, table.bands))
+    return TrackVerdicts(probabilities, confidence, predicted, labels, int((~judged).sum()), bands)
 
 
 def decide(policy: Policy, table: ScoreTable, rows: Array) -> tuple[Array, Array, Array, Array]:

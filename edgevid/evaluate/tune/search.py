@@ -12,7 +12,7 @@ import numpy as np
 
 from edgevid._version import __version__
 from edgevid.abstain.file import PolicyFile, Shift, Tuned, shift, sketch
-from edgevid.abstain.policy import NEVER, Settings, class_thresholds, members
+from edgevid.abstain.policy import BANDS, NEVER, Settings, class_thresholds, members
 from edgevid.errors import InputError
 from edgevid.evaluate.tune import risk
 from edgevid.evaluate.tune.risk import Reliability, fit_temperature, nll, reliability
@@ -155,12 +155,15 @@ def tune(
     with the table, and abstain-rate is chosen on them. InputError states what is reachable instead.
     `unlike` is the share of known tracks that may be rejected as UNLIKE_TRAINING (None: the limit of `settings`);
     `unknown` holds scores of clips of none of the classes, whose share rejected is reported next to it.
-    With `settings.tree` max-risk certifies the emitted classes, and all that is emitted, parents too."""
+    With `settings.tree` max-risk certifies the emitted classes, and all that is emitted, parents too. Each band of
+    image quality with enough tracks gets a threshold of its own; the guarantee is for all of them together."""
     target, settings, warnings = target or Target(), settings or Settings(), list[str]()
     if table.labels is None and target.kind != "abstain-rate":
         got = f"expected a label column for {target.kind}, got none. Without labels choose --abstain-rate"
         raise InputError(f"{named(table.path)}: {got}")
     _check_rounding(table, target, warnings)
+    if table.bands is not None and (settings.tree or per_class or not (table.bands == "").any()):
+        raise InputError("tune: scores with a column band take no [tree] or --per-class, and some rows of sound images")
     if settings.tree and (target.kind != "max-risk" or target.method != "fixed-sequence" or per_class):
         raise InputError("tune: a policy with a [tree] takes --max-risk with fixed-sequence, without --per-class")
     settings, rejected = _unlike(table, settings, unlike, unknown)
@@ -249,8 +252,14 @@ def _check_rounding(table: ScoreTable, target: Target, warnings: list[str]) -> N
 
 
 def passes(verdicts: TrackVerdicts, settings: Settings, names: tuple[str, ...]) -> Array:
-    """(K,) which verdicts reach the threshold of their class."""
-    return np.asarray(verdicts.confidence >= class_thresholds(names, settings)[verdicts.predicted])
+    """(K,) which verdicts reach the thresholds of their class and band."""
+    limits = np.maximum(class_thresholds(names, settings)[verdicts.predicted], band_limits(verdicts.bands, settings))
+    return np.asarray(verdicts.confidence >= limits)
+
+
+def band_limits(bands: Array | None, settings: Settings) -> Array:
+    """(K,) thresholds of bands of image quality; 0 of sound images."""
+    return np.array([settings.per_band.get(one, NEVER) if one else 0.0 for one in ([""] if bands is None else bands)])
 
 
 def _split(table: ScoreTable, warnings: list[str]) -> tuple[ScoreTable | None, ScoreTable]:
@@ -300,24 +309,36 @@ def _with_thresholds(
     names: tuple[str, ...], per_class: bool, warnings: list[str],
 ) -> Settings:  # fmt: skip
     source = deployed if target.kind == "abstain-rate" and deployed is not None else tuning
-    groups = _groups(source, names, warnings) if per_class else {"": np.ones(len(source.predicted), bool)}
+    groups = _groups(source, names, warnings, per_class)
     share = dataclasses.replace(target, confidence=1 - target.delta / len(groups))
     found: dict[str, float] = {}
     for name, rows in groups.items():
-        made = _threshold(source, rows, share)
+        least = found.get("", 0.0) if name in BANDS else 0.0
+        if target.kind == "max-risk":  # of what the policy lets pass before
+            rows = rows & (source.confidence >= least)
+        made = _threshold(source, rows, share) if rows.any() else "no verdict reaches the threshold of sound images"
         if isinstance(made, str) and len(groups) == 1:
             raise InputError(made)
         if isinstance(made, str):
             warnings.append(f"{name or 'the other classes'}: never emitted; {made}")
-        found[name] = NEVER if isinstance(made, str) else made
+        found[name] = NEVER if isinstance(made, str) else max(made, least)
     if all(value == NEVER for value in found.values()):
         raise InputError("no class reaches the target: " + "; ".join(warnings))
     pooled = found.pop("", NEVER)
-    return dataclasses.replace(settings, threshold=pooled, per_class=found)
+    kind = "per_class" if source.bands is None else "per_band"
+    return dataclasses.replace(settings, **{"threshold": pooled, "per_class": {}, "per_band": {}, kind: found})
 
 
-def _groups(source: TrackVerdicts, names: tuple[str, ...], warnings: list[str]) -> dict[str, Array]:
-    """Rows of each class with enough verdicts, and under "" those of the others together."""
+def _groups(source: TrackVerdicts, names: tuple[str, ...], warnings: list[str], per_class: bool) -> dict[str, Array]:
+    """Rows of each class with enough verdicts, and under "" those of the others together; or of sound images, and of
+    each band with enough verdicts."""
+    if source.bands is not None:
+        few = [band for band in BANDS if 0 < np.count_nonzero(source.bands == band) < MIN_TRACKS_OF_CLASS]
+        if few:
+            warnings.append(f"never emitted, too few verdicts (< {MIN_TRACKS_OF_CLASS}): {', '.join(few)}")
+        return {band: source.bands == band for band in ("", *BANDS) if band not in few and band in source.bands}
+    if not per_class:
+        return {"": np.ones(len(source.predicted), bool)}
     counts = np.bincount(source.predicted, minlength=len(names))
     groups = {name: source.predicted == c for c, name in enumerate(names) if counts[c] >= MIN_TRACKS_OF_CLASS}
     rest = counts[source.predicted] < MIN_TRACKS_OF_CLASS
