@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from edgevid.errors import FieldError, InputError, did_you_mean
+from edgevid.errors import FieldError, InputError
 from edgevid.files.fields import Count, Positive, Share
-from edgevid.files.schema import Checked, Tagged, vars_of
+from edgevid.files.schema import Checked, Tagged, checked, vars_of
 from edgevid.output.dataset import DatasetSink
 from edgevid.output.frigate import KINDS, FrigateSink
 from edgevid.output.mqtt import MqttSink
@@ -229,27 +230,16 @@ class TrackTable:
         return TRACKERS[self.tracker](**own)
 
     def replaced(self, tracker: str | None, given: Iterable[str]) -> TrackTable:
-        """The table with the options --tracker and --track KEY=VALUE in the place of its own keys."""
-        if tracker is not None and tracker not in TRACKERS:
-            raise InputError(f"--tracker: expected {', '.join(TRACKERS)}, got {tracker!r}")
-        changed = parse_settings(given) | ({"tracker": tracker} if tracker else {})
+        """The table with the options --tracker and --track KEY=VALUE in the place of its own keys. FileFormatError
+        names each mistake."""
+        texts = (text.partition("=") for text in given)
+        changed = {name: _value(text) for name, _, text in texts} | ({"tracker": tracker} if tracker else {})
+        checked(TrackTable, changed, Path("--track"))
         return replace(self, **changed)
 
 
-def parse_settings(given: Iterable[str]) -> dict[str, Any]:
-    """The settings of KEY=VALUE texts; InputError names a mistake."""
-    known = [name for name in TrackTable.__dataclass_fields__ if name != "tracker"]
-    settings: dict[str, Any] = {}
-    for text in given:
-        name, _, value = text.partition("=")
-        if name not in known:
-            raise InputError(
-                f"--track: expected KEY=VALUE with a key of {', '.join(known)}, got {text!r}{did_you_mean(name, known)}"
-            )
-        words = {"true": True, "false": False} if "bool" in str(TrackTable.__annotations__[name]) else {}
-        try:
-            settings[name] = words[value] if words else float(value)
-        except (KeyError, ValueError):
-            expected = "true or false" if words else "a number"
-            raise InputError(f"--track {name}: expected {expected}, got {value!r}") from None
-    return settings
+def _value(text: str) -> Any:
+    """The flag or number of a text; the text where it is neither."""
+    with suppress(ValueError):
+        return {"true": True, "false": False}[text] if text in ("true", "false") else float(text)
+    return text

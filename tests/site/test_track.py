@@ -10,7 +10,7 @@ import pytest
 from edgevid import kernels
 from edgevid.errors import FileFormatError, InputError
 from edgevid.site.file import read_site
-from edgevid.site.tables import TrackTable, parse_settings
+from edgevid.site.tables import TrackTable
 from edgevid.track import TUNING, ByteTracker, OCSortTracker, Tracker
 
 
@@ -51,16 +51,17 @@ def test_options_replace_the_keys_of_the_table() -> None:
     ("text", "message"),
     [
         ("reech=1", "did you mean 'reach'"),
-        ("reach", "--track reach: expected a number, got ''"),
-        ("reach=fast", "--track reach: expected a number, got 'fast'"),
-        ("common_shift=1", "--track common_shift: expected true or false, got '1'"),
+        ("reach", "--track: reach: expected a number of at least 0, got ''"),
+        ("reach=fast", "--track: reach: expected a number of at least 0, got 'fast'"),
+        ("match_thresh=2", "--track: match_thresh: expected a number from 0 to 1, got 2"),
+        ("common_shift=1", "--track: common_shift: expected true or false, got 1"),
     ],
 )
 def test_a_mistake_is_named(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        parse_settings([text])
+        TrackTable().replaced(None, [text])
 
 
 def test_another_tracker_is_named() -> None:
-    with pytest.raises(InputError, match="--tracker: expected default, bytetrack, oc-sort, got 'sort'"):
+    with pytest.raises(InputError, match="tracker: expected one of 'default', 'bytetrack', 'oc-sort', got 'sort'"):
         TrackTable().replaced("sort", [])
