@@ -82,8 +82,8 @@ def evaluation_of(report: Report) -> Evaluation:
         plots["Reliability"] = Plot("confidence", "share correct", lines)
     if report.shift is not None:
         values |= {f"shift: {name}": value for name, value in dataclasses.asdict(report.shift).items()}
-    for title, some in (("class", settings.per_class), ("image quality", settings.per_band)):
-        limits = [(name, "never emitted" if one > 1 else one) for name, one in some.items()]
+    for title, by_name in (("class", settings.per_class), ("image quality", settings.per_band)):
+        limits = [(name, "never emitted" if one > 1 else one) for name, one in by_name.items()]
         tables[f"Thresholds by {title}"] = Table((title, "threshold"), limits)
     chosen = ("unlike below", "of the known rejected %", "of the unknown rejected %", "")
     tables["Unlike training"] = Table(chosen, [(*row, "◄" * (row[0] == settings.unlike)) for row in report.rejected])

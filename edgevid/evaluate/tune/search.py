@@ -325,8 +325,8 @@ def _with_thresholds(
     if all(value == NEVER for value in found.values()):
         raise InputError("no class reaches the target: " + "; ".join(warnings))
     pooled = found.pop("", NEVER)
-    kind = "per_class" if source.bands is None else "per_band"
-    return dataclasses.replace(settings, **{"threshold": pooled, "per_class": {}, "per_band": {}, kind: found})
+    classes, bands = (found, {}) if source.bands is None else ({}, found)
+    return dataclasses.replace(settings, threshold=pooled, per_class=classes, per_band=bands)
 
 
 def _groups(source: TrackVerdicts, names: tuple[str, ...], warnings: list[str], per_class: bool) -> dict[str, Array]:
