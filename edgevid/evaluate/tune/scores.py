@@ -266,8 +266,8 @@ def make_table(
     if bands is not None:
         bands = np.char.lower(np.asarray(bands, str))
         bands[bands == "ok"] = ""
-        if other := set(bands.tolist()) - {"", *BANDS}:
-            fail(path, "band", f"OK or one of {', '.join(BANDS)}", sorted(other))
+        if unknown := set(bands.tolist()) - {"", *BANDS}:
+            fail(path, "band", f"OK or one of {', '.join(BANDS)}", sorted(unknown))
         if (bands != bands[np.unique(numbers, return_index=True)[1]][numbers - 1]).any():
             fail(path, "band", "one per track (where it changes, begin another track in the table)", "several")
     return ScoreTable(names, shares, truth, numbers, times, decimals, path, sha256, typicality, bands)
