@@ -5,8 +5,8 @@
 Simulated tunings whose true risk is known: of 1,500 tracks 60 % are in sound images, where a verdict of confidence s
 errs with probability 0.36 (1 - s)^2; 25 % in dark ones, where it errs twice as often; 10 % in blurred ones, where a
 third of all verdicts is wrong whatever the confidence; 5 % in damaged ones, too few for a threshold. `--max-risk 0.05`
-with 95 %: the promise is kept where the true risk in every band, and so in all together, is at most 5 %. Next to it: one
-threshold for all tracks, as if there were no bands, and sound images only.
+with 95 %: the promise is kept where the true risk in every band, and so in all together, is at most 5 %. Next to it:
+one threshold for all tracks, as if there were no bands, and sound images only.
 """
 
 from __future__ import annotations
