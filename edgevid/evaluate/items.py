@@ -43,7 +43,8 @@ def read_items(data: Path) -> tuple[list[Item], list[LeftOut]]:
     elif data.is_dir():
         items = [*_of_folders(data, left_out)]
     else:
-        raise InputError(f"{data}: expected a folder per class in it, a CSV, or a detector's images/ and labels/")
+        raise InputError(f"{data}: expected a folder per class in it, a CSV, or a detector's images/ and labels/; "
+                         "of a video, crop the objects first and sort them into a folder per class")  # fmt: skip
     if not items:
         where, why = left_out[0] if left_out else (data, "expected one folder per class, found none")
         raise InputError(f"{where}: {why}")
@@ -79,8 +80,10 @@ def _of_csv(path: Path, left_out: list[LeftOut]) -> Iterator[Item]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel's "CSV UTF-8" has a mark
-            rows = list(csv.DictReader(file))
+        with path.open(newline="", encoding="utf-8-sig") as file:  # Excel's "CSV UTF-8" has a mark, and often ;
+            mark = max(",;\t", key=file.readline().count)
+            file.seek(0)
+            rows = list(csv.DictReader(file, delimiter=mark, skipinitialspace=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileFormatError(path, "the whole file", expected="CSV text in UTF-8", got=str(error)) from None
     names = [name for name in rows[0] if name and name not in ("path", *KNOWN)] if rows else []
