@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 
 from edgevid import kernels
 from edgevid.errors import InputError, log, masked
@@ -103,7 +104,7 @@ def upright(image: Array, matrix: Matrix) -> Array:
 def matrix_of(av_frame: Any) -> Matrix:
     """How a decoded frame is to be shown, by its display matrix."""
     try:
-        data = av_frame.side_data.get("DISPLAYMATRIX")
+        data = SideDataContainer(av_frame).get("DISPLAYMATRIX")  # `side_data` would tie the frame to itself for good
     except ValueError:  # side data that this PyAV does not know, such as EXIF
         return TURNED.get(int(av_frame.rotation) % 360, UPRIGHT)
     if data is None:
@@ -115,8 +116,7 @@ def matrix_of(av_frame: Any) -> Matrix:
 
 
 class Orientation:
-    """How the frames of one stream are to be shown. A display matrix is read only where the rotation changes:
-    reading side data ties a frame to itself, and its memory waits for the cycle collector then."""
+    """How the frames of one stream are to be shown. A display matrix is read only where the rotation changes."""
 
     def __init__(self) -> None:
         self._rotation, self._matrix = -1, UPRIGHT

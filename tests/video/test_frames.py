@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -44,11 +45,15 @@ def av_frame(
 
 
 def turned(frame: av.VideoFrame, rotation: int) -> Any:
-    """The frame with a rotation, and side data that PyAV cannot name, as those of a photo."""
+    """The frame with a rotation."""
     names = ("format", "width", "height", "color_range", "colorspace", "planes", "reformat", "to_ndarray")
-    unknown = SimpleNamespace(get=Mock(side_effect=ValueError("31 is not a valid Type")))
-    copied = {name: getattr(frame, name) for name in names}
-    return SimpleNamespace(rotation=rotation, side_data=unknown, **copied)
+    return SimpleNamespace(rotation=rotation, **{name: getattr(frame, name) for name in names})
+
+
+@pytest.fixture
+def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Side data that PyAV cannot name, as those of a photo."""
+    monkeypatch.setattr(frames, "SideDataContainer", Mock(side_effect=ValueError("31 is not a valid Type")))
 
 
 def test_planes_are_handed_on_without_a_copy() -> None:
@@ -115,7 +120,7 @@ def test_rgb_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270, -90])
-def test_a_turned_frame_is_made_upright(rotation: int) -> None:
+def test_a_turned_frame_is_made_upright(rotation: int, unknown: None) -> None:
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
     frame = to_frame(turned(av.VideoFrame.from_ndarray(image, format="rgb24"), rotation), 0.0, 0)
     expected = {
@@ -129,10 +134,17 @@ def test_a_turned_frame_is_made_upright(rotation: int) -> None:
     assert frame.image.flags.c_contiguous
 
 
-def test_a_turned_frame_of_planes_becomes_rgb() -> None:
+def test_a_turned_frame_of_planes_becomes_rgb(unknown: None) -> None:
     frame = to_frame(turned(av_frame(), 90), 0.0, 0)
     assert frame.planes is None
     assert frame.size == (48, 64)
+
+
+def test_the_memory_of_a_first_frame_does_not_wait_for_the_cycle_collector() -> None:
+    given = av_frame()
+    to_frame(given, 0.0, 0)
+    gc.collect()
+    assert not [one for one in gc.get_referrers(given) if "SideData" in type(one).__name__]
 
 
 def test_an_error_is_its_reason_alone() -> None:
