@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
+from annotated_types import Ge
 
 from edgevid.actions.clip import StateTable, Stepper
 from edgevid.actions.clip_spec import ClipSection
-from edgevid.actions.features import DetectedPose, Extractor, JointSet
+from edgevid.actions.features import DetectedPose, Extractor
 from edgevid.actions.recognizer import first_output, newest_crops, newest_keypoints, no_scores, probabilities, run_batch
 from edgevid.actions.track_state import RESET_AFTER_S, OverlapMean, StateStore
 from edgevid.actions.typicality import Typicality
@@ -34,7 +35,7 @@ class HeadSection(StateTable):
     stride: Count = 16  # Moments between two windows of a track
     min_steps: Count = 4  # Moments that must be observed before the first score
     per_step: bool = False  # Whether a window scores each of its steps, (B, T, C)
-    joints: JointSet = "jhmdb15"  # Joint set of a pose extractor
+    lookahead: Annotated[int, Ge(0)] = 0  # Moments by which scores lag: they are of the moment so many before
     clip_digest: str = ""  # Digest of the clip spec that the head was trained with
     typicality: str = ""  # File of what tells clips that are unlike the training's, relative to this recipe
 
@@ -61,7 +62,7 @@ class SequenceRecognizer:
         self.head = HeadSection.read(recipe)
         table = ClipSection.read(recipe)
         self.spec = dataclasses.replace(table.spec(steps=1), stride_s=0.0)
-        self._activation = table.activation
+        self._activation, self._lag_s = table.activation, self.head.lookahead / self.spec.rate_hz
         self._check()
         self._output = first_output(engine, recipe)
         stepping = self.head.kind == "step"
@@ -125,6 +126,7 @@ class SequenceRecognizer:
         cells = expected % length
         valid = self.store["moment"][rows[:, None], cells] == expected
         features, valid = self.extractor.encode(self.store["raw"][rows[:, None], cells], valid)
+        features, valid = features[:, -self.head.window :], valid[:, -self.head.window :]
         if self._stepper is not None:
             return self._by_step(self._stepper, ids, times, rows, features, valid)
         if not answer:
@@ -141,11 +143,11 @@ class SequenceRecognizer:
         answer = stepper.run(ids, times, {"features": np.ascontiguousarray(features[:, -1])})[self._output]
         values = probabilities(answer, self._activation, self.names, self.recipe.name)
         return self._scores(ids, values, times, answer, features, valid)[
-            self.store["count"][rows] >= self.head.min_steps
+            self.store["count"][rows] >= max(self.head.min_steps, 1 + self.head.lookahead)
         ]
 
     def _scores(self, ids: Array, values: Array, times: Array, logits: Array, features: Array, valid: Array) -> Scores:
-        made = Scores.of(ids=ids, values=values, times=times)
+        made = Scores.of(ids=ids, values=values, times=times - self._lag_s)
         if self._typicality is None:
             return made
         return self._typicality.assess(made, logits, features, valid)

@@ -104,9 +104,10 @@ def rendered(data: Path, scenes: int, frames: int, seed: int) -> None:
 
 
 @command.command("actions")
-def actions(data: Path, out: Path, force: bool, rate: float, clips_per_sequence: int, **options: Any) -> None:
-    """Train a temporal head on labeled clips or skeletons of people."""
+def actions(data: Path, out: Path, force: bool, rate: float, window: int | None, **options: Any) -> None:
+    """Train a temporal head on labeled clips, skeletons of people, or long videos."""
     require("torch", extra="train", purpose="training")
+    from edgevid.evaluate.actions.long_videos import is_long
     from edgevid.learn.actions.experiment import check_head
     from edgevid.learn.actions.fit import CHECKPOINT
     from edgevid.learn.actions.train import TrainConfig, train_actions
@@ -114,10 +115,9 @@ def actions(data: Path, out: Path, force: bool, rate: float, clips_per_sequence:
     check_head(options["head"])
     check_folder(out)
     check_outputs({"--out": (out / "recipe.toml", "TOML")}, force=force)
-    clips = clips_per_sequence if options["head"] == "asformer" else 0
-    config = TrainConfig(data=data, out=out, rate_hz=rate, clips_per_sequence=clips, **options)
+    config = TrainConfig(data=data, out=out, rate_hz=rate, window=window or 0, **options)
     console = results(soft_wrap=False)
-    if not any(data.glob("*.npz")):  # skeletons are no images
+    if not any(data.glob("*.npz")) and not is_long(data):  # neither are items with one class each
         _described(data, console)
     with training_bar(out / CHECKPOINT) as progress:
         outcome = train_actions(config, report=console.print, progress=progress)
@@ -125,13 +125,14 @@ def actions(data: Path, out: Path, force: bool, rate: float, clips_per_sequence:
 
 
 def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
-    rows = [
-        (f"[bold]{head}", _percent(outcome.interval_of("accuracy"))),
-        ("linear baseline (mean of features)", _percent(outcome.interval_of("baseline"))),
-        ("chance", f"{100 / len(outcome.report.names):.1f} %"),
-    ]
+    rows = [(name, _percent(value)) for name, value in outcome.compared.items()]
+    rows = [(f"[bold]{head}", rows[0][1]), *rows[1:], ("chance", f"{100 / len(outcome.report.names):.1f} %")]
     title = "Held-out accuracy, mean over splits (95 % interval of seeds)"
     print_rows(console, ("head", "accuracy"), rows, title=title)
+    better = max(outcome.trials[0].kernels, key=lambda name: outcome.compared[name].mean, default=head)
+    own = [value.mean for name, value in outcome.compared.items() if name in ("the head", "with its second opinion")]
+    if better != head and outcome.compared[better].mean > max(own):
+        console.print(f"The baseline {better} is better than this head: --head {better} makes it the recognizer.")
     if segments := [t.segments for t in outcome.trials if t.segments is not None]:
         means = [sum(column) / len(segments) for column in zip(*(s[:5] for s in segments), strict=True)]
         console.print("accuracy {:.1f}  edit {:.1f}  F1@10/25/50 {:.1f}/{:.1f}/{:.1f}".format(*means))
@@ -160,7 +161,7 @@ def classifier(
     check_outputs({"--out": (out / "report.json", "JSON")}, force=force)
     side, console, found = shared.parse_size(size, "--size"), results(soft_wrap=False), []
     height, width = (side, side) if isinstance(side, int) else side
-    shown = options.pop("context"), options.pop("align")
+    shown = [options.pop(key) for key in ("context", "align", "inside")]
     images = ImageOptions(width, height, *shown, ImageAugmentation(rotation, flip, jpeg))
     items, kinds = _described(data, console), shared.split_names(heads, "--heads")
     attributes = list(dict.fromkeys(key for one in items for key in one.labels))

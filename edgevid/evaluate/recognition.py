@@ -13,38 +13,60 @@ import numpy as np
 
 from edgevid.abstain.policy import Policy
 from edgevid.actions import ClipBuffer, ClipSpec, Recognizer, SequenceRecognizer, load_recognizer
+from edgevid.actions.features import LAGS, layout_of
+from edgevid.actions.recognizer import newest_crops
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import (
     Corpus,
     Example,
     LabeledVideo,
     check,
-    concatenate,
     list_videos,
     marks_of,
+    read_poses,
     read_skeletons,
     resample,
 )
+from edgevid.evaluate.actions.long_videos import FEATURES_HZ, is_features, read_features
 from edgevid.evaluate.actions.metrics import OVERLAPS, ClassReport, SegmentReport, report_lines, segment_counts
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table, shown
 from edgevid.models.hub import resolve_model
-from edgevid.runtime import load_engine
+from edgevid.runtime import Recipe, load_engine
 from edgevid.types import Array, Clips, Frame, Reason, Scores, Tracks
 from edgevid.video.open import open_video
 
 
 def crop_video(path: Path, spec: ClipSpec) -> tuple[Array, Array]:
     """(L, h, w, 3) crops of a whole video, one per moment, and their rectangles (L, 4)."""
+    found = [(clips.pixels[0, -1].copy(), clips.boxes[0, -1].copy()) for clips in clips_of(path, spec)]
+    if not found:
+        return np.zeros((0, spec.height, spec.width, 3), np.uint8), np.zeros((0, 4), np.float32)
+    return np.stack([crop for crop, _ in found]), np.stack([box for _, box in found])
+
+
+def clips_of(path: Path, spec: ClipSpec) -> Iterator[Clips]:
+    """The clip (1, T, h, w, 3) of a whole video at each moment; it holds until the next one."""
     whole = dataclasses.replace(spec, context=1.0, min_side=1.0, region=(0.0, 0.0, 1.0, 1.0))
-    buffer, crops, boxes = ClipBuffer(whole, capacity=1), list[Array](), list[Array]()
+    buffer = ClipBuffer(whole, capacity=1)
     with open_video(path) as video:
         for frame in video:
             if len(clips := buffer.update(frame, whole_frame(frame))):
-                crops.append(clips.pixels[0, -1].copy())
-                boxes.append(clips.boxes[0, -1].copy())
-    if not crops:
-        return np.zeros((0, spec.height, spec.width, 3), np.uint8), np.zeros((0, 4), np.float32)
-    return np.stack(crops), np.stack(boxes)
+                yield clips
+
+
+def timed_rows(path: Path, extractor: Any, spec: ClipSpec) -> tuple[Array, Array]:
+    """(L,) seconds of each moment of a whole video and the extractor's row (L, R) there; a moment without a frame has
+    the row before it. InputError for a video without a usable frame."""
+    found = {}
+    for clips in clips_of(path, spec):
+        crops, times, boxes = newest_crops(clips)
+        found[round(float(times[0]) * spec.rate_hz)] = extractor.extract(crops, boxes)[0]
+    if not found:
+        raise InputError(f"{path}: no usable frame; is it shorter than {1 / spec.rate_hz:.3f} s?")
+    known = np.array([*found])
+    moments = np.arange(known[0], known[-1] + 1)
+    rows = np.stack([*found.values()])
+    return moments / spec.rate_hz, rows[np.searchsorted(known, moments, side="right") - 1]
 
 
 def whole_frame(frame: Frame) -> Tracks:
@@ -59,7 +81,7 @@ class RowsExtractor:
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
         self.raw_width, self.width = int(corpus.examples[0].raw.shape[1]), corpus.width
-        self.memory = 3 if corpus.joints else 1
+        self.memory = 1 + max(LAGS) if corpus.layout else 1
 
     def extract(self, crops: Array, boxes: Array) -> Array:
         """InputError: the rows were extracted before, `recognize_rows` takes them."""
@@ -83,8 +105,9 @@ def replay_rows(recognizer: SequenceRecognizer, id_: int, rows: Array) -> list[A
 
 
 def row_scores(recognizer: SequenceRecognizer, id_: int, rows: Array) -> Iterator[Scores]:
-    """The scores at each moment of rows replayed as a live track."""
+    """The scores at each moment of rows replayed as a live track; after the last one those that a look-ahead lags."""
     head, rate = recognizer.head, recognizer.spec.rate_hz
+    rows = np.concatenate((rows, np.repeat(rows[-1:], head.lookahead, axis=0)))
     recognizer.store.forget(np.array([id_]))
     # A window graph scores every `stride` moments: skip moments so that it scores the last one.
     wait = head.min_steps + (len(rows) - head.min_steps) % head.stride if head.kind == "window" else 0
@@ -155,11 +178,10 @@ def evaluate_rows(model: str | Path, corpus: Corpus) -> Scored:
     step = corpus.rate_hz / recognizer.spec.rate_hz
     truths, predictions = [], []
     for number, example in enumerate(corpus.examples):
-        replayed = replay_rows(recognizer, number + 1, resample(example.raw, step))
-        at = np.linspace(0, len(example.labels) - 1, len(replayed)).round().astype(int)
-        scored = [(i, int(v.argmax())) for i, v in zip(at, replayed, strict=True) if v is not None]
-        truths.append([class_of[example.labels[i]] for i, _ in scored])
-        predictions.append([predicted for _, predicted in scored])
+        found = [one for one in row_scores(recognizer, number + 1, resample(example.raw, step)) if len(one)]
+        at = np.round([one.times[0] * corpus.rate_hz for one in found]).astype(int)
+        truths.append([class_of[label] for label in example.labels[np.clip(at, 0, len(example.labels) - 1)]])
+        predictions.append([int(one.values[0].argmax()) for one in found])
     if all((e.labels == e.labels[0]).all() for e in corpus.examples):
         clips = zip(corpus.examples, predictions, strict=True)
         return _scored([([class_of[e.label]], p[-1:]) for e, p in clips], names)
@@ -189,18 +211,22 @@ def evaluate_crops(recognizer: Recognizer, videos: list[tuple[Array, Array, int]
     return _scored(outcomes, recognizer.names)
 
 
-def read_rows(data: Path, names: tuple[str, ...]) -> Corpus | None:
-    """The skeletons of a file, or of the held-out parts in a folder; None where the data is videos."""
-    files = [data] if data.suffix == ".npz" else sorted(data.glob("*_test_*.npz")) if data.is_dir() else []
-    return read_skeletons(files[0], names) if files else None
+def read_rows(data: Path, recipe: Recipe, rate_hz: float = FEATURES_HZ) -> Corpus | None:
+    """The skeletons of a file, or of the held-out parts in a folder, or the features of long videos; None where the data
+    is videos."""
+    if is_features(data):
+        return read_features(data, rate_hz)
+    layout, files = layout_of(recipe), sorted(data.glob("*_test_*.npz")) if data.is_dir() else []
+    return read_skeletons(files[0], recipe.names, layout) if files else read_poses(data, layout)
 
 
 def score(
-    model: str | Path, data: Path, *, clips_per_sequence: int = 0,
+    model: str | Path, data: Path, *, feature_rate: float = FEATURES_HZ,
     keep: Callable[[Example | LabeledVideo], bool] = lambda one: True,
 ) -> Scored:  # fmt: skip
-    """Of a deployed model on the skeletons or labeled videos that are to be kept."""
-    corpus = read_rows(data, resolve_model(model).names)
+    """Of a deployed model on the rows (of skeletons, or of features at `feature_rate` Hz) or labeled videos that are to be
+    kept."""
+    corpus = read_rows(data, resolve_model(model), feature_rate)
     given: Sequence[Example | LabeledVideo] = list_videos(data)[1] if corpus is None else corpus.examples
     chosen = [n for n, one in enumerate(given) if keep(one)]
     left_out, names = len(given) - len(chosen), [(given[n].name, given[n].group) for n in chosen]
@@ -211,19 +237,15 @@ def score(
         check_classes(recognizer.names, tuple(one.label for one in given))  # type: ignore[misc]
         scored = evaluate_crops(recognizer, crop_videos(recognizer, [given[n] for n in chosen]))  # type: ignore[misc]
     else:
-        corpus = corpus.pick(chosen)
-        if clips_per_sequence:
-            corpus = concatenate(corpus, 2 * len(corpus) // clips_per_sequence, seed=0, length=clips_per_sequence)
-            names = [(one.name, one.group) for one in corpus.examples]
-        scored = evaluate_rows(model, corpus)
+        scored = evaluate_rows(model, corpus.pick(chosen))
     return dataclasses.replace(scored, names=names, left_out=left_out)
 
 
-def evaluate(model: str, truth: Path, *, clips_per_sequence: int = 0) -> Evaluation:
+def evaluate(model: str, truth: Path, *, feature_rate: float = FEATURES_HZ) -> Evaluation:
     """A deployed model on labeled clips that it was not trained on; a group is a scene. InputError where it was trained
     on all of them, or where the classes are others."""
     trained, notes = set(resolve_model(model).tables.get("trained", {}).get("hashes", ())), []
-    scored = score(model, truth, clips_per_sequence=clips_per_sequence, keep=lambda one: not marks_of(one) & trained)
+    scored = score(model, truth, feature_rate=feature_rate, keep=lambda one: not marks_of(one) & trained)
     if scored.left_out:
         total = scored.left_out + len(scored.names)
         notes = [f"{scored.left_out} of {total} clips were trained on, by their content or scene: they are left out"]
@@ -264,13 +286,13 @@ def class_views(report: ClassReport) -> tuple[dict[str, Table], dict[str, Plot]]
 
 
 def evaluate_segments(
-    results: Path, truth: Path, *, background: Sequence[str] = (), clips_per_sequence: int = 0
+    results: Path, truth: Path, *, background: Sequence[str] = (), feature_rate: float = FEATURES_HZ
 ) -> Evaluation:
     """Labels of every step of long videos, by the definitions of MS-TCN (Farha and Gall 2019); a group is a video. Two
     folders of text files of the same names, a label a line (or all in a line after one that begins with #); or a
     recipe, and data for it. InputError for other names, labels or lengths."""
     if not results.is_dir() or (results / "recipe.toml").is_file():
-        return evaluate(str(results), truth, clips_per_sequence=clips_per_sequence)
+        return evaluate(str(results), truth, feature_rate=feature_rate)
     found, known = read_labels(results), read_labels(truth)
     if missing := sorted(known.keys() - found.keys()) or not known:
         raise InputError(f"{results}: expected {len(known)} files *.txt as in {truth}, got none of {missing}")

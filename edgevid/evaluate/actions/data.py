@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from edgevid.actions.features import JOINT_SETS, encode_rows, width_of
+from edgevid.actions.features import encode, width_of
+from edgevid.actions.layout import JointLayout, find_layout
 from edgevid.errors import FileFormatError, InputError
-from edgevid.evaluate.items import read_items
+from edgevid.evaluate.items import group_of, read_items
 from edgevid.evaluate.tune.score_files import read_arrays
 from edgevid.files import sha256, sha256_of
 from edgevid.types import Array
@@ -42,7 +44,7 @@ class Corpus:
     names: tuple[str, ...]
     examples: tuple[Example, ...]
     rate_hz: float  # Rows per second
-    joints: str = ""  # Joint set of skeleton rows; empty for plain features
+    layout: JointLayout | None = None  # Of the rows of skeletons; None for plain features
     augmentations: dict[str, tuple[Array, ...]] = field(default_factory=dict)
     """Rows of augmented images of examples, by name."""
 
@@ -52,8 +54,8 @@ class Corpus:
     @property
     def width(self) -> int:
         """Length of a step's features."""
-        if self.joints:
-            return width_of(len(JOINT_SETS[self.joints]))
+        if self.layout:
+            return width_of(self.layout)
         return int(self.examples[0].raw.shape[1])
 
     @property
@@ -63,8 +65,8 @@ class Corpus:
 
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
         """(..., T, D) features of rows (..., T, R) and the valid steps, as for a live stream."""
-        if self.joints:
-            return encode_rows(raw, valid)
+        if self.layout:
+            return encode(raw, valid, self.layout)
         return np.where(valid[..., None], raw, 0).astype(np.float32), valid
 
     def pick(self, rows: Sequence[int] | Array) -> Corpus:
@@ -78,9 +80,9 @@ def check(corpus: Corpus, *, what: str = "training") -> Corpus:
         raise InputError(f"{what} data: expected labeled examples, got none")
     if len(corpus.names) < 2:
         raise InputError(f"{what} data: expected at least 2 classes, got only {corpus.names}")
-    counts = np.bincount(corpus.labels, minlength=len(corpus.names))
-    if what == "training" and counts.min() == 0:
-        empty = [corpus.names[i] for i in np.flatnonzero(counts == 0)]
+    known = np.unique(np.concatenate([e.labels for e in corpus.examples]))
+    if what == "training" and len(known) < len(corpus.names):
+        empty = [name for i, name in enumerate(corpus.names) if i not in known]
         raise InputError(f"{what} data: class {empty[0]!r} has no example; remove it or add clips of it")
     for example in corpus.examples:
         if not np.isfinite(example.raw).all():
@@ -133,49 +135,86 @@ def list_videos(data: Path, attribute: str = "", group: str = "") -> tuple[tuple
     return names, found
 
 
-def read_skeletons(path: Path, names: tuple[str, ...]) -> Corpus:
-    """The sequences of one skeleton file; InputError for a label that is not among `names`."""
+def read_skeletons(path: Path, names: tuple[str, ...], layout: JointLayout | str | Path = "") -> Corpus:
+    """The sequences of one skeleton file, at `SKELETONS_HZ`: `joints` (sum of T, J, 2 or 3), `offsets` (N + 1,),
+    `label` (N,), and optional `confidence` (sum of T, J), `times` (sum of T,) in seconds and `group` (N,), its scene or
+    subject. InputError for a label that is not among `names`."""
     data = read_arrays(path)
     if not {"joints", "offsets", "label"} <= data.keys():
         raise FileFormatError(path, "arrays", expected="joints, offsets and label", got=sorted(data))
     joints, edges, labels = data["joints"], data["offsets"], [str(s) for s in data["label"]]
-    kind = next((n for n, j in JOINT_SETS.items() if joints.shape[1:] == (len(j), 2)), "")
-    if not kind:
-        raise FileFormatError(path, "joints", expected="(T, 15 or 17, 2)", got=joints.shape)
+    if joints.ndim != 3 or len(edges) != len(labels) + 1 or edges[-1] != len(joints):
+        expected = f"joints (T, J, 2 or 3) and {len(labels) + 1} offsets, the last one T"
+        raise FileFormatError(path, "joints", expected=expected, got=f"{joints.shape} and {edges.tolist()[-3:]}")
+    found = find_layout(layout, joints=joints.shape[1], dims=joints.shape[2])
     other = sorted(set(labels) - set(names))
     if other:
         raise InputError(f"{path}: expected classes of the head, {list(names)}, got also {other}")
-    examples = []
+    examples, sure, times = [], data.get("confidence"), data.get("times")
     for i, label in enumerate(labels):
-        part = joints[edges[i] : edges[i + 1]]
-        rows = np.concatenate((part.reshape(len(part), -1), np.ones((len(part), 1))), axis=1)
-        steps = np.full(len(part), names.index(label))
-        examples.append(Example(f"{path.stem}#{i}", f"{path.stem}#{i}", rows.astype(np.float32), steps))
-    return Corpus(names, tuple(examples), SKELETONS_HZ, joints=kind)
+        part = slice(int(edges[i]), int(edges[i + 1]))
+        seen = np.isfinite(joints[part]).all(-1)
+        rows = found.rows(_filled(joints[part], seen), seen if sure is None else seen * sure[part])
+        if times is not None:
+            rows = _at_rate(rows, times[part], f"{path}: sequence {i}")
+        name = f"{path.stem}#{i}"
+        group = str(data["group"][i]) if "group" in data else name
+        examples.append(Example(name, group, rows, np.full(len(rows), names.index(label))))
+    return Corpus(names, tuple(examples), SKELETONS_HZ, layout=found)
 
 
-def concatenate(corpus: Corpus, count: int, *, seed: int, length: int = 6) -> Corpus:
-    """`count` long sequences, each of `length` clips one after another, unlike natural videos. Only for training and
-    evaluating segmentation without videos that are labeled step by step; state so next to every figure."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for n in range(count):
-        parts = [corpus.examples[i] for i in rng.choice(len(corpus), length, replace=len(corpus) < length)]
-        raw = np.concatenate([p.raw for p in parts])
-        labels = np.concatenate([p.labels for p in parts])
-        made.append(Example(f"sequence#{n}", f"sequence#{n}", raw, labels))
-    return replace(corpus, examples=tuple(made))
+def read_poses(data: Path, layout: JointLayout | str | Path = "") -> Corpus | None:
+    """The skeletons of an NPZ as of `read_skeletons`, or of CSV files in a folder for each class; None for other data.
+
+    A CSV has a header, a column `time` in seconds, and for each joint of the layout its `NAME x`, `NAME y`, in 3-D `NAME
+    z`, and optionally `NAME confidence`; an empty cell is a joint that was not found. FileFormatError for others."""
+    if data.suffix == ".npz":
+        return read_skeletons(data, tuple(sorted({str(s) for s in read_arrays(data).get("label", ())})), layout)
+    files = sorted(data.glob("*/*.csv")) if data.is_dir() else []
+    names, examples, found = tuple(sorted({path.parent.name for path in files})), [], None
+    for path in files:
+        table = np.genfromtxt(path, delimiter=",", names=True, deletechars="", replace_space=" ", encoding="utf-8-sig")
+        columns = table.dtype.names or ()
+        found = found or find_layout(layout or "", dims=2 + any(name.endswith(" z") for name in columns))
+        wanted = [[f"{joint} {axis}" for axis in "xyz"[: found.dims]] for joint in found.joints]
+        if missing := [name for name in ("time", *chain(*wanted)) if name not in columns]:
+            raise FileFormatError(path, "columns", expected=f"also {', '.join(missing[:4])}", got=", ".join(columns[:9]))
+        points = np.stack([np.stack([table[name] for name in three], -1) for three in wanted], axis=1)
+        seen = np.isfinite(points).all(-1)
+        keys, all_sure = [f"{name} confidence" for name in found.joints], np.ones(len(seen))
+        sure = [table[key] if key in columns else all_sure for key in keys]
+        rows = found.rows(_filled(points, seen), seen * np.stack(sure, axis=1))
+        rows = _at_rate(rows, table["time"], str(path))
+        examples.append(Example(str(path), group_of(path), rows, np.full(len(rows), names.index(path.parent.name))))
+    return Corpus(names, tuple(examples), SKELETONS_HZ, layout=found) if found else None
 
 
-def resample(raw: Array, step: float, start: float = 0.0, end: float | None = None) -> Array:
-    """Rows (T, R) at start, start + step, ... up to `end` (default the last), linearly between rows.
+def _filled(points: Array, seen: Array) -> Array:
+    """Joints (T, J, D) that keep their last place where they are not `seen` (T, J)."""
+    steps = np.where(seen, np.arange(len(points))[:, None], 0)
+    return np.asarray(points[np.maximum.accumulate(steps), np.arange(points.shape[1])])
+
+
+def _at_rate(rows: Array, times: Array, name: str) -> Array:
+    """Rows (T, R) of `times` (T,) in seconds, at `SKELETONS_HZ`; InputError for times that do not rise."""
+    if len(times) != len(rows) or not (np.diff(times) > 0).all():
+        raise InputError(f"{name}: expected {len(rows)} rising times in seconds, got {len(times)} that are not")
+    moments = np.arange(times[0], times[-1] + 1e-6, 1 / SKELETONS_HZ)
+    return rows_at(rows, np.interp(moments, times, np.arange(len(times))))
+
+
+def resample(raw: Array, step: float) -> Array:
+    """Rows (T, R) at 0, step, 2 step ... up to the last, linearly between rows.
 
     >>> resample(np.arange(5.0)[:, None], 2.0).ravel().tolist()
     [0.0, 2.0, 4.0]
     """
-    last = len(raw) - 1
-    at = np.arange(start, (last if end is None else end) + 1e-6, step)
-    low = np.minimum(at.astype(np.int64), last)
-    high = np.minimum(low + 1, last)
+    return rows_at(raw, np.arange(0, len(raw) - 1 + 1e-6, step))
+
+
+def rows_at(raw: Array, at: Array) -> Array:
+    """Rows (T, R) at fractional indices (T,), linearly between rows."""
+    low = np.minimum(at.astype(np.int64), len(raw) - 1)
+    high = np.minimum(low + 1, len(raw) - 1)
     share = (at - low)[:, None]
     return np.asarray((raw[low] * (1 - share) + raw[high] * share).astype(np.float32))

@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,8 @@ import numpy as np
 import torch
 
 from edgevid.actions import Typicality, softmax
+from edgevid.actions.layout import JointLayout
+from edgevid.actions.typicality import ALONE, MIXTURES
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, check
 from edgevid.evaluate.actions.metrics import ClassReport, Interval, SegmentReport, interval
@@ -21,17 +24,18 @@ from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, Thumb
 from edgevid.evaluate.page import page
 from edgevid.evaluate.recognition import Scored, class_views, of_scored
 from edgevid.files.atomic import atomic_path, write_atomic
+from edgevid.learn.actions.baselines import SOLVERS
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
 from edgevid.learn.actions.fit import CHECKPOINT, Fitted, TrainOptions, fit, predict, predict_steps, step_of, windows_of
-from edgevid.learn.actions.heads import Head, LinearHead, RecurrentHead, StepLinearHead, TransformerHead
-from edgevid.learn.actions.segmentation import SegmentationHead
+from edgevid.learn.actions.heads import GraphHead, Head, LinearHead, RecurrentHead, StepLinearHead, TransformerHead
+from edgevid.learn.actions.segmentation import LAYERS, SegmentationHead
 from edgevid.learn.classifier.network import ImageHead, ImageOptions
 from edgevid.types import Array, Progress
 from edgevid.video.images import read_image, thumbnail
 
 PAIRS, EACH, SIDE = 6, 8, 96  # Confused pairs on the page, images of each, and their pixels
 SHARES = (0.25, 0.5, 1.0)  # Of the training clips, for the learning curve
-HeadKind = Literal["gru", "lstm", "transformer", "asformer", "mstcn", "linear", "compact"]
+HeadKind = Literal["gru", "lstm", "transformer", "graph", "asformer", "mstcn", "linear", "svm", "ridge", "compact"]
 Report = Callable[[str], None]
 
 
@@ -45,6 +49,9 @@ class Trial:
     baseline: float  # The mean-pooled linear head's (the linear step's) on the same data and seed
     segments: SegmentReport | None = None
     baseline_segments: SegmentReport | None = None
+    kernels: Mapping[str, float] = field(default_factory=dict)  # Accuracy of each of `SOLVERS`, of clips
+    mixed: float = math.nan
+    """Of a clip's head with the second opinion, weighted by the other half of the held-out groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +65,19 @@ class Outcome:
     cpu_s: float
     held_out: Figure  # Accuracy of the exported head; the interval is of the groups
 
-    def interval_of(self, what: Literal["accuracy", "baseline"]) -> Interval:
-        """Mean and 95 % interval over seeds of the mean over splits."""
+    def interval_of(self, what: str) -> Interval:
+        """Mean and 95 % interval over seeds of the mean over splits, of a field of `Trial` or one of its kernels."""
         seeds = sorted({t.seed for t in self.trials})
-        means = [float(np.mean([getattr(t, what) for t in self.trials if t.seed == s])) for s in seeds]
-        return interval(means)
+        found = [(t.seed, t.kernels[what] if what in t.kernels else getattr(t, what)) for t in self.trials]
+        return interval([float(np.mean([value for seed, value in found if seed == s])) for s in seeds])
+
+    @property
+    def compared(self) -> dict[str, Interval]:
+        """The accuracy of the head, alone and with its second opinion, and of the baselines."""
+        keys = {"accuracy": "the head", "mixed": "with its second opinion", "baseline": "linear"}
+        keys |= {kind: kind for kind in self.trials[0].kernels}
+        found = {name: self.interval_of(key) for key, name in keys.items()}
+        return {name: value for name, value in found.items() if math.isfinite(value.mean)}
 
 
 def check_head(kind: str) -> None:
@@ -72,19 +87,25 @@ def check_head(kind: str) -> None:
 
 
 def make_head(
-    kind: HeadKind, width: int, classes: int, *, window: int, causal: bool = True, images: ImageOptions | None = None
-) -> Head:
-    """A new head."""
+    kind: HeadKind, width: int, classes: int, options: TrainOptions, *, causal: bool = True,
+    layout: JointLayout | None = None,
+) -> Head:  # fmt: skip
+    """A new head; InputError for a graph without the `layout` of skeletons."""
     check_head(kind)
     if kind == "compact":
-        return ImageHead(classes, images or ImageOptions())
-    if kind == "linear":
+        return ImageHead(classes, options.images or ImageOptions())
+    if kind == "linear" or kind in SOLVERS:
         return LinearHead(width, classes)
     if kind == "gru" or kind == "lstm":
-        return RecurrentHead(width, classes, cell=kind, bidirectional=not causal, window=window)
+        return RecurrentHead(width, classes, cell=kind, bidirectional=not causal, window=options.window)
     if kind == "transformer":
-        return TransformerHead(width, classes, window=window, causal=causal)
-    return SegmentationHead(width, classes, kind=kind, causal=causal)
+        return TransformerHead(width, classes, window=options.window, causal=causal)
+    if kind == "graph":
+        if layout is None:
+            raise InputError("head graph: expected skeletons, as of a pose model, got plain features")
+        return GraphHead(width, classes, layout, window=options.window, causal=causal)
+    layers = options.layers or LAYERS
+    return SegmentationHead(width, classes, kind=kind, layers=layers, causal=causal)  # type: ignore[arg-type]
 
 
 class Split(NamedTuple):
@@ -107,7 +128,7 @@ def run(
 
     def make(split: Split) -> Callable[[], Head]:
         width, classes = split.train.width, len(split.train.names)
-        return partial(make_head, kind, width, classes, window=options.window, causal=causal, images=options.images)
+        return partial(make_head, kind, width, classes, options, causal=causal, layout=split.train.layout)
 
     with TemporaryDirectory() as folder:  # what cannot be exported is not worth hours of training
         untrained = make(first)()
@@ -119,12 +140,14 @@ def run(
         for name, split in splits.items():
             file = out / f"{seed}-{name}-{CHECKPOINT}"
             seeded = dataclasses.replace(options, seed=seed)
-            fitted, trial = _trial(make(split), name, split, seeded, file, progress)
+            fitted, trial = _trial(kind, make(split), name, split, seeded, file, progress)
             trials.append(trial)
             fits.append((fitted, split))
             report(
                 f"split {name} seed {seed}: {kind} {100 * trial.accuracy:.1f} %, "
-                f"linear baseline {100 * trial.baseline:.1f} % ({fitted.cpu_s:.0f} CPU s)"
+                f"linear baseline {100 * trial.baseline:.1f} %"
+                + "".join(f", {other} {100 * share:.1f} %" for other, share in trial.kernels.items())
+                + f" ({fitted.cpu_s:.0f} CPU s)"
             )
             report(_course_of(fitted))
     curve = _learning_curve(make(first), first, options) if learning_curve else None
@@ -161,8 +184,9 @@ def _learning_curve(make: Callable[[], Head], split: Split, options: TrainOption
 
 
 def _trial(
-    make: Callable[[], Head], name: str, split: Split, options: TrainOptions, checkpoint: Path, progress: Progress
-) -> tuple[Fitted, Trial]:
+    kind: HeadKind, make: Callable[[], Head], name: str, split: Split, options: TrainOptions, checkpoint: Path,
+    progress: Progress,
+) -> tuple[Fitted, Trial]:  # fmt: skip
     train, test, held = split
     check(test, what="test")
     fitted = fit(make, train, held, options, checkpoint=checkpoint, progress=progress)
@@ -170,7 +194,27 @@ def _trial(
     at_once = dataclasses.replace(options, lookahead=0)
     base = fit(partial(linear, train.width, len(train.names)), train, held, at_once)
     (accuracy, segments), (least, simple) = evaluate(fitted.head, test, options), evaluate(base.head, test, at_once)
-    return fitted, Trial(name, options.seed, accuracy, least, segments, simple)
+    kernels, mixed = ({}, math.nan) if segments or options.images else _kernels(fitted.head, split, options)
+    return fitted, Trial(name, options.seed, kernels.get(kind, accuracy), least, segments, simple, kernels, mixed)
+
+
+def _kernels(head: Head, split: Split, options: TrainOptions) -> tuple[dict[str, float], float]:
+    """Accuracy of each of `SOLVERS`, and of the head with the second opinion: by turns, half of the held-out groups
+    chooses the mixture for the other half."""
+    test, found = split.test, {}
+    logits, described = predict(head, test, options), _described(head, test, options)
+    for kind, solve in SOLVERS.items():
+        known = Typicality.fit(*_described(head, split.train, options), split.train.labels, len(test.names), solve)
+        opinion = known.opinion(*described)
+        found[kind] = float((opinion.argmax(1) == test.labels).mean())
+    groups = list(dict.fromkeys(example.group for example in test.examples))
+    half, mixed = np.array([groups.index(example.group) % 2 == 0 for example in test.examples]), test.labels * 0
+    if half.all():
+        return found, math.nan
+    for chosen in (half, ~half):  # of the last machine: the ridge, as a deployed second opinion
+        made = known.calibrated(logits[chosen], *(one[chosen] for one in described), test.labels[chosen])
+        mixed[~chosen] = made.mixed(softmax(logits[~chosen]), opinion[~chosen]).argmax(1)
+    return found, float((mixed == test.labels).mean())
 
 
 def evaluate(head: Head, test: Corpus, options: TrainOptions) -> tuple[float, SegmentReport | None]:
@@ -191,10 +235,12 @@ def _deploy(
     logits, truth = predict(head, test, options), test.labels
     predicted, shares = logits.argmax(-1), softmax(logits)
     if not head.per_step:  # what tells clips that are unlike the training's, calibrated on held-out scenes
-        known = Typicality.fit(*_described(head, data.train, options), data.train.labels, len(test.names))
+        solve, mixtures = SOLVERS.get(kind), ALONE if kind in SOLVERS else MIXTURES
+        known = Typicality.fit(*_described(head, data.train, options), data.train.labels, len(test.names), solve)
         described = _described(head, test, options)
-        typicality = known.calibrated(logits, *described, truth)
+        typicality = known.calibrated(logits, *described, truth, mixtures)
         shares = typicality.mixed(shares, typicality.opinion(*described))
+        predicted = shares.argmax(1) if kind in SOLVERS else predicted
     recipe = export_head(head, out, f"actions-{kind}", options, deployment, typicality)
     parity = check_parity(head, out, test, options, shares)
     if head.per_step:
@@ -224,6 +270,7 @@ def _deploy(
         "trials": [dataclasses.asdict(t) | {"segments": t.segments and t.segments._asdict()} for t in trials],
         "accuracy": outcome.interval_of("accuracy")._asdict(),
         "baseline": outcome.interval_of("baseline")._asdict(),
+        "compared": {name: value._asdict() for name, value in outcome.compared.items()},
         "parity": dataclasses.asdict(parity),
         "training_cpu_s": cpu_s,
     }

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgevid.actions import ClipSection, ClipSpec, ImageRecognizer, SequenceRecognizer, Typicality, softmax
+from edgevid.actions import ClipSection, ClipSpec, SequenceRecognizer, Typicality, load_recognizer, softmax
+from edgevid.actions.layout import JointLayout
 from edgevid.errors import ParityError
 from edgevid.evaluate.actions.data import Corpus
 from edgevid.evaluate.recognition import RowsExtractor, crop_video, replay_crops, replay_rows
@@ -33,7 +34,8 @@ class Deployment:
     names: tuple[str, ...]
     spec: ClipSpec  # How crops are cut; the size is the extractor's
     extractor: str  # Model name or relative path of the extractor's recipe
-    joints: str = ""
+    layout: JointLayout | None = None  # Of skeletons
+    inside: str = ""  # Detector of the part of an object that is recognized, as `ClipSection`
     stride: int = 5
     min_steps: int = 5
     summary: str = ""
@@ -74,8 +76,8 @@ def _export_images(head: ImageHead, path: Path, deployment: Deployment, more: Ma
     """The recipe of a classifier of images, with its graph: outputs "logits" and "features"."""
     size, images = (head.options.width, head.options.height), head.normalized(torch.zeros(2, 1, head.features))
     export_onnx(_Deployed(head), {"images": images}, path.with_name("classifier.onnx"), ["logits", "features"])
-    tables = {"clip": vars_of(deployment.spec), "features": {"output": "features", **more},
-              "trained": {"hashes": [*deployment.trained]}}  # fmt: skip
+    clip = {**vars_of(deployment.spec), "inside": deployment.inside}
+    tables = {"clip": clip, "features": {"output": "features", **more}, "trained": {"hashes": [*deployment.trained]}}
     write_recipe(Recipe(
         "classifier", "classify", "classifier.onnx", path, summary=deployment.summary, input_name="images",
         input=InputSpec(*size, mean=(GRAY,) * 3, std=(GRAY,) * 3), outputs=("logits",), names=deployment.names,
@@ -127,11 +129,12 @@ def _write(
     table = {
         "kind": kind, "extractor": deployment.extractor, "features": head.features, "window": options.window,
         "stride": deployment.stride, "min_steps": deployment.min_steps,
-        "per_step": head.per_step and kind == "window", "lookahead": options.lookahead or None, "joints": deployment.joints or "jhmdb15",
+        "per_step": head.per_step and kind == "window", "lookahead": options.lookahead or None,
         "clip_digest": deployment.spec.digest, **more,
     }  # fmt: skip
     lines = [*toml_table("model", model), *toml_table("head", table)]
-    lines += ClipSection(**vars_of(deployment.spec)).toml()
+    lines += toml_table("layout", vars_of(deployment.layout) if deployment.layout else {})
+    lines += ClipSection(**vars_of(deployment.spec), inside=deployment.inside).toml()
     lines += toml_table("names", {"classes": deployment.names})
     lines += toml_table("trained", {"hashes": [*deployment.trained] or None})
     write_atomic(path, "\n".join(lines).lstrip() + "\n")
@@ -181,10 +184,11 @@ def _parity_of_images(
     """ONNX Runtime on the training's pixels, and the recognizer on the files."""
     with load_engine(folder / "classifier.onnx", device="cpu", threads=1) as engine:
         whole = np.array(engine.run({"images": head.normalized(rows).contiguous().numpy()})["logits"])
-        recognizer, found = ImageRecognizer(engine, read_recipe(folder), memory_s=0.0), []
-        for number, example in enumerate(corpus.examples):
-            crops, boxes = crop_video(Path(example.name), recognizer.spec)
-            found.append(replay_crops(recognizer, crops[-1:], boxes[-1:], number + 1))
+    recognizer, found = load_recognizer(folder, device="cpu", threads=1), []
+    for number, example in enumerate(corpus.examples):
+        crops, boxes = crop_video(Path(example.name), recognizer.spec)
+        moments = (replay_crops(recognizer, crops[k:][:1], boxes[k:][:1], number + 1) for k in range(len(crops))[::-1])
+        found.append(next(one for one in moments if one is not None))
     pipeline = np.abs(np.array(found) - shares[: len(found)]).max()
     return Parity(float(np.abs(whole - expected).max()), float("nan"), float(pipeline))
 
@@ -210,6 +214,6 @@ def _pipeline(recipe_path: Path, corpus: Corpus, options: TrainOptions, shares: 
         for number, example in enumerate(corpus.examples):
             rows = sample(example, corpus, options)[0][-options.window :]
             expected = shares[number, -1] if shares.ndim == 3 else shares[number]
-            if (last := replay_rows(recognizer, number + 1, rows)[-1]) is not None:
+            if (last := replay_rows(recognizer, number + 1, rows)[len(rows) - 1]) is not None:
                 worst = max(worst, float(np.abs(last - expected).max()))
     return worst

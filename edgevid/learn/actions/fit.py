@@ -15,23 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgevid.actions.features import JOINT_SETS, mirror_order
 from edgevid.errors import InputError, ModelError, log
 from edgevid.evaluate.actions.data import Corpus, Example, check, rows_at
 from edgevid.files import atomic_path, sha256
+from edgevid.learn.actions.augment import Rng, augment
 from edgevid.learn.actions.heads import Head
 from edgevid.learn.classifier.network import ImageOptions
 from edgevid.types import Array, Progress
 
-Rng = np.random.Generator
 CHECKPOINT = "checkpoint.pt"  # In the folder of a training that is not finished
 
 
-# Strengths of a sequence's augmentations; the first three are for joints: a flipped image has other features.
-FLIP = 0.5  # Share of sequences flipped horizontally
-ROTATION = 0.15  # Standard deviation of a rotation in the image, radians
-SCALE = 0.1  # Standard deviation of the logarithm of scales along x and y
-NOISE = 0.02  # Of each value, as a share of its own spread over the sequence
 SPEED = 0.25  # Largest logarithm of the change of speed
 TRIM = 0.2  # Largest share trimmed off the end, in half of the sequences
 
@@ -46,31 +40,6 @@ def moments(last: int, step: float, lookahead: int, rng: Rng | None) -> tuple[Ar
         start = min(rng.uniform(0, min(step, last)), end)
     at = np.arange(start, end + lookahead * speed + 1e-6, speed)
     return np.minimum(at, last), np.round(at - lookahead * speed).astype(np.int64)
-
-
-def augment(raw: Array, joints: str, rng: Rng) -> Array:
-    """Augmented rows of a sequence."""
-    out = raw.copy()
-    if joints:
-        out[:, :-1] = _augment_joints(out[:, :-1], joints, rng)
-        return out
-    spread = out.std(axis=0, keepdims=True) + 1e-6
-    return np.asarray((out + rng.normal(0, NOISE, out.shape) * spread).astype(np.float32))
-
-
-def _augment_joints(rows: Array, joints: str, rng: Rng) -> Array:
-    names = JOINT_SETS[joints]
-    points = rows.reshape(len(rows), -1, 2).astype(np.float64)
-    center = points.mean((0, 1))
-    size = np.sqrt(np.square(points - points.mean(1, keepdims=True)).sum(-1).mean()) + 1e-9
-    points = points - center
-    if rng.random() < FLIP:
-        points = points[:, mirror_order(names)] * (-1, 1)
-    angle = rng.normal(0, ROTATION)
-    c, s = np.cos(angle), np.sin(angle)
-    points = points @ np.array([[c, s], [-s, c]]) * np.exp(rng.normal(0, SCALE, 2))
-    points = points + rng.normal(0, NOISE * size, points.shape)
-    return np.asarray((points + center).reshape(len(rows), -1).astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +58,7 @@ class TrainOptions:
     smoothing: float = 0.1
     seed: int = 0
     images: ImageOptions | None = None  # Of heads that take images
+    layers: int = 0  # Of each stage of a head that scores each step; 0: its own number
 
 
 class Epoch(NamedTuple):
@@ -150,7 +120,7 @@ def sample(
         first = int(rng.integers(len(at) - options.window + 1))
         at, labels = (one[first : first + options.window] for one in (at, labels))
     copies = (example.raw, *corpus.augmentations.get(example.name, ()))
-    return augment(rows_at(copies[rng.integers(len(copies))], at), corpus.joints, rng), labels
+    return augment(rows_at(copies[rng.integers(len(copies))], at), corpus.layout, rng), labels
 
 
 def loss_weights(corpus: Corpus) -> Tensor:
@@ -265,9 +235,7 @@ def _epoch(course: _Course, train: Corpus, options: TrainOptions, weights: Tenso
 
 
 @torch.no_grad()
-def _evaluate(
-    head: Head, held: Corpus | None, options: TrainOptions, weights: Tensor
-) -> tuple[float, float]:
+def _evaluate(head: Head, held: Corpus | None, options: TrainOptions, weights: Tensor) -> tuple[float, float]:
     if not held:
         return float("nan"), float("nan")
     head.eval()

@@ -7,12 +7,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from edgevid.actions.layout import JointLayout
 from edgevid.errors import InputError
 
 States = dict[str, Tensor]
 HIDDEN = -1e4  # Added to forbidden attention: finite, so that FP16 and fully padded rows stay numbers
 LAYERS = 2  # Of a recurrent head
 HEADS, DEPTH, DROPOUT = 4, 2, 0.3
+JOINT_WIDTH = 24  # Channels of each joint in a graph
 SMOOTH, LARGEST = 0.15, 4.0  # Of the loss between steps: its weight, and the largest change that counts
 
 
@@ -293,3 +295,50 @@ class TransformerHead(Head):
         after["recent"] = recent
         high = (recent[..., :-1] + HIDDEN * (1.0 - recent[..., -1:])).amax(1)
         return self.outward(high), after
+
+
+class JointGraph(nn.Module):
+    """Channels of joints mixed along the bones of a skeleton, within each step: what each joint takes from itself, from
+    toward the root and from away from it, by weights that are learned and refined by the step (as Shi et al., CVPR
+    2019, and Chen et al., "Channel-wise Topology Refinement Graph Convolution", ICCV 2021, do over whole clips)."""
+
+    def __init__(self, features: int, layout: JointLayout, width: int) -> None:
+        super().__init__()
+        self.joints, self.refined = len(layout.joints), JOINT_WIDTH // 2
+        self.inward = nn.Linear(features // self.joints, JOINT_WIDTH)
+        self.place = nn.Parameter(torch.randn(self.joints, JOINT_WIDTH) * 0.1)
+        up = torch.eye(self.joints)[torch.from_numpy(layout.roots)]
+        ways = torch.stack((torch.eye(self.joints), up, up.T / up.sum(0).clamp(min=1)[:, None]))
+        self.ways = nn.ParameterList([nn.Parameter(ways.clone()) for _ in range(DEPTH)])
+        self.norms = nn.ModuleList([nn.LayerNorm(JOINT_WIDTH) for _ in range(DEPTH)])
+        sizes = (JOINT_WIDTH, 2 * self.refined, 3 * JOINT_WIDTH)
+        self.pairs = nn.ModuleList([nn.Linear(JOINT_WIDTH, sizes[1]) for _ in range(DEPTH)])
+        self.values = nn.ModuleList([nn.Linear(JOINT_WIDTH, sizes[2]) for _ in range(DEPTH)])
+        self.gates = nn.Parameter(torch.zeros(DEPTH))
+        self.outward = nn.Linear(self.joints * JOINT_WIDTH, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) of channels (..., J * C)."""
+        lead = x.shape[:-1]
+        x = self.inward(x.reshape(-1, self.joints, x.shape[-1] // self.joints)) + self.place
+        for ways, norm, pairs, values, gate in zip(
+            self.ways, self.norms, self.pairs, self.values, self.gates, strict=True
+        ):
+            normed = norm(x)
+            one, other = pairs(normed).split(self.refined, dim=-1)
+            refined = gate * (one @ other.transpose(1, 2) / self.refined**0.5).tanh()
+            parts = values(normed).split(JOINT_WIDTH, dim=-1)
+            mixed = [(way + refined) @ part for way, part in zip(ways.unbind(0), parts, strict=True)]
+            x = x + nn.functional.gelu(mixed[0] + mixed[1] + mixed[2])
+        return self.outward(x.reshape(*lead, -1))
+
+
+class GraphHead(TransformerHead):
+    """The Transformer over steps in which a graph has mixed the joints of a skeleton."""
+
+    def __init__(
+        self, features: int, classes: int, layout: JointLayout, *, width: int = 128, window: int = 64,
+        causal: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(features, classes, width=width, window=window, causal=causal)
+        self.inward = nn.Sequential(nn.LayerNorm(features), JointGraph(features, layout, width), nn.LayerNorm(width))

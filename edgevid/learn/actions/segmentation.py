@@ -13,6 +13,7 @@ from edgevid.learn.actions.heads import Head, States, WindowAttention, push
 
 SegmentationKind = Literal["asformer", "mstcn"]
 HEADS = 2  # Of ASFormer's attention
+LAYERS = 6  # Of each stage
 STAGES = {"asformer": 3, "mstcn": 4}
 DROPOUT = {"asformer": 0.2, "mstcn": 0.5}
 
@@ -69,7 +70,7 @@ class SegmentationHead(Head):
     per_step = True
 
     def __init__(
-        self, features: int, classes: int, *, kind: SegmentationKind, width: int = 64, layers: int = 6,
+        self, features: int, classes: int, *, kind: SegmentationKind, width: int = 64, layers: int = LAYERS,
         causal: bool = True,
     ) -> None:  # fmt: skip
         """The blocks of each stage, `layers`, reach back 2, 4, 8 ... steps."""

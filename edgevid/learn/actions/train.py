@@ -3,27 +3,34 @@
 import json
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
 
-from edgevid.actions import ClipSpec, FeatureExtractor, PoseExtractor, load_extractor
-from edgevid.errors import InputError
-from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, marks_of, read_skeletons
+from edgevid.actions import Aligner, ClipSpec, FeatureExtractor, PoseExtractor, load_extractor
+from edgevid.actions.layout import find_layout
+from edgevid.detect import Detector
+from edgevid.errors import InputError, SourceError, log
+from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, marks_of, read_poses, read_skeletons
+from edgevid.evaluate.actions.long_videos import FEATURES_HZ, folds, is_features, read_features
 from edgevid.evaluate.recognition import crop_video
 from edgevid.evaluate.tune.score_files import read_arrays
 from edgevid.files import atomic_path, cache_folder, sha256, sha256_of, vars_of, write_atomic
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.fit import TrainOptions, loss_weights
+from edgevid.learn.actions.long_videos import read_long_videos
+from edgevid.learn.actions.segmentation import SegmentationKind
 from edgevid.learn.classifier.network import ImageOptions, augment_crops
-from edgevid.models.hub import find_recipe
+from edgevid.models.hub import find_recipe, resolve_model
 from edgevid.runtime import read_recipe
 from edgevid.runtime.variants import model_digest, model_file
 from edgevid.types import Array, Progress
 
+LONG, BATCH_STEPS = 512, 1024  # Steps of a window of a long video, and of a batch of them
 TRAINING = "training.json"  # Next to a recipe: how it was trained, and what was held out
 
 
@@ -37,13 +44,16 @@ class TrainConfig:
     seeds: int = 3
     epochs: int = 100
     rate_hz: float = 15.0
-    window: int = 20
+    window: int = 0  # Steps; 0: 20, or LONG of a head that scores each step
+    lookahead: float = 0.0  # Seconds that a head which scores each step sees beyond the one it scores
+    layers: int = 0  # Of each stage of a head that scores each step; 0: its own number
+    feature_rate: float = FEATURES_HZ  # Of long videos that come as features
+    layout: str = ""  # Of skeletons, or of a pose model's joints; empty: by their number, or jhmdb-15
     extractor: str = "movenet-lightning-192"
     bidirectional: bool = False
     augmentations: int = 0
     test: float = 0.25
     patience: int = 30
-    clips_per_sequence: int = 0  # 0: clips are not concatenated
     threads: int = 2
     held: tuple[str, ...] = ()
     """Absolute paths of the videos that are held out, with all of their groups; empty: `test` chooses."""
@@ -62,42 +72,47 @@ def train_actions(
     if config.head == "compact" and (config.extractor or not config.images):
         raise InputError("head compact: it takes the pixels of images: edgevid train classifier")
     torch.set_num_threads(config.threads)
-    splits = official_splits(config.data) if config.data.is_dir() else {}
+    if is_features(config.data) and not Path(config.extractor or "-").exists():  # who knows what extracted them
+        config = replace(config, extractor="")
+    splits = official_splits(config.data, config.feature_rate, config.layout) if config.data.is_dir() else {}
     spec, path = clip_spec(config), Path(config.extractor or "-")
     patience, seed = 0 if splits else config.patience, config.seed
     if not splits:
-        corpus = check(read_videos(config, spec, progress))
+        long = read_long_videos(config.data, config.feature_rate, config.extractor, spec, progress)
+        corpus = check(long or read_poses(config.data, config.layout) or read_videos(config, spec, progress))
         rest, held = (
             split_by_name(corpus, config.held) if config.held else split_by_group(corpus, config.test, seed=seed)
         )
         train, checked = split_by_group(rest, 0.2, seed=seed + 1) if patience else (rest, None)
         splits = {f"by {config.group or 'group'}": Split(train, held, checked)}
     first, test, checked = next(iter(splits.values()))
+    by_step = config.head in get_args(SegmentationKind)
+    lookahead = round(config.lookahead * config.rate_hz)
+    window = config.window or (LONG if by_step else window_of(first, config.rate_hz))
+    if lookahead and (config.bidirectional or not by_step):
+        given = "--bidirectional, which sees all later steps" if by_step else f"--head {config.head}"
+        raise InputError(f"lookahead: expected a causal head that scores each step (asformer, mstcn), got {given}")
     seen = [*first.examples, *(checked.examples if checked else ())]
     deployment = Deployment(
         first.names, spec,
-        os.path.relpath(path.resolve(), config.out.resolve()) if path.exists() else config.extractor,
-        first.joints, stride=max(config.window // 4, 1), min_steps=max(config.window // 4, 1),
+        _from(config.out, config.extractor),
+        first.layout, stride=max(window // 4, 1), min_steps=1 if by_step else max(window // 4, 1),
         summary=f"{config.attribute} {config.head} head over {config.extractor or 'pixels'}".strip(),
         trained=sorted(set().union(*map(marks_of, seen))),
+        inside=_from(config.out, config.images.inside) if config.images else "",
     )  # fmt: skip
     report(
         f"{len(first.names)} classes, {len(first)} training and {len(test)} held-out clips in {len(splits)} "
         f"split{'s' if len(splits) > 1 else ''}: {', '.join(splits)}; chance {100 / len(first.names):.1f} %"
     )
-    if config.clips_per_sequence:
-        report(
-            f"Sequences are {config.clips_per_sequence} clips one after another: their accuracy is not that "
-            "of natural long videos."
-        )
-    window = config.window * max(config.clips_per_sequence, 1)
-    options = TrainOptions(window, config.rate_hz, config.epochs, patience, seed=seed, images=config.images)
+    batch = max(BATCH_STEPS // window, 1) if by_step else TrainOptions().batch
+    options = TrainOptions(window, lookahead, config.rate_hz, config.epochs, patience, batch, seed=seed,
+                           images=config.images, layers=config.layers)  # fmt: skip
     weights = zip(first.names, loss_weights(first).tolist(), strict=True)
     report("class weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights))
     outcome = run(
         splits, config.head, config.out, options, deployment, seeds=config.seeds,
-        causal=not config.bidirectional, clips_per_sequence=config.clips_per_sequence, report=report,
-        progress=progress, learning_curve=config.learning_curve,
+        causal=not config.bidirectional, report=report, progress=progress, learning_curve=config.learning_curve,
     )  # fmt: skip
     if config.images:
         return outcome
@@ -105,6 +120,13 @@ def train_actions(
     kept |= {"extractor": str(path.resolve())} if path.exists() else {}
     write_atomic(config.out / TRAINING, json.dumps(vars_of(config) | kept, indent=1, default=str) + "\n")
     return outcome
+
+
+def window_of(corpus: Corpus, rate_hz: float) -> int:
+    """Steps of a window: what 95 % of skeletons fit in, from 20 to 64; 20 of videos, which may be long."""
+    lengths = [len(example.raw) for example in corpus.examples]
+    longest = np.quantile(lengths, 0.95) * rate_hz / corpus.rate_hz if corpus.layout else 0
+    return int(np.clip(np.ceil(longest), 20, 64))
 
 
 def clip_spec(config: TrainConfig) -> ClipSpec:
@@ -125,40 +147,73 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda
     Every video goes through the ClipBuffer and the extractor of the pipeline, so there is no second preprocessing
     that could differ. Results are cached, one file per video and augmentation: an interrupted run continues.
     Augmented copies (kornia: geometry, color, JPEG) are for training. Crop videos of several people to the one who
-    acts first."""
+    acts first. Files that cannot be read, or in which nothing is found, are left out and named on the log."""
     names, videos = list_videos(config.data, config.attribute, config.group)
-    extractor = load_extractor(config.extractor, threads=config.threads) if config.extractor else None
-    examples, copies = [], {}
+    layout = find_layout(config.layout or "jhmdb-15")
+    extractor = load_extractor(config.extractor, layout=layout, threads=config.threads) if config.extractor else None
+    cut, examples, copies, left_out = Cutter(config, spec), [], {}, list[str]()
     each = 1 + config.augmentations
     for number, video in enumerate(videos):
         rows = []
-        for copy in range(each):
-            progress(number * each + copy, len(videos) * each, f"reading {video.path.name}")
-            if extractor is None:
-                rows.append(crop_video(video.path, spec)[0].reshape(-1, spec.height * spec.width * 3))
-            else:
-                rows.append(_features(video.path, extractor, spec, copy))
-        if not len(rows[0]):
-            raise InputError(f"{video.path}: no usable frame; is it shorter than {1 / spec.rate_hz:.3f} s?")
+        try:
+            for copy in range(each):
+                progress(number * each + copy, len(videos) * each, f"reading {video.path.name}")
+                if extractor is None:
+                    rows.append(cut(video.path)[0].reshape(-1, spec.height * spec.width * 3))
+                else:
+                    rows.append(_features(video.path, extractor, cut, copy))
+            if not len(rows[0]):
+                why = f"{cut.inside} finds nothing in it" if cut.inside else "no usable frame; is it too short?"
+                raise SourceError(f"{video.path}: {why}")
+        except SourceError as error:
+            left_out.append(str(error))
+            continue
         label = np.full(len(rows[0]), names.index(video.label))
         examples.append(Example(str(video.path), video.group, rows[0], label, sha256_of(video.path)))
         copies[str(video.path)] = tuple(r for r in rows[1:] if len(r))
     progress(len(videos) * each, len(videos) * each, "")
-    joints = extractor.joints if isinstance(extractor, PoseExtractor) else ""
-    return Corpus(names, tuple(examples), spec.rate_hz, joints=joints, augmentations=copies)
+    if left_out:
+        log.warning("%d of %d files are left out: %s", len(left_out), len(videos), "; ".join(left_out[:8]))
+    return Corpus(names, tuple(examples), spec.rate_hz, layout=layout if isinstance(extractor, PoseExtractor) else None, augmentations=copies)
 
 
-def _features(path: Path, extractor: FeatureExtractor | PoseExtractor, spec: ClipSpec, copy: int) -> Array:
+def _from(out: Path, model: str) -> str:
+    """A model as a recipe in the folder `out` names it: a relative path, or a name."""
+    return os.path.relpath(Path(model).resolve(), out.resolve()) if model and Path(model).exists() else model
+
+
+class Cutter:
+    """Crops videos and images as a recognizer gets them at run time."""
+
+    def __init__(self, config: TrainConfig, spec: ClipSpec) -> None:
+        self.inside, self.align, self.searched = config.images.inside if config.images else "", None, spec
+        self.digest = spec.digest
+        if self.inside:
+            self.align = Aligner(Detector(finder := resolve_model(self.inside), threads=config.threads), spec)
+            self.searched = self.align.searched
+            self.digest += f" {model_digest(finder.local)} {self.searched.digest}"
+
+    def __call__(self, path: Path) -> tuple[Array, Array]:
+        """(L, h, w, 3) crops of each moment in which something is found, and their rectangles (L, 4)."""
+        crops, boxes = crop_video(path, self.searched)
+        if self.align is None:
+            return crops, boxes
+        aligned, found = self.align(crops)
+        some = ~np.isnan(found[:, 0])
+        return aligned[some], boxes[some]
+
+
+def _features(path: Path, extractor: FeatureExtractor | PoseExtractor, cut: Cutter, copy: int) -> Array:
     """(T, R) rows of one video, or of an augmented copy of it, extracted or from the cache."""
     state, recipe = path.stat(), extractor.recipe
-    read = repr((recipe.input, recipe.outputs, dict(recipe.tables), getattr(extractor, "joints", "")))
+    read = repr((recipe.input, recipe.outputs, dict(recipe.tables), getattr(extractor, "layout", "")))
     identity = f"{model_digest(model_file(recipe))} {read}"  # of the file itself: a recipe may state an older one's
-    key = [str(path.resolve()), state.st_size, state.st_mtime_ns, spec.digest, identity, copy]
+    key = [str(path.resolve()), state.st_size, state.st_mtime_ns, cut.digest, identity, copy]
     name = sha256(json.dumps(key))[:20]
     cache = cache_folder() / "features" / f"{name}.npy"
     if cache.is_file():
         return np.asarray(np.load(cache))
-    crops, boxes = crop_video(path, spec)
+    crops, boxes = cut(path)
     seed = int.from_bytes(bytes.fromhex(name[:8]), "big")
     shown = augment_crops(crops, seed) if copy and len(crops) else crops
     rows = extractor.extract(shown, boxes) if len(crops) else np.zeros((0, extractor.raw_width), np.float32)
@@ -208,9 +263,12 @@ def split_by_name(corpus: Corpus, held: Collection[str]) -> tuple[Corpus, Corpus
     return corpus.pick(np.flatnonzero(~near)), corpus.pick(np.flatnonzero(out))
 
 
-def official_splits(folder: Path) -> dict[str, Split]:
+def official_splits(folder: Path, feature_rate: float = FEATURES_HZ, layout: str = "") -> dict[str, Split]:
     """Training and test data of every pair *_train_K.npz and *_test_K.npz in a folder of skeleton files. Each holds
-    `joints` (sum of T, J, 2), `offsets` (N + 1,) and `label` (N,); see docs/actions.md."""
+    `joints` (sum of T, J, 2), `offsets` (N + 1,) and `label` (N,); see docs/actions.md. Of features, those in splits/."""
+    if is_features(folder):
+        corpus = check(read_features(folder, feature_rate))
+        return {name: Split(*halves) for name, halves in folds(folder, corpus).items()}
     found = {}
     for train in sorted(folder.glob("*_train_*.npz")):
         test = train.with_name(train.name.replace("_train_", "_test_"))
@@ -218,5 +276,5 @@ def official_splits(folder: Path) -> dict[str, Split]:
             raise InputError(f"{train.name}: its test half {test.name} is missing next to it")
         names = tuple(sorted({str(s) for s in read_arrays(train).get("label", ())}))
         number = train.stem.rpartition("_")[2]
-        found[number] = Split(read_skeletons(train, names), read_skeletons(test, names))
+        found[number] = Split(read_skeletons(train, names, layout), read_skeletons(test, names, layout))
     return found

@@ -9,7 +9,7 @@ import pytest
 from action_corpus import corpus
 
 from edgevid.errors import FileFormatError, InputError
-from edgevid.evaluate.actions.data import check, concatenate, list_videos, read_skeletons, resample
+from edgevid.evaluate.actions.data import check, list_videos, read_skeletons, resample
 from edgevid.evaluate.items import group_of
 
 
@@ -72,12 +72,6 @@ def test_what_is_no_skeleton_file_is_an_error(tmp_path: Path) -> None:
         np.savez(path, joints=joints, offsets=[0, 4], label=["walk"])
         with pytest.raises(FileFormatError, match=r"\(T, 15 or 17, 2\)"):
             read_skeletons(path, ("walk", "run"))
-
-
-def test_concatenated_clips_keep_their_labels() -> None:
-    made = concatenate(corpus(), 4, seed=0, length=3)
-    assert len(made) == 4
-    assert all(len(e.raw) == len(e.labels) == 36 for e in made.examples)
 
 
 def test_resampling_by_hand() -> None:

@@ -27,7 +27,7 @@ SMALL = TrainOptions(window=12, rate_hz=8.0, epochs=12, batch=8, rate=5e-3)
 def test_from_training_to_the_deployed_recognizer(tmp_path: Path, kind: str) -> None:
     splits = {"1": Split(corpus((8, 8)), corpus((4, 4), seed=9))}
     deployment = Deployment(("rise", "fall"), _spec(), "../features", min_steps=3, stride=3)
-    outcome = run(splits, kind, tmp_path, SMALL, deployment, seeds=2, clips_per_sequence=2 if kind == "asformer" else 0)
+    outcome = run(splits, kind, tmp_path, SMALL, deployment, seeds=2)
     assert outcome.parity.window < 1e-4
     assert outcome.parity.stream < 1e-5
     assert outcome.parity.pipeline < 1e-4

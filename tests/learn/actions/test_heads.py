@@ -8,9 +8,10 @@ from edgevid.errors import InputError
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
-from edgevid.learn.actions.asformer import ASFormerHead  # noqa: E402
 from edgevid.learn.actions.experiment import make_head  # noqa: E402
+from edgevid.learn.actions.fit import TrainOptions  # noqa: E402
 from edgevid.learn.actions.heads import Head, RecurrentHead, TransformerHead  # noqa: E402
+from edgevid.learn.actions.segmentation import SegmentationHead  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -18,13 +19,15 @@ CAUSAL = {
     "gru": lambda: RecurrentHead(4, 3, hidden=16, window=8),
     "lstm": lambda: RecurrentHead(4, 3, cell="lstm", hidden=16, window=8),
     "transformer": lambda: TransformerHead(4, 3, width=16, window=8),
-    "asformer": lambda: ASFormerHead(4, 3, width=16, levels=3),
+    "asformer": lambda: SegmentationHead(4, 3, kind="asformer", width=16, layers=3),
+    "mstcn": lambda: SegmentationHead(4, 3, kind="mstcn", width=16, layers=3),
 }
 ALL = {
     **CAUSAL,
     "both ways": lambda: RecurrentHead(4, 3, hidden=16, bidirectional=True),
     "transformer offline": lambda: TransformerHead(4, 3, width=16, causal=False),
-    "asformer offline": lambda: ASFormerHead(4, 3, width=16, levels=3, causal=False),
+    "asformer offline": lambda: SegmentationHead(4, 3, kind="asformer", width=16, layers=3, causal=False),
+    "mstcn offline": lambda: SegmentationHead(4, 3, kind="mstcn", width=16, layers=3, causal=False),
 }
 
 
@@ -82,7 +85,7 @@ def test_a_head_that_uses_later_steps_cannot_be_streamed(kind: str) -> None:
 
 def test_heads_reject_unusable_options() -> None:
     with pytest.raises(InputError, match="gru, lstm"):
-        make_head("rnn", 4, 2, window=8)
+        make_head("rnn", 4, 2, TrainOptions(window=8))
     with pytest.raises(InputError, match="'gru' or 'lstm', got 'rnn'"):
         RecurrentHead(4, 3, cell="rnn")
     with pytest.raises(InputError, match="at least 2 classes, got 4 and 1"):
