@@ -24,31 +24,7 @@ TYPES: dict[str, Any] = {
     "two paths": tuple[Path, Path],
 }  # fmt: skip
 """What a TOML file calls the types of options."""
-
-
-def out_option(text: str) -> Any:
-    """The option --out of a command, by all its names."""
-    return Option("--out", "-o", "--output", help=text)
-
-
-Browser = Annotated[bool, Option("--browser/--no-browser", help="Open the page in the browser.")]
-Classes = Annotated[str | None, Option(help="Such as person,car; default: people and vehicles; or all.")]
-Device = Annotated[str, Option(help="auto, cpu, cuda:0 or a provider such as openvino.")]
-Force = Annotated[bool, Option("--force", "--overwrite", help="Overwrite outputs that exist.")]
-Host = Annotated[str, Option(help="Address to serve the page on; 0.0.0.0 serves other machines too.")]
-Json = Annotated[Path | None, Option("--json", help="JSON file to write; - prints it.")]
-Labels = Annotated[str, Option(help="What labels are, if unclear: names or indices.")]
-MaxFrames = Annotated[int | None, Option(help="Stop after this many frames.", min=1)]
-MinAgreement = Annotated[float | None, Option(help="Least that passes, 0 to 1; default: the recipe's.")]
-Model = Annotated[str | None, Option(help="Model name (`edgevid models list`), ONNX file or recipe.")]
-Port = Annotated[int | None, Option(help="Port; default: the first free one from 8470.", min=0, max=65535)]
-Precision = Annotated[str | None, Option(help="fp32, fp16 or int8.")]
-Precisions = Annotated[list[str] | None, Option(help="fp32, fp16 or int8; repeatable.")]
-Source = Annotated[str, Argument(help="Video, folder or glob of images, camera number, URL, or - (stdin).")]
-SourceOption = Annotated[str, Option("--source", help="The same as the argument.", hidden=True)]
-Threads = Annotated[int | None, Option(help="CPU threads of a model.", min=1)]
-Unit = Annotated[str, Option(help="Unit of speeds: km/h, mph or m/s.")]
-Values = Annotated[str, Option(help="What scores are, if unclear: probabilities, percent or logits.")]
+SHARED = read_toml(Path(__file__).with_name("shared.toml"))
 
 
 def one_source(argument: str, option: str, *, example: str = "") -> str:
@@ -66,16 +42,14 @@ def give_options(command: Callable[..., None], *files: Path | dict[str, Any], pa
     keys, parameters = dict[str, str](), list[inspect.Parameter]()
     read = [file if isinstance(file, dict) else read_toml(file) for file in files]
     tables = [one[part] if part else one for one in read]
-    for name, table in {name: dict(table) for one in tables for name, table in one.items()}.items():
+    for name, given in {name: table for one in tables for name, table in one.items()}.items():
+        table = SHARED.get(given.get("use"), {}) | given
         keys |= {name: table.pop("site")} if "site" in table else {}
         absent = inspect.Parameter.empty if table.pop("required", False) else None
-        default, kind = table.pop("default", absent), table.pop("type", "")
-        if kind:
-            base = TYPES[kind] if default is not None else TYPES[kind] | None
-            make: Any = Argument if table.pop("argument", False) else Option
-            hint: Any = Annotated[base, make(*table.pop("names", ()), **table)]
-        else:
-            hint = globals()[table["use"]]
+        default, kind = table.pop("default", absent), TYPES[table.pop("type")]
+        make: Any = Argument if table.pop("argument", False) else Option
+        table.pop("use", None)
+        hint: Any = Annotated[kind if default is not None else kind | None, make(*table.pop("names", ()), **table)]
         where = inspect.Parameter.POSITIONAL_OR_KEYWORD
         parameters.append(inspect.Parameter(name, where, default=default, annotation=hint))
     command.__annotations__ = {one.name: one.annotation for one in parameters}
