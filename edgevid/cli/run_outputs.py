@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from edgevid.site.file import Site
 
 
-FILES = {"out": "MP4", "jsonl": "JSON lines", "csv": "CSV", "mot": "MOT", "events": "events"}
+FILES = {
+    "out": "MP4", "jsonl": "JSON lines", "csv": "CSV", "mot": "MOT", "events": "events", "timeline": "timeline",
+}  # fmt: skip
 """Options that name a file, and what it holds."""
 
 
@@ -73,6 +75,10 @@ class Outputs:
             tables += [DatasetTable(kind, folder, given.frames_every_s)] if folder else []
         self.made += build_sinks(site.sinks, sync_s=given.sync_s) + common_sinks(site, given)
         self.made += build_sinks(tables, append=False)
+        if "timeline" in self.files:
+            from edgevid.output.timeline import TimelineSink
+
+            self.made.append(TimelineSink(self.files["timeline"]))
         if given.show:
             self.more.append(Window(given.unit, scores=given.scores))
         if given.save_abstained:

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgevid.actions import OnlineSegments, Segment
 from edgevid.errors import FileFormatError, InputError, SourceError
-from edgevid.files.atomic import check_file, write_atomic
+from edgevid.files.atomic import write_atomic
 from edgevid.types import Closing, Frame, Result
 
 SUFFIXES = (".csv", ".vtt", ".eaf")
@@ -28,13 +28,12 @@ class Span(NamedTuple):
 
 
 class TimelineSink(Closing):
-    """The activities of each track, written when the run ends. Segments do not flicker (see OnlineSegments): they are of
-    the objects whose class is emitted, and end a second after its last score."""
+    """The activities of each track, written when the run ends: of the objects whose class is emitted, in segments that do
+    not flicker (OnlineSegments) and end with the last score before a gap of a second."""
 
     def __init__(self, path: str | Path) -> None:
         """InputError unless the name ends in .csv, .vtt or .eaf."""
         self.path = _known(Path(path))
-        check_file(self.path)
         self._open: dict[str, OnlineSegments] = {}
         self._names: dict[str, tuple[str, ...]] = {}
         self.spans: list[Span] = []
@@ -90,9 +89,8 @@ def _known(path: Path) -> Path:
 
 def _to_csv(spans: Sequence[Span]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        [Span._fields, *((f"{a:.3f}", f"{b:.3f}", *c) for a, b, *c in spans)]
-    )
+    rows = ((f"{start:.3f}", f"{end:.3f}", *more) for start, end, *more in spans)
+    csv.writer(text, lineterminator="\n").writerows([Span._fields, *rows])
     return text.getvalue()
 
 

@@ -27,5 +27,6 @@ def test_every_option_on_the_page_is_one_of_a_command() -> None:
 def test_the_suffixes_are_those_that_are_checked() -> None:
     rows = dict(re.findall(r"^\| `(--\w+)`[^|]*\| (\.[^|]+) \|$", PAGE, flags=re.MULTILINE))
     kinds = {"--out": "MP4", "--jsonl": "JSON lines", "--csv": "CSV", "--mot": "MOT", "--json": "JSON"}
+    kinds["--timeline"] = "timeline"
     for option, kind in kinds.items():
         assert tuple(rows[option].split(", ")) == KINDS[kind]

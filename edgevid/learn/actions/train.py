@@ -172,9 +172,10 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda
         examples.append(Example(str(video.path), video.group, rows[0], label, sha256_of(video.path)))
         copies[str(video.path)] = tuple(r for r in rows[1:] if len(r))
     progress(len(videos) * each, len(videos) * each, "")
+    joints = layout if isinstance(extractor, PoseExtractor) else None
     if left_out:
         log.warning("%d of %d files are left out: %s", len(left_out), len(videos), "; ".join(left_out[:8]))
-    return Corpus(names, tuple(examples), spec.rate_hz, layout=layout if isinstance(extractor, PoseExtractor) else None, augmentations=copies)
+    return Corpus(names, tuple(examples), spec.rate_hz, layout=joints, augmentations=copies)
 
 
 def _from(out: Path, model: str) -> str:
@@ -265,7 +266,7 @@ def split_by_name(corpus: Corpus, held: Collection[str]) -> tuple[Corpus, Corpus
 
 def official_splits(folder: Path, feature_rate: float = FEATURES_HZ, layout: str = "") -> dict[str, Split]:
     """Training and test data of every pair *_train_K.npz and *_test_K.npz in a folder of skeleton files. Each holds
-    `joints` (sum of T, J, 2), `offsets` (N + 1,) and `label` (N,); see docs/actions.md. Of features, those in splits/."""
+    `joints` (sum of T, J, 2), `offsets` (N + 1,) and `label` (N,); see docs/actions.md. Of features: splits/."""
     if is_features(folder):
         corpus = check(read_features(folder, feature_rate))
         return {name: Split(*halves) for name, halves in folds(folder, corpus).items()}
