@@ -84,10 +84,9 @@ def of_skeletons(folder: Path, seed: int) -> dict[str, Found]:
     made = {f"evaluate actions: {name}": of_accuracy(evaluate(str(model), truth))
             for name, (model, truth) in truths.items()}  # fmt: skip
     corpus, values = read_skeletons(mixed, NAMES), []
+    head = load_for_rows(recipe, corpus, threads=1)
     for number, one in enumerate(corpus.examples, 1):
-        values.append(
-            [v for v in replay_rows(load_for_rows(recipe, corpus, threads=1), number, one.raw) if v is not None]
-        )
+        values.append([v for v in replay_rows(head, number, one.raw) if v is not None])
     for name, rows in (("trained", slice(0, CLIPS)), ("new", slice(CLIPS, None))):
         np.savez(folder / f"{name}.npz", values=np.array([v[-1] for v in values[rows]]),
                  labels=np.array(NAMES)[corpus.labels[rows]], names=np.array(NAMES))  # fmt: skip
