@@ -161,8 +161,8 @@ def classifier(
     check_outputs({"--out": (out / "report.json", "JSON")}, force=force)
     side, console, found = shared.parse_size(size, "--size"), results(soft_wrap=False), []
     height, width = (side, side) if isinstance(side, int) else side
-    shown = [options.pop(key) for key in ("context", "align", "inside")]
-    images = ImageOptions(width, height, *shown, ImageAugmentation(rotation, flip, jpeg))
+    context, align, inside = (options.pop(key) for key in ("context", "align", "inside"))
+    images = ImageOptions(width, height, context, align, ImageAugmentation(rotation, flip, jpeg), inside)
     items, kinds = _described(data, console), shared.split_names(heads, "--heads")
     attributes = list(dict.fromkeys(key for one in items for key in one.labels))
     with training_bar(out / CHECKPOINT) as progress:

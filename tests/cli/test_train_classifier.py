@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,14 @@ from walk_through import DOCS, walk_through
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
+from edgevid.actions import load_recognizer  # noqa: E402
 from edgevid.cli import console, main  # noqa: E402
+from edgevid.evaluate.actions.extract import crop_video  # noqa: E402
+from edgevid.evaluate.recognition import evaluate, replay_crops  # noqa: E402
 from edgevid.runtime.recipe import read_recipe  # noqa: E402
 from edgevid.video.images import to_jpeg  # noqa: E402
+from edgevid.video.open import open_video  # noqa: E402
+from edgevid.video.writer import VideoWriter  # noqa: E402
 
 
 def train(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -142,3 +148,69 @@ def test_each_mistake_is_one_sentence(
     assert status == 2
     assert text in error
     assert not (tmp_path / "out").exists()
+
+
+def test_training_on_aligned_faces_is_what_runs(
+    tmp_path: Path, shared_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two people, cut out of clips: YuNet finds and aligns their faces at training and, by the recipe alone, at run
+    time; an image without a face is left out, and gets no scores."""
+    monkeypatch.setenv("EDGEVID_MODELS_MIRROR", str(shared_data / "models"))
+    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
+    clips = shared_data / "actions"
+    people = {"one": (clips / "clips" / "mmaction2_S001C001P001R001A001_rgb.avi", (270, 740, 980, 1100)),
+              "two": (clips / "falls_gmdcsa24" / "s3_adl_20.mp4", (70, 330, 130, 290))}  # fmt: skip
+    for name, (clip, (top, bottom, left, right)) in people.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        with open_video(clip) as video:
+            for frame in islice(video, 10, 58, 6):
+                image = np.ascontiguousarray(frame.image[top:bottom, left:right])
+                (tmp_path / "data" / name / f"{frame.index}.jpg").write_bytes(to_jpeg(image))
+    (tmp_path / "data" / "two" / "999.jpg").write_bytes(to_jpeg(np.full((200, 100, 3), 90, np.uint8)))
+    words = ("--out", tmp_path / "out", "--align", "landmarks", "--size", 48, "--group", "file", "--epochs", 2)
+    status, _, error = train(capsys, tmp_path / "data", *words)
+    assert status == 0, error
+    assert "1 of 17 files are left out" in error
+    assert "999.jpg: yunet finds nothing in it" in error
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["parity"]["pipeline"] < 1e-4
+    assert read_recipe(tmp_path / "out").tables["clip"]["inside"] == "yunet"
+    recognizer = load_recognizer(tmp_path / "out", device="cpu", threads=1)
+    scores = [replay_crops(recognizer, *crop_video(tmp_path / "data" / "two" / name, recognizer.spec), 1)
+              for name in ("999.jpg", "28.jpg")]  # fmt: skip
+    assert scores[0] is None
+    assert scores[1] is not None
+    found = evaluate(str(tmp_path / "out"), tmp_path / "data").figures()
+    assert found["coverage"].value < 1
+
+
+def test_what_cannot_be_read_is_left_out_and_the_findings_are_printed_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Videos and images, gray, of 16 bits and with alpha; a CSV as a spreadsheet writes it, with semicolons."""
+    cv2, rng = pytest.importorskip("cv2"), np.random.default_rng(0)
+    write_data(tmp_path / "data")
+    made = {"gray_1.png": rng.integers(0, 255, (20, 30), np.uint8),
+            "deep_2.png": rng.integers(0, 65535, (20, 30, 3), np.uint16),
+            "alpha_3.png": rng.integers(0, 255, (20, 30, 4), np.uint8)}  # fmt: skip
+    for name, image in made.items():
+        cv2.imwrite(str(tmp_path / "data" / name), image)
+    with VideoWriter(tmp_path / "data" / "film_4.mp4", fps=10) as video:
+        for n in range(8):
+            video.write(rng.integers(0, 255, (64, 64, 3)).astype(np.uint8), n / 10)
+    (tmp_path / "data" / "broken_5.jpg").write_bytes(b"no image")
+    names = [*(f"é{n}.jpg" for n in range(12)), *made, "film_4.mp4", "broken_5.jpg", "é0.jpg"]
+    labels = ["a b", "c"] * 8 + ["a b", "c"]
+    rows = ["path;Farbe", *(f"{name}; {label}" for name, label in zip(names, labels, strict=True))]
+    (tmp_path / "data" / "labels.csv").write_text("\n".join(rows), encoding="utf-8-sig")
+    words = ("--out", tmp_path / "out", "--group", "file", "--size", 16, "--epochs", 1, "--patience", 0)
+    status, printed, error = train(capsys, tmp_path / "data" / "labels.csv", *words)
+    assert status == 0, error
+    assert "1 of 18 files are left out" in error
+    assert "broken_5.jpg" in error
+    assert "data: files that are copies of one with another label: 1" in printed
+    assert "data: files or lines that are left out: 1, such as" in printed
+    assert printed.index("data: ") < printed.index("2 classes, ")
+    assert read_recipe(tmp_path / "out").names == ("a b", "c")
+    status, _, error = train(capsys, tmp_path / "data" / "film_4.mp4", *words[:1], tmp_path / "other")
+    assert status == 2
+    assert "of a video, crop the objects first and sort them into a folder per class" in error

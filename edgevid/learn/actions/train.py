@@ -11,21 +11,21 @@ import numpy as np
 import torch
 
 from edgevid.actions import Aligner, ClipSpec, FeatureExtractor, PoseExtractor, load_extractor
+from edgevid.actions.clip import ClipExtractor
 from edgevid.actions.layout import find_layout
 from edgevid.detect import Detector
 from edgevid.errors import InputError, SourceError, log
 from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, marks_of, read_poses, read_skeletons
-from edgevid.evaluate.actions.long_videos import FEATURES_HZ, folds, is_features, read_features
-from edgevid.evaluate.recognition import crop_video
+from edgevid.evaluate.actions.extract import crop_video, read_long_videos, timed_rows
+from edgevid.evaluate.actions.long_videos import FEATURES_HZ, folds, is_features, list_long_videos, read_features
 from edgevid.evaluate.tune.score_files import read_arrays
 from edgevid.files import atomic_path, cache_folder, sha256, sha256_of, vars_of, write_atomic
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.fit import TrainOptions, loss_weights
-from edgevid.learn.actions.long_videos import read_long_videos
 from edgevid.learn.actions.segmentation import SegmentationKind
 from edgevid.learn.classifier.network import ImageOptions, augment_crops
-from edgevid.models.hub import find_recipe, resolve_model
+from edgevid.models.hub import find_recipe
 from edgevid.runtime import read_recipe
 from edgevid.runtime.variants import model_digest, model_file
 from edgevid.types import Array, Progress
@@ -78,8 +78,7 @@ def train_actions(
     spec, path = clip_spec(config), Path(config.extractor or "-")
     patience, seed = 0 if splits else config.patience, config.seed
     if not splits:
-        long = read_long_videos(config.data, config.feature_rate, config.extractor, spec, progress)
-        corpus = check(long or read_poses(config.data, config.layout) or read_videos(config, spec, progress))
+        corpus = check(_read(config, spec, progress))
         rest, held = (
             split_by_name(corpus, config.held) if config.held else split_by_group(corpus, config.test, seed=seed)
         )
@@ -122,6 +121,16 @@ def train_actions(
     return outcome
 
 
+def _read(config: TrainConfig, spec: ClipSpec, progress: Progress) -> Corpus:
+    """The corpus of data without splits of their own."""
+    if is_features(config.data):
+        return read_features(config.data, config.feature_rate)
+    if listed := list_long_videos(config.data):
+        extractor = load_extractor(config.extractor, threads=config.threads)
+        return read_long_videos(*listed, extractor, spec, progress)
+    return read_poses(config.data, config.layout) or read_videos(config, spec, progress)
+
+
 def window_of(corpus: Corpus, rate_hz: float) -> int:
     """Steps of a window: what 95 % of skeletons fit in, from 20 to 64; 20 of videos, which may be long."""
     lengths = [len(example.raw) for example in corpus.examples]
@@ -151,7 +160,8 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda
     names, videos = list_videos(config.data, config.attribute, config.group)
     layout = find_layout(config.layout or "jhmdb-15")
     extractor = load_extractor(config.extractor, layout=layout, threads=config.threads) if config.extractor else None
-    cut, examples, copies, left_out = Cutter(config, spec), [], {}, list[str]()
+    inside, examples, copies, left_out = config.images.inside if config.images else "", [], {}, list[str]()
+    align = Aligner(Detector(inside, threads=config.threads), spec) if inside else None
     each = 1 + config.augmentations
     for number, video in enumerate(videos):
         rows = []
@@ -159,11 +169,11 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda
             for copy in range(each):
                 progress(number * each + copy, len(videos) * each, f"reading {video.path.name}")
                 if extractor is None:
-                    rows.append(cut(video.path)[0].reshape(-1, spec.height * spec.width * 3))
+                    rows.append(_cut(video.path, spec, align)[0].reshape(-1, spec.height * spec.width * 3))
                 else:
-                    rows.append(_features(video.path, extractor, cut, copy))
+                    rows.append(_features(video.path, extractor, spec, copy, align))
             if not len(rows[0]):
-                why = f"{cut.inside} finds nothing in it" if cut.inside else "no usable frame; is it too short?"
+                why = f"{inside} finds nothing in it" if inside else "no usable frame; is it too short?"
                 raise SourceError(f"{video.path}: {why}")
         except SourceError as error:
             left_out.append(str(error))
@@ -183,38 +193,37 @@ def _from(out: Path, model: str) -> str:
     return os.path.relpath(Path(model).resolve(), out.resolve()) if model and Path(model).exists() else model
 
 
-class Cutter:
-    """Crops videos and images as a recognizer gets them at run time."""
-
-    def __init__(self, config: TrainConfig, spec: ClipSpec) -> None:
-        self.inside, self.align, self.searched = config.images.inside if config.images else "", None, spec
-        self.digest = spec.digest
-        if self.inside:
-            self.align = Aligner(Detector(finder := resolve_model(self.inside), threads=config.threads), spec)
-            self.searched = self.align.searched
-            self.digest += f" {model_digest(finder.local)} {self.searched.digest}"
-
-    def __call__(self, path: Path) -> tuple[Array, Array]:
-        """(L, h, w, 3) crops of each moment in which something is found, and their rectangles (L, 4)."""
-        crops, boxes = crop_video(path, self.searched)
-        if self.align is None:
-            return crops, boxes
-        aligned, found = self.align(crops)
-        some = ~np.isnan(found[:, 0])
-        return aligned[some], boxes[some]
+def _cut(path: Path, spec: ClipSpec, align: Aligner | None) -> tuple[Array, Array]:
+    """(L, h, w, 3) crops of each moment, of those in which `align` finds something, and their rectangles (L, 4)."""
+    crops, boxes = crop_video(path, align.searched if align else spec)
+    if align is None:
+        return crops, boxes
+    aligned, found = align(crops)
+    some = ~np.isnan(found[:, 0])
+    return aligned[some], boxes[some]
 
 
-def _features(path: Path, extractor: FeatureExtractor | PoseExtractor, cut: Cutter, copy: int) -> Array:
+def _features(
+    path: Path, extractor: FeatureExtractor | PoseExtractor, spec: ClipSpec, copy: int, align: Aligner | None = None
+) -> Array:
     """(T, R) rows of one video, or of an augmented copy of it, extracted or from the cache."""
     state, recipe = path.stat(), extractor.recipe
     read = repr((recipe.input, recipe.outputs, dict(recipe.tables), getattr(extractor, "layout", "")))
     identity = f"{model_digest(model_file(recipe))} {read}"  # of the file itself: a recipe may state an older one's
-    key = [str(path.resolve()), state.st_size, state.st_mtime_ns, cut.digest, identity, copy]
+    if align is not None and align.detector.recipe.local:
+        identity += f" {align.searched.digest} {model_digest(align.detector.recipe.local)}"
+    key = [str(path.resolve()), state.st_size, state.st_mtime_ns, spec.digest, identity, copy]
     name = sha256(json.dumps(key))[:20]
     cache = cache_folder() / "features" / f"{name}.npy"
     if cache.is_file():
         return np.asarray(np.load(cache))
-    crops, boxes = cut(path)
+    if isinstance(extractor, ClipExtractor):
+        if copy:
+            raise InputError(f"augmentations: expected a model of single images, got {recipe.name}, which takes clips")
+        with atomic_path(cache) as new:
+            np.save(new, rows := timed_rows(path, extractor, spec)[1])
+        return rows
+    crops, boxes = _cut(path, spec, align)
     seed = int.from_bytes(bytes.fromhex(name[:8]), "big")
     shown = augment_crops(crops, seed) if copy and len(crops) else crops
     rows = extractor.extract(shown, boxes) if len(crops) else np.zeros((0, extractor.raw_width), np.float32)
@@ -231,21 +240,22 @@ def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corp
     rng = np.random.default_rng(seed)
     held: set[str] = set()
     groups = sorted({e.group for e in corpus.examples})
-    labels, group_of = corpus.labels, np.array([e.group for e in corpus.examples])
+    group_of = np.array([e.group for e in corpus.examples])
+    has = np.stack([np.isin(range(len(corpus.names)), e.labels) for e in corpus.examples])  # of each its classes
     for label, name in enumerate(corpus.names):
-        mine = [g for g in groups if ((group_of == g) & (labels == label)).any()]
+        mine = [g for g in groups if ((group_of == g) & has[:, label]).any()]
         if len(mine) < 2:
             raise InputError(
                 f"split: class {name!r} comes from one video or scene only ({', '.join(mine) or 'none'}): "
                 "training and test would see the same scene. Add clips from at least one more video, "
                 "or name the groups in a CSV"
             )
-        expected = share * float((labels == label).sum())
-        taken = float(sum(((group_of == g) & (labels == label)).sum() for g in mine if g in held))
+        expected = share * float(has[:, label].sum())
+        taken = float(sum(((group_of == g) & has[:, label]).sum() for g in mine if g in held))
         free = [g for g in mine if g not in held]
         order = rng.permutation(len(free))
         for i in order[: len(free) - 1]:
-            size = float(((group_of == free[i]) & (labels == label)).sum())
+            size = float(((group_of == free[i]) & has[:, label]).sum())
             if taken and taken + size / 2 > expected:
                 continue
             held.add(free[i])

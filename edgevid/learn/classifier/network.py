@@ -91,11 +91,17 @@ class ImageOptions:
     width: Count = 64
     height: Count = 64
     context: float = 1.0  # What images show, as a multiple of the object's box
-    align: Literal["none", "stn", "stn-perspective"] = "none"
+    align: Literal["none", "landmarks", "stn", "stn-perspective"] = "none"
     augmentation: ImageAugmentation = ImageAugmentation()
+    detector: str = "yunet"  # Of the part of an object that is recognized, with `align` "landmarks"
 
     def __post_init__(self) -> None:
         check_fields(self, "train classifier")
+
+    @property
+    def inside(self) -> str:
+        """The detector whose finds are aligned; empty: images are taken as they are."""
+        return self.detector if self.align == "landmarks" else ""
 
 
 class SpatialTransformer(nn.Module):
@@ -127,8 +133,8 @@ class ImageHead(Head):
         layers = [convolution(3, a, 3, 2), convolution(a, b, 3, 2), Block(b), convolution(b, c, 3, 2), Block(c)]
         layers += [convolution(c, d, 3, 2), Block(d), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         self.options, self.body = options, nn.Sequential(*layers)
-        plain, perspective = options.align == "none", options.align == "stn-perspective"
-        self.transformer = None if plain else SpatialTransformer(perspective=perspective)
+        turns, perspective = options.align.startswith("stn"), options.align == "stn-perspective"
+        self.transformer = SpatialTransformer(perspective=perspective) if turns else None
         self.dropout, self.outward = nn.Dropout(0.2), nn.Linear(d, classes)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
