@@ -30,7 +30,7 @@ from bench import RESULTS, conditions, save, table
 from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
 from edgevid.models.hub import resolve_model
-from edgevid.optimize.agreement import FLOORS, BoxAgreement
+from edgevid.optimize.agreement import FLOORS, match_boxes
 from edgevid.optimize.quantize.evaluator import median_cpu_ms
 from edgevid.optimize.quantize.quantizer import VARIANTS, QuantizedFile, quantize
 from edgevid.runtime.onnxruntime.engine import OrtEngine
@@ -91,12 +91,11 @@ def average_precision(detector: Detector, cases: list[Case]) -> float:
     return float(np.mean([precision[recall >= r].max(initial=0) for r in np.linspace(0, 1, 101)]))
 
 
-def agreement(one: Detector, two: Detector, cases: list[Case]) -> BoxAgreement:
-    """FP32 against INT8 on all photos."""
-    found = BoxAgreement()
-    for frame, _ in cases:
-        found.add(one.detect([frame])[0], two.detect([frame])[0])
-    return found
+def agreement(one: Detector, two: Detector, cases: list[Case]) -> tuple[int, int, int]:
+    """Boxes that match on all photos, those of FP32, and those of INT8."""
+    found = [(one.detect([frame])[0], two.detect([frame])[0]) for frame, _ in cases]
+    matched = sum(len(match_boxes(a, b)[0]) for a, b in found)
+    return matched, sum(len(a) for a, _ in found), sum(len(b) for _, b in found)
 
 
 def measured(recipe: LocalRecipe, file: QuantizedFile, cases: list[Case], ms: list[float]) -> dict[str, Any]:
@@ -106,12 +105,12 @@ def measured(recipe: LocalRecipe, file: QuantizedFile, cases: list[Case], ms: li
     wide = Detector(plain.engine, recipe, score_threshold=0.02)
     engine = OrtEngine(file.path, device="cpu", threads=1, disable_optimizations=off)
     found = average_precision(Detector(engine, recipe, score_threshold=0.02), cases)
-    boxes = agreement(plain, Detector(engine, recipe), cases)
+    matched, first, second = agreement(plain, Detector(engine, recipe), cases)
     return {
         "AP": found,
         "points": 100 * (found - average_precision(wide, cases)),
-        "agreement": boxes.share,
-        "boxes": [boxes.matched, boxes.reference, boxes.candidate],
+        "agreement": 2 * matched / max(first + second, 1),
+        "boxes": [matched, first, second],
         "held out": file.agreement.agreement if file.agreement else None,
         "ms": ms[1],
         "faster": ms[0] / ms[1],

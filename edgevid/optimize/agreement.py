@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -53,11 +53,6 @@ def floor_of(recipe: Recipe, precision: Precision, min_agreement: float | None =
     return Floor(FLOORS[precision], f"the default for {precision}")
 
 
-def above_threshold(found: Detections, threshold: float) -> Detections:
-    """The boxes that count: those whose score is greater than `threshold`."""
-    return found[found.scores > np.float32(threshold)]
-
-
 def match_boxes(a: Detections, b: Detections, min_iou: float = MATCH_IOU) -> tuple[Array, Array]:
     """(M, 2) rows of `a` and `b` that match one to one, and their IoU (M,), greatest first.
 
@@ -78,33 +73,6 @@ def match_boxes(a: Detections, b: Detections, min_iou: float = MATCH_IOU) -> tup
             rows.append((i, j, float(values[k])))
     pairs = np.array([r[:2] for r in rows], np.int64).reshape(-1, 2)
     return pairs, np.array([r[2] for r in rows], np.float32)
-
-
-@dataclass(slots=True)
-class BoxAgreement:
-    """The sum over frames: boxes of each model, and matched pairs."""
-
-    reference: int = 0
-    candidate: int = 0
-    matched: int = 0
-
-    def add(self, a: Detections, b: Detections) -> tuple[Array, Array]:
-        """Counts one frame's boxes; returns `match_boxes`."""
-        rows, ious = match_boxes(a, b)
-        self.reference += len(a)
-        self.candidate += len(b)
-        self.matched += len(rows)
-        return rows, ious
-
-    @property
-    def total(self) -> int:
-        """Boxes of both models."""
-        return self.reference + self.candidate
-
-    @property
-    def share(self) -> float:
-        """2 M / (A + B); 0 where neither model found a box, which verifies nothing."""
-        return 2 * self.matched / self.total if self.total else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,27 +169,6 @@ def shortfall(name: str, found: TaskMetrics | None, floor: Floor, remedy: str) -
         what = f"neither it nor the model found any {found.unit} in these frames"
         return f"{name} is unverified: {what}; give frames that show what the model detects"
     return f"{name} agrees on {percent(found.agreement)}, below the floor of {percent(floor.value)}: {remedy}"
-
-
-class Task(Protocol):
-    """Compares two models frame by frame."""
-
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-    def compare(self, frame: NamedFrame) -> FramePair: ...
-    def metrics(self) -> TaskMetrics: ...
-
-
-class FrameTask(Task, Protocol):
-    """A task whose frames are independent, so that one model's answers can be stored. `answer` is that of the reference
-    (0) or the candidate (1), `pair` compares both and counts them."""
-
-    def answer(self, side: int, frame: NamedFrame) -> Any: ...
-    def pair(self, frame: NamedFrame, a: Any, b: Any) -> FramePair: ...
-
-    def compare(self, frame: NamedFrame) -> FramePair:
-        """Both models' answers to one frame."""
-        return self.pair(frame, self.answer(0, frame), self.answer(1, frame))
 
 
 def _plain(found: Detections) -> list[list[float]]:

@@ -9,7 +9,7 @@ import pytest
 from onnx_models import constant_model, node, save
 
 from edgevid.errors import InputError, ParityError
-from edgevid.optimize.agreement import FLOORS, BoxAgreement, Floor, above_threshold, floor_of, match_boxes
+from edgevid.optimize.agreement import FLOORS, Floor, floor_of, match_boxes
 from edgevid.optimize.builder.options import Verification, Verifier
 from edgevid.optimize.compare.gate import compare_engines
 from edgevid.optimize.quantize.evaluator import Evaluator
@@ -86,20 +86,6 @@ class TestBoxes:
         found, ious = match_boxes(Detections.empty(), boxes((0, 0, 10, 10, 0.9, 0)))
         assert found.shape == (0, 2)
         assert ious.shape == (0,)
-
-    def test_the_sum_is_two_m_over_a_plus_b(self) -> None:
-        both, one = boxes((0, 0, 9, 9, 0.9, 0), (20, 0, 29, 9, 0.9, 0)), boxes((0, 0, 9, 9, 0.9, 0))
-        found = BoxAgreement()
-        found.add(both, one)
-        found.add(both, both)
-        assert (found.matched, found.reference, found.candidate) == (3, 4, 3)
-        assert found.share == pytest.approx(6 / 7)
-        assert BoxAgreement().share == 0.0  # nothing detected verifies nothing
-
-    def test_a_score_equal_to_the_threshold_does_not_count(self) -> None:
-        above = float(np.nextafter(np.float32(0.5), np.float32(1)))
-        rows = boxes((0, 0, 9, 9, THRESHOLD, 0), (0, 0, 9, 9, above, 0))
-        assert len(above_threshold(rows, THRESHOLD)) == 1
 
 
 def test_a_box_at_exactly_the_threshold_counts_the_same_in_quantize_and_compare(tmp_path: Path) -> None:

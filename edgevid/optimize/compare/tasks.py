@@ -1,6 +1,7 @@
 """The comparison of two models by task: boxes, a class, joints, features, the class of clips (whole frames)."""
 
-from collections import deque
+from abc import ABC, abstractmethod
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,7 @@ from edgevid.actions import recognizer as actions
 from edgevid.actions.sequence import HeadSection
 from edgevid.detect import Detector, crop
 from edgevid.errors import InputError, ModelError
-from edgevid.optimize import agreement
-from edgevid.optimize.agreement import FramePair, FrameTask, Task, TaskMetrics, TopClass
+from edgevid.optimize.agreement import FramePair, TaskMetrics, TopClass, cosine, match_boxes
 from edgevid.optimize.frames import FrameRunner, NamedFrame
 from edgevid.runtime import DetectorRecipe, Engine, Recipe
 from edgevid.types import Array, Clips, Detections
@@ -24,109 +24,24 @@ MARGIN = 0.1  # An unmatched box whose partner's score is less than this below t
 DEFINITION = "share of both models' boxes that match one to one, same class, at IoU 0.5 or more: 2 M / (A + B)"
 
 
-class BoxTask(FrameTask):
-    """Matches the boxes of two detectors frame by frame."""
+class Task(ABC):
+    """Compares two models frame by frame, and sums up what agrees of their answers."""
 
     notes: tuple[str, ...] = ()
-
-    def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe, threshold: float | None = None) -> None:
-        self._thresholds: list[float] = []
-        self._detectors: list[Detector] = []
-        for engine, how in ((a, recipe), (b, other)):
-            stated = DetectorRecipe.of(how).decode.score_threshold
-            limit = stated if threshold is None else threshold
-            # Boxes below the threshold are decoded too, to distinguish a missed box from one just below it;
-            # suppression goes from the highest score down, so they change nothing above it.
-            self._detectors.append(Detector(engine, how, score_threshold=max(limit - MARGIN, 0.0)))
-            self._thresholds.append(limit)
-        self._boxes = agreement.BoxAgreement()
-        self._exact = self._threshold_crossings = self._class_changes = 0
-        self._ious, self._scores = list[Array](), list[Array]()
-
-    def answer(self, side: int, frame: NamedFrame) -> Detections:
-        """Boxes of the reference (0) or the candidate (1), those just below the threshold too. None of a candidate that
-        gives NaN: its raw outputs reject it."""
-        try:
-            return self._detectors[side].detect([frame.frame])[0]
-        except ModelError as error:
-            if side == 0 or "NaN" not in str(error):
-                raise
-            return Detections.empty()
-
-    def pair(self, frame: NamedFrame, faint_a: Detections, faint_b: Detections) -> FramePair:
-        """Matches both models' answers to one frame."""
-        a = agreement.above_threshold(faint_a, self._thresholds[0])
-        b = agreement.above_threshold(faint_b, self._thresholds[1])
-        rows, ious = self._boxes.add(a, b)
-        scores = np.stack((a.scores[rows[:, 0]], b.scores[rows[:, 1]]), axis=1)
-        self._exact += int((ious >= EXACT_IOU).sum())
-        self._ious.append(ious)
-        self._scores.append(scores)
-        missed, extra = (d[np.setdiff1d(np.arange(len(d)), rows[:, k])] for k, d in enumerate((a, b)))
-        below_a = faint_a[faint_a.scores <= np.float32(self._thresholds[0])]
-        below_b = faint_b[faint_b.scores <= np.float32(self._thresholds[1])]
-        self._threshold_crossings += len(agreement.match_boxes(missed, below_b)[0])
-        self._threshold_crossings += len(agreement.match_boxes(extra, below_a)[0])
-        one, other = (Detections(d.boxes, d.scores, np.zeros_like(d.labels)) for d in (missed, extra))
-        self._class_changes += len(agreement.match_boxes(one, other)[0])
-        drift = float(np.abs(scores[:, 1] - scores[:, 0]).max(initial=0.0))
-        text = f"{len(missed)} missed, {len(extra)} extra, {len(rows)} matched, score drift up to {drift:.2f}"
-        return FramePair(frame, 2.0 * len(rows), float(len(a) + len(b)), drift, text, a, b, rows)
-
-    def metrics(self) -> TaskMetrics:
-        """The sums over all frames."""
-        boxes = self._boxes
-        ious = np.concatenate([np.zeros(0, np.float32), *self._ious])
-        scores = np.concatenate([np.zeros((0, 2), np.float32), *self._scores])
-        drift = scores[:, 1] - scores[:, 0]
-        details = {
-            "boxes of the reference": boxes.reference, "boxes of the candidate": boxes.candidate,
-            "matched at IoU 0.5": boxes.matched, "matched at IoU 0.9": self._exact,
-            "recall of the reference's boxes": boxes.matched / max(boxes.reference, 1),
-            "precision of the candidate's boxes": boxes.matched / max(boxes.candidate, 1),
-            "agreement at IoU 0.9": 2 * self._exact / max(boxes.total, 1),
-            "mean IoU of matches": float(ious.mean()) if len(ious) else 0.0,
-            "score drift, mean": float(drift.mean()) if len(drift) else 0.0,
-            "score drift, mean absolute": float(np.abs(drift).mean()) if len(drift) else 0.0,
-            "score drift, largest": float(np.abs(drift).max(initial=0.0)),
-            "threshold crossings": self._threshold_crossings, "class changes": self._class_changes,
-        }  # fmt: skip
-        return TaskMetrics(
-            "detect", boxes.share, float(boxes.total), boxes.total, "boxes", " at IoU 0.5", DEFINITION,
-            details, scores,
-        )  # fmt: skip
-
-
-def task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None) -> Task:
-    """The comparison for the recipe's task; InputError for tasks without one."""
-    if recipe.task in KINDS:
-        return ClipTask(a, b, recipe, other)
-    return frame_task_of(a, b, recipe, other, threshold=threshold)
-
-
-def frame_task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None) -> FrameTask:
-    """The comparison for a task whose frames are independent; InputError for other tasks."""
-    if recipe.task == "detect":
-        return BoxTask(a, b, recipe, other, threshold)
-    kinds: dict[str, type[ImageTask]]
-    kinds = {"classify": ClassTask, "head": HeadTask, "pose": JointTask, "features": FeatureTask}
-    if recipe.task not in kinds:
-        raise InputError(
-            f"{recipe.name}: has the task {recipe.task!r}; expected one that takes images: "
-            f"detect, {', '.join((*kinds, *KINDS))}"
-        )
-    return kinds[recipe.task](a, b, recipe, other)
-
-
-class SumTask(Task):
-    """Sums up what agrees of both models' answers."""
-
     side: Callable[[Engine, Recipe], Any]  # What runs one of the two models
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
         self.recipe = recipe
         self.agreeing, self.total, self.drifts = 0.0, 0.0, list[float]()
         self.sides = [self.side(engine, how) for engine, how in ((a, recipe), (b, other))]
+
+    @abstractmethod
+    def compare(self, frame: NamedFrame) -> FramePair:
+        """Both models' answers to one frame."""
+
+    @abstractmethod
+    def metrics(self) -> TaskMetrics:
+        """The agreement over all frames."""
 
     def count(self, pair: FramePair) -> FramePair:
         """Keeps the pair's figures, not its pixels."""
@@ -135,10 +50,12 @@ class SumTask(Task):
         self.drifts.append(pair.drift)
         return pair
 
-    def metrics_of(self, unit: str, condition: str, definition: str, details: dict[str, float]) -> TaskMetrics:
+    def metrics_of(
+        self, unit: str, condition: str, definition: str, details: dict[str, float], scores: Array | None = None
+    ) -> TaskMetrics:
         """The share of what agrees over all frames."""
-        share = self.agreeing / self.total if self.total else 0.0
-        return TaskMetrics(self.recipe.task, share, self.total, int(self.total), unit, condition, definition, details)
+        share, total = self.agreeing / self.total if self.total else 0.0, int(self.total)
+        return TaskMetrics(self.recipe.task, share, self.total, total, unit, condition, definition, details, scores)
 
     def top_classes(self, unit: str) -> TaskMetrics:
         """The share of frames or clips with the same most probable class."""
@@ -146,15 +63,92 @@ class SumTask(Task):
         return self.metrics_of(unit, " by top-1 class", definition, drift_details("probability", self.drifts))
 
 
-class ImageTask(SumTask, FrameTask):
-    """Models with one answer per image."""
+class FrameTask(Task):
+    """Models with one answer per image: frames are independent, so that one model's answers can be stored."""
 
     notes: tuple[str, ...] = (
         "each frame is used as one whole image: give crops of the objects where the model expects crops",
     )
 
+    @abstractmethod
+    def answer(self, side: int, frame: NamedFrame) -> Any:
+        """That of the reference (0) or the candidate (1)."""
 
-class ClassTask(ImageTask):
+    @abstractmethod
+    def pair(self, frame: NamedFrame, a: Any, b: Any) -> FramePair:
+        """Compares both models' answers, and counts them."""
+
+    def compare(self, frame: NamedFrame) -> FramePair:
+        return self.pair(frame, self.answer(0, frame), self.answer(1, frame))
+
+
+class BoxTask(FrameTask):
+    """Detectors: boxes that match one to one."""
+
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe, threshold: float | None = None) -> None:
+        self._threshold, self._counts = threshold, Counter[str]()
+        self._ious, self._scores = [np.zeros(0, np.float32)], [np.zeros((0, 2), np.float32)]
+        super().__init__(a, b, recipe, other)
+
+    def side(self, engine: Engine, recipe: Recipe) -> tuple[Detector, float]:
+        """A detector, and the score above which its boxes count. It decodes those just below, too, to distinguish a
+        missed box from one that only crossed the threshold; suppression goes from the highest score down, so they
+        change nothing above it."""
+        stated = DetectorRecipe.of(recipe).decode.score_threshold
+        limit = stated if self._threshold is None else self._threshold
+        return Detector(engine, recipe, score_threshold=max(limit - MARGIN, 0.0)), limit
+
+    def answer(self, side: int, frame: NamedFrame) -> Detections:
+        """Boxes, those just below the threshold too. None of a candidate that gives NaN: its raw outputs reject it."""
+        try:
+            found: Detections = self.sides[side][0].detect([frame.frame])[0]
+        except ModelError as error:
+            if side == 0 or "NaN" not in str(error):
+                raise
+            return Detections.empty()
+        return found
+
+    def pair(self, frame: NamedFrame, faint_a: Detections, faint_b: Detections) -> FramePair:
+        """Matches both models' boxes to one frame."""
+        above = [found.scores > np.float32(side[1]) for found, side in zip((faint_a, faint_b), self.sides, strict=True)]
+        a, b = faint_a[above[0]], faint_b[above[1]]
+        rows, ious = match_boxes(a, b)
+        scores = np.stack((a.scores[rows[:, 0]], b.scores[rows[:, 1]]), axis=1)
+        missed, extra = (d[np.setdiff1d(np.arange(len(d)), rows[:, k])] for k, d in enumerate((a, b)))
+        crossed = (match_boxes(missed, faint_b[~above[1]]), match_boxes(extra, faint_a[~above[0]]))
+        one, other = (Detections(d.boxes, d.scores, np.zeros_like(d.labels)) for d in (missed, extra))
+        self._counts.update(
+            reference=len(a), candidate=len(b), matched=len(rows), exact=int((ious >= EXACT_IOU).sum()),
+            crossed=sum(len(found[0]) for found in crossed), changed=len(match_boxes(one, other)[0]),
+        )  # fmt: skip
+        self._ious.append(ious)
+        self._scores.append(scores)
+        drift = float(np.abs(scores[:, 1] - scores[:, 0]).max(initial=0.0))
+        text = f"{len(missed)} missed, {len(extra)} extra, {len(rows)} matched, score drift up to {drift:.2f}"
+        return self.count(FramePair(frame, 2.0 * len(rows), float(len(a) + len(b)), drift, text, a, b, rows))
+
+    def metrics(self) -> TaskMetrics:
+        """The sums over all frames."""
+        n, ious, scores = self._counts, np.concatenate(self._ious), np.concatenate(self._scores)
+        drift = scores[:, 1] - scores[:, 0]
+        details = {
+            "boxes of the reference": n["reference"], "boxes of the candidate": n["candidate"],
+            "matched at IoU 0.5": n["matched"], "matched at IoU 0.9": n["exact"],
+            "recall of the reference's boxes": n["matched"] / max(n["reference"], 1),
+            "precision of the candidate's boxes": n["matched"] / max(n["candidate"], 1),
+            "agreement at IoU 0.9": 2 * n["exact"] / max(self.total, 1),
+            "mean IoU of matches": float(ious.mean()) if len(ious) else 0.0,
+            "score drift, mean": float(drift.mean()) if len(drift) else 0.0,
+            "score drift, mean absolute": float(np.abs(drift).mean()) if len(drift) else 0.0,
+            "score drift, largest": float(np.abs(drift).max(initial=0.0)),
+            "threshold crossings": n["crossed"], "class changes": n["changed"],
+        }  # fmt: skip
+        return self.metrics_of("boxes", " at IoU 0.5", DEFINITION, details, scores)
+
+
+class ClassTask(FrameTask):
     """Classifiers: the most probable class."""
 
     @staticmethod
@@ -199,7 +193,7 @@ class HeadTask(ClassTask):
         return actions.softmax(row) if np.isfinite(row).all() else row
 
 
-class JointTask(ImageTask):
+class JointTask(FrameTask):
     """Single-person pose models: joints at the same position."""
 
     side = PoseExtractor
@@ -231,7 +225,7 @@ class JointTask(ImageTask):
         return self.metrics_of("joints", " by position", definition, drift_details("score", self.drifts))
 
 
-class FeatureTask(ImageTask):
+class FeatureTask(FrameTask):
     """Frozen feature networks: the direction of the feature vector."""
 
     side = FeatureExtractor
@@ -243,7 +237,7 @@ class FeatureTask(ImageTask):
 
     def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
         """The cosine similarity of both models' features."""
-        similarity = agreement.cosine(a, b)
+        similarity = cosine(a, b)
         return self.count(FramePair(frame, similarity, 1.0, 1 - similarity, f"cosine {similarity:.5f}", None, None))
 
     def metrics(self) -> TaskMetrics:
@@ -259,7 +253,7 @@ KINDS: dict[str, Callable[[Engine, Recipe], actions.Recognizer]] = {
 }
 
 
-class ClipTask(SumTask):
+class ClipTask(Task):
     """Clip models (one full window per frame) and streaming models (one step per frame, with state)."""
 
     notes: tuple[str, ...] = ("whole frames are used, in their order, as the steps of one object's clip",)
@@ -306,6 +300,27 @@ class ClipTask(SumTask):
                 raise
             return np.full(len(self.recipe.names), np.nan)
         return np.asarray(found.values[0], np.float64)
+
+
+def task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None) -> Task:
+    """The comparison for the recipe's task; InputError for tasks without one."""
+    if recipe.task in KINDS:
+        return ClipTask(a, b, recipe, other)
+    return frame_task_of(a, b, recipe, other, threshold=threshold)
+
+
+def frame_task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None) -> FrameTask:
+    """The comparison for a task whose frames are independent; InputError for other tasks."""
+    if recipe.task == "detect":
+        return BoxTask(a, b, recipe, other, threshold)
+    kinds: dict[str, type[FrameTask]]
+    kinds = {"classify": ClassTask, "head": HeadTask, "pose": JointTask, "features": FeatureTask}
+    if recipe.task not in kinds:
+        raise InputError(
+            f"{recipe.name}: has the task {recipe.task!r}; expected one that takes images: "
+            f"detect, {', '.join((*kinds, *KINDS))}"
+        )
+    return kinds[recipe.task](a, b, recipe, other)
 
 
 def drift_details(what: str, drifts: list[float]) -> dict[str, float]:
