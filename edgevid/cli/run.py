@@ -18,9 +18,9 @@ from rich.markup import escape
 from edgevid.cli import options as shared
 from edgevid.cli.console import advance, is_quiet, log_shown, print_rows, progress_bar, results
 from edgevid.cli.options import exported
+from edgevid.cli.report import moment
 from edgevid.cli.run_outputs import Outputs, common_sinks, print_summary
 from edgevid.errors import InputError, masked
-from edgevid.types import utc_seconds
 
 if TYPE_CHECKING:
     from edgevid.run.fleet import Camera
@@ -53,9 +53,10 @@ SITE_KEYS = shared.give_options(command, Path(__file__).with_suffix(".toml"))
 
 def view_of(given: Any, address: str) -> View:
     """The viewer at an address."""
-    from edgevid.viewer.config import View, address_of
+    from edgevid.output.metrics import address_of
+    from edgevid.viewer.config import View
 
-    host, port = address_of(address)
+    host, port = address_of(address, "--view: expected an address such as 127.0.0.1:8080")
     return View({"host": host, "port": port, "token": given.token, "viewer_token": given.viewer_token,
                  "allowed_hosts": given.allow_host})  # fmt: skip
 
@@ -63,11 +64,8 @@ def view_of(given: Any, address: str) -> View:
 def start_run(
     given: Any, view: View | None = None, *, defaults: Site | None = None, street: Any = None, more: Any = ()
 ) -> None:
-    """Checks the options `given`, those of `command`, and runs.
-
-    `defaults` are those of a site without a file; `street` is a rendered one, to run instead; `more` are
-    further sinks.
-    """
+    """Checks the options `given`, those of `command`, and runs. `defaults` are those of a site without a file;
+    `street` is a rendered one, to run instead; `more` are further sinks."""
     from edgevid.video.writer import check_codec
 
     given.source = shared.one_source(given.source, given.source_option)
@@ -75,7 +73,7 @@ def start_run(
     built = {"threads": given.threads, "imgsz": imgsz, "damaged": _damaged(given.damaged)}
     outputs = Outputs(given, more)
     outputs.check(given.source, given.site, given.calibration, given.model, given.actions, given.policy)
-    given.start = _utc(given.start)
+    given.start = moment("--start", given.start)
     given.blur, given.classes = (shared.split_names(getattr(given, key), f"--{key}") for key in ("blur", "classes"))
     shared.choose_method(given)
     shared.check_unit(given.unit)
@@ -112,14 +110,6 @@ def _damaged(word: str) -> str:
     if word not in ("coast", "skip", "show"):
         raise InputError(f"--damaged: expected coast, skip or show, got {word!r}")
     return "show" if word == "show" else "coast"
-
-
-def _utc(start: str | None) -> float | None:
-    """--start in seconds since 1970."""
-    try:
-        return utc_seconds(start) if start else None
-    except ValueError:
-        raise InputError(f"--start: expected a time such as 2026-01-31T12:00:00Z, got {start!r}") from None
 
 
 def _check_options(site: Site, given: Any) -> None:
@@ -166,7 +156,7 @@ def _run(site: Site, outputs: Outputs, built: Any, view: View | None, street: An
     """The run itself, then its summary; `built` are options of the models."""
     from edgevid.run.loop import Summary, run
     from edgevid.run.watchdog import Watchdog
-    from edgevid.site.build import build_blur, build_drift_monitors, build_header, load_site
+    from edgevid.site.build import build_blur, build_header, load_site
     from edgevid.video.open import open_video, source_options
     from edgevid.viewer.config import build_config, build_street
     from edgevid.viewer.serve import wait_for_stop
@@ -187,32 +177,28 @@ def _run(site: Site, outputs: Outputs, built: Any, view: View | None, street: An
         if video.live:
             video.wait()  # zones and calibrations need the image's size
         config = build_street(street) if street else build_config(loaded, video, opened, **built)
-        monitors, blur = build_drift_monitors(loaded), build_blur(site, config.pipeline)
         stack.enter_context(_interruption(summary))
         if view:
             state = stack.enter_context(_shown(config, view, recorder, outputs, bar.console))
 
         def note(frame: Any, result: Any) -> None:
             advance(bar)
-            for task, monitor in monitors.items():
-                monitor.update(result.verdicts[task])
             if state is not None:
                 state.observe(frame, result)
 
         run(
             config.pipeline, state.source if state else video,
-            [*blur, *outputs.sinks(config, video, summary, recorder)],
+            [*build_blur(site, config.pipeline), *outputs.sinks(config, video, summary, recorder)],
             zones=state or config.monitor, size=video.size, max_frames=given.max_frames, on_result=note,
             on_event=state.add_event if state else None, summary=summary,
             skip_damaged=given.damaged == "skip", speed_limit_kmh=config.speed_limit_kmh,
-            header=build_header(loaded, config.pipeline, start=given.start),
+            header=build_header(loaded, config.pipeline, start=given.start), monitors=loaded.drift_monitors(),
         )  # fmt: skip
         ended = clock.perf_counter()
         if view and given.max_frames is None and not summary.interrupted:
             wait_for_stop()  # the page stays, with the last frame, until Ctrl-C
     seconds = (ended or clock.perf_counter()) - started
     notes = _notes(video, summary, config.pipeline.health) + (recorder.notes() if recorder else [])
-    notes += [f"{task}: {monitor.report().description}" for task, monitor in monitors.items()]
     print_summary(
         summary, config.pipeline.names["class"], seconds=seconds, written=outputs.written(),
         notes=[*config.notes, *notes, *summary.notes], off=() if config.calibration else ("speed",),

@@ -153,8 +153,10 @@ class Camera:
                 self.pipeline, self._frames(), sinks, zones=self._shown or self.zones, size=source.size,
                 max_frames=fleet.max_frames, on_result=self._add_result, on_event=self._add_event, source=source,
                 summary=self.summary, isolate=True, speed_limit_kmh=site.speed_limit_kmh,
-                header=build_header(self.loaded, self.pipeline),
+                header=build_header(self.loaded, self.pipeline), monitors=self.loaded.drift_monitors(),
             )  # fmt: skip
+            for note in self.summary.notes:
+                log.info("%s: %s", self.name, note)
 
     def _frames(self) -> Iterator[Frame]:
         """The frames of the source, each in a turn: of a live one the newest then; of a file, which this thread decodes

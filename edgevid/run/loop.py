@@ -3,12 +3,13 @@
 import threading
 import time as clock
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from edgevid.abstain import DriftMonitor
 from edgevid.errors import EdgevidError, InputError, SourceError, check_part, check_type, log, masked, shown
 from edgevid.files.folders import camera_spool
 from edgevid.output.delivery import Delivery, Worker
@@ -58,7 +59,7 @@ class Summary:
     stays: dict[str, dict[str, tuple[int, float]]] = field(default_factory=dict)
     """By zone, then class name: the stays that ended, and their seconds."""
     workers: Sequence[Worker] = ()  # The sinks of events, with what they have and what waits
-    notes: list[str] = field(default_factory=list)  # What the sinks could not take
+    notes: list[str] = field(default_factory=list)  # What the sinks could not take, and what drifted
     interrupted: bool = False
     _last_time: dict[int, float] = field(default_factory=dict, repr=False)
     _labels: dict[int, Counter[int]] = field(default_factory=dict, repr=False)
@@ -115,6 +116,7 @@ def run(
     on_result: Callable[[Frame, Result], None] | None = None, on_event: Callable[[Event], None] | None = None,
     header: Header | None = None, speed_limit_kmh: float | None = None, skip_damaged: bool = False,
     summary: Summary | None = None, source: Any = None, isolate: bool = False,
+    monitors: Mapping[str, DriftMonitor] | None = None,
 ) -> Summary:  # fmt: skip
     """Runs the source to its end, to `max_frames` or to Ctrl-C, and closes every sink in any case.
 
@@ -127,7 +129,8 @@ def run(
     `source` is where the frames come from, if `frames` only hands them on.
 
     With `skip_damaged`, frames that are damaged are counted and not processed. With `isolate`, a sink that raises
-    is left out for a while, with an event "sink-failed", and the run goes on.
+    is left out for a while, with an event "sink-failed", and the run goes on. `monitors` get the verdicts of their
+    task; what they find is in the summary's notes.
 
     InputError where pipeline, zones or a sink lacks a method; SourceError where a sink cannot write any more."""
     source = frames if source is None else source
@@ -153,6 +156,8 @@ def run(
                 found = zones.update(result.tracks, result.time) if zones is not None else ()
                 result = emitter.add(frame, result, found, getattr(pipeline, "health", None))
                 summary.add(result)
+                for task, monitor in (monitors or {}).items():
+                    monitor.update(result.verdicts[task])
                 with uninterrupted():  # a frame is in all records or in none
                     _write(writing, frame, result, emitter, away)
                 if on_result is not None:
@@ -162,6 +167,7 @@ def run(
         except KeyboardInterrupt:
             summary.interrupted = True
         emitter.finish(zones, pipeline)
+        summary.notes += [f"{task}: {one.report().description}" for task, one in (monitors or {}).items()]
     return summary
 
 

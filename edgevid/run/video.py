@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from edgevid.errors import InputError
@@ -16,19 +17,17 @@ from edgevid.video.open import open_video
 Callback = Callable[[Array, Result], Any]
 
 
-class _Callback:
-    """An overlay that a function draws."""
+def _overlay(function: Callback) -> Any:
+    """An overlay that a function draws: its RGB image, or the frame itself where it returned None."""
 
-    def __init__(self, function: Callback) -> None:
-        self.function = function
-
-    def draw(self, frame: Frame, result: Result) -> U8:
-        """The RGB image that the function drew; the frame itself where it returned None."""
-        drawn = self.function(image := frame.bgr, result)
+    def draw(frame: Frame, result: Result) -> U8:
+        drawn = function(image := frame.bgr, result)
         try:
             return as_frame(image if drawn is None else drawn).image
         except InputError as error:
             raise InputError(f"process: callback(image, result) returns the drawn BGR image: {error}") from None
+
+    return SimpleNamespace(draw=draw)
 
 
 def process(
@@ -51,7 +50,7 @@ def process(
     outputs = [as_sink(sink) for sink in sinks]
     with open_video(source) as video:
         if target is not None:
-            overlay: Any = None if callback is None else _Callback(callback)
+            overlay: Any = None if callback is None else _overlay(callback)
             outputs.append(AnnotatedVideo(target, fps=video.fps, overlay=overlay))
         elif callback is not None:
             outputs.append(as_sink(lambda frame, result: callback(frame.bgr, result)))

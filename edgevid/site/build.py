@@ -44,6 +44,11 @@ class LoadedSite:
     recognizer_policies: Mapping[str, PolicyFile] = field(default_factory=dict)
     """By task, of the recognizers that have one."""
 
+    def drift_monitors(self) -> dict[str, DriftMonitor]:
+        """By task, a monitor of each tuned policy: does it abstain as often here as where it was tuned?"""
+        tuned = {task: policy.tuned for task, policy in self.recognizer_policies.items()}
+        return {task: DriftMonitor(found) for task, found in tuned.items() if found.quantiles}
+
 
 def load_site(site: Site | str | Path) -> LoadedSite:
     """A site, or that of a TOML file, with its files read; FileFormatError or InputError names a bad one."""
@@ -170,12 +175,6 @@ def build_blur(site: Site, pipeline: Pipeline) -> list[Blur]:
         raise InputError("blur: camera health keeps images that are not blurred: leave one of both out")
     names = site.classes or pipeline.detector.names
     return [Blur(site.blur, pipeline.detector.names, found=names, face_model=site.face_model)]
-
-
-def build_drift_monitors(loaded: LoadedSite) -> dict[str, DriftMonitor]:
-    """By task, a monitor of each tuned policy: does it abstain as often here as where it was tuned?"""
-    tuned = {task: policy.tuned for task, policy in loaded.recognizer_policies.items()}
-    return {task: DriftMonitor(found) for task, found in tuned.items() if found.quantiles}
 
 
 PACKAGES = ("numpy", "onnxruntime", "av")

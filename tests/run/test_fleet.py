@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,16 @@ import pytest
 from loop_samples import SquareDetector
 
 from edgevid import Fleet
+from edgevid.abstain import Policy
 from edgevid.errors import InputError
 from edgevid.output.sinks import JsonLines
 from edgevid.pipeline import Pipeline
 from edgevid.run import fleet as room
 from edgevid.run.engines import HUNG_S, Turns
 from edgevid.run.loop import run
-from edgevid.site import Site, build_pipeline, load_site
+from edgevid.site import LoadedSite, Site, build_pipeline, load_site
 from edgevid.synthetic.render import RenderedStreet
-from edgevid.types import Event
+from edgevid.types import Event, Verdicts
 from edgevid.video.open import open_video
 from edgevid.video.writer import VideoWriter
 
@@ -207,6 +209,32 @@ def test_a_camera_that_hangs_keeps_no_turn_from_others() -> None:
         with turns.turn("other"):
             assert turns.working() == 1
     assert turns.working() == 0
+
+
+def test_a_camera_says_how_its_verdicts_drift(
+    clip: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Monitor:
+        def __init__(self) -> None:
+            self.rows = 0
+
+        def update(self, verdicts: Verdicts) -> None:
+            self.rows += len(verdicts)
+
+        def report(self) -> SimpleNamespace:
+            return SimpleNamespace(description=f"{self.rows} verdicts")
+
+    names = SquareDetector.names
+    monkeypatch.setattr(
+        room, "build_pipeline",
+        lambda *_, **__: Pipeline(SquareDetector(), class_policy=Policy(names, threshold=0)),
+    )  # fmt: skip
+    monkeypatch.setattr(LoadedSite, "drift_monitors", lambda _: {"class": Monitor()})
+    with caplog.at_level("INFO", "edgevid"):
+        summary = Fleet([Site(source=str(clip()), name="a")]).run()["a"]
+    (note,) = summary.notes
+    assert int(note.removeprefix("class: ").removesuffix(" verdicts")) >= 10
+    assert f"a: {note}" in caplog.messages
 
 
 class Bomb:

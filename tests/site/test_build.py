@@ -10,15 +10,7 @@ import pytest
 from edgevid.abstain.file import PolicyFile
 from edgevid.abstain.policy import Settings
 from edgevid.errors import FileFormatError, InputError
-from edgevid.site.build import (
-    LoadedSite,
-    build_drift_monitors,
-    build_pipeline,
-    build_speed_estimator,
-    build_zones,
-    kept_classes,
-    load_site,
-)
+from edgevid.site.build import LoadedSite, build_pipeline, build_speed_estimator, build_zones, kept_classes, load_site
 from edgevid.site.file import Site
 from edgevid.speed.abstain import SpeedPolicy
 from edgevid.types import Frame
@@ -53,7 +45,7 @@ def test_building_opens_none_of_the_site_s_files_again(tmp_path: Path) -> None:
     assert pipeline.class_policy is not None
     assert pipeline.speed_estimator is not None
     assert zones is not None
-    assert build_drift_monitors(loaded) == {}
+    assert loaded.drift_monitors() == {}
     estimator = build_speed_estimator(loaded, (1280, 720))
     assert estimator is not None
     assert (estimator.calibration.size, estimator._rules.policy) == ((1280, 720), SpeedPolicy(1.0, 0.02))
