@@ -49,11 +49,12 @@ class Found(NamedTuple):
 def shuffles(count: int) -> dict[str, Any]:
     """How many of so many shuffles deceive, by command and what it was given."""
     rows: list[dict[str, Found]] = []
-    for seed in range(count):
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            rows.append(of_skeletons(Path(folder), seed) | of_images(Path(folder) / "images", seed))
-        print(f"shuffle {seed}: { {name: round(one.share, 3) for name, one in rows[-1].items()} }", file=sys.stderr)
-    made: dict[str, Any] = {"shuffles": count, "chance": CHANCE}
+    with contextlib.suppress(KeyboardInterrupt):  # what is done counts
+        for seed in range(count):
+            with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+                rows.append(of_skeletons(Path(folder), seed) | of_images(Path(folder) / "images", seed))
+            print(f"shuffle {seed}: { {name: round(one.share, 3) for name, one in rows[-1].items()} }", file=sys.stderr)
+    made: dict[str, Any] = {"shuffles": len(rows), "chance": CHANCE}
     for name in rows[0]:
         some = [row[name] for row in rows]
         share, judged = (np.array([getattr(one, key) for one in some], float) for key in ("share", "judged"))

@@ -223,6 +223,8 @@ def aligned(truth: BoxTable, found: BoxTable, classes: tuple[str, ...] = ()) -> 
     notes = [f"{count} boxes {why}: not scored" for count, why in (
         (int(other.sum()), f"of classes without truth ({', '.join(n for n in found.names if n not in names)})"),
         (int((beyond & ~other).sum()), "on frames without truth")) if count]  # fmt: skip
+    if missing := [name for name in names if found.names and name not in found.names]:
+        notes.append(f"no result is of {', '.join(missing)}: all of theirs are missed; --classes leaves them out")
     found = replace(found, names=names, frames=truth.frames, frame=frames[found.frame] if len(frames) else found.frame)
     return replace(truth, names=names)[(truth.labels >= 0) | (truth.roles == AREA)], found[~other & ~beyond], notes
 

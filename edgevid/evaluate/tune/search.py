@@ -310,12 +310,13 @@ def _with_thresholds(
 ) -> Settings:  # fmt: skip
     source = deployed if target.kind == "abstain-rate" and deployed is not None else tuning
     groups = _groups(source, names, warnings, per_class)
-    share = dataclasses.replace(target, confidence=1 - target.delta / len(groups))
     found: dict[str, float] = {}
     for name, rows in groups.items():
         least = found.get("", 0.0) if name in BANDS else 0.0
         if target.kind == "max-risk":  # of what the policy lets pass before
             rows = rows & (source.confidence >= least)
+        part = 1 / len(groups) if source.bands is None else float(groups[name].mean())
+        share = dataclasses.replace(target, confidence=1 - target.delta * part)
         made = _threshold(source, rows, share) if rows.any() else "no verdict reaches the threshold of sound images"
         if isinstance(made, str) and len(groups) == 1:
             raise InputError(made)
