@@ -102,9 +102,9 @@ def upright(image: Array, matrix: Matrix) -> Array:
 
 
 def matrix_of(av_frame: Any) -> Matrix:
-    """How a decoded frame is to be shown, by its display matrix."""
+    """How a decoded frame is to be shown, by its display matrix; `av_frame.side_data` would tie the frame to itself."""
     try:
-        data = SideDataContainer(av_frame).get("DISPLAYMATRIX")  # `side_data` would tie the frame to itself for good
+        data = SideDataContainer(av_frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     except ValueError:  # side data that this PyAV does not know, such as EXIF
         return TURNED.get(int(av_frame.rotation) % 360, UPRIGHT)
     if data is None:
