@@ -15,6 +15,7 @@ from edgevid.files.atomic import write_atomic
 from edgevid.runtime.processor import processor_name
 
 RESULTS = Path(__file__).parent / "results"
+REAL_TIME = "SCHED_RR (chrt -r 1), as others used the machine"
 
 
 def conditions(versions: dict[str, str] | None = None) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def conditions(versions: dict[str, str] | None = None) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "command": "python " + " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         "versions": versions or {},
-    }
+    } | ({"scheduling": REAL_TIME} if os.sched_getscheduler(0) == os.SCHED_RR else {})
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

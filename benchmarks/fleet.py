@@ -462,8 +462,6 @@ def main() -> None:
     elif given.batch:
         save("fleet_batch", batches(min(given.seconds, 5.0)), where)
     else:
-        real_time = os.sched_getscheduler(0) == os.SCHED_RR
-        where["scheduling"] = "SCHED_RR (chrt -r 1), as others used the machine" if real_time else "default"
         save("fleet", overload(given.seconds, given.workers, peer=given.ultralytics), where)
 
 
