@@ -119,13 +119,14 @@ def ended_by_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[list[int]]:
     """Delays Ctrl-C and SIGTERM until the block has ended, so that its writes are whole; a second one is not
-    delayed. In the main thread, where Python handles signals; elsewhere nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    delayed. In the main thread, where Python handles signals; elsewhere nothing changes. Gives the signals that
+    wait, for a block that can end early."""
     pending: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield pending
+        return
 
     def later(number: int, _: object) -> None:
         if pending:
@@ -135,7 +136,7 @@ def uninterrupted() -> Iterator[None]:
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not None]
     before = [(number, signal.signal(number, later)) for number in numbers]
     try:
-        yield
+        yield pending
     finally:
         for number, handler in before:
             signal.signal(number, handler)

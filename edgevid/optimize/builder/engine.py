@@ -9,16 +9,15 @@ implements: what was built, whatever was requested."""
 import importlib.util
 import re
 import signal
-import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError, ModelError, module_version
 from edgevid.optimize.builder.options import BackendChoice, BuildOptions, Shape
+from edgevid.run.watchdog import uninterrupted
 from edgevid.runtime.device import gpus
 from edgevid.runtime.manifest import BACKENDS, TITLES, Backend, import_backend
 from edgevid.runtime.tensorrt.engine import MARK, make_logger
@@ -160,12 +159,9 @@ def build_engine(
     # TensorRT-RTX times nothing, and would warn.
     if backend == "tensorrt" and not config.set_timing_cache(config.create_timing_cache(timing_cache), False):
         config.set_timing_cache(config.create_timing_cache(b""), False)
-    watch = _monitor(trt, progress)
-    config.progress_monitor = watch
-    with _interruptible(watch):
+    with uninterrupted() as signals:
+        config.progress_monitor = _monitor(trt, progress, signals)
         plan = builder.build_serialized_network(network, config)
-    if watch.stopped:
-        raise KeyboardInterrupt
     if plan is None:
         raise ModelError(f"{graph}: {TITLES[backend]} {trt.__version__} cannot build it: {logger.reason()}")
     cache = config.get_timing_cache() if backend == "tensorrt" else None
@@ -174,14 +170,13 @@ def build_engine(
     return Built(bytes(plan), trt.__version__, network.num_layers, types, logger.warnings, kept)
 
 
-def _monitor(trt: Any, progress: Progress | None) -> Any:
+def _monitor(trt: Any, progress: Progress | None, signals: list[int]) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the package comes at run time
         """Forwards the phases, and stops the build at Ctrl-C, which must not cross the C++ frames."""
 
         def __init__(self) -> None:
             super().__init__()
             self.sizes: dict[str, int] = {}
-            self.stopped = False
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
             self.sizes[phase] = steps
@@ -189,7 +184,7 @@ def _monitor(trt: Any, progress: Progress | None) -> Any:
 
         def step_complete(self, phase: str, step: int) -> bool:
             self.forward(phase, step + 1)
-            return not self.stopped
+            return not signals
 
         def phase_finish(self, phase: str) -> None:
             self.forward(phase, self.sizes.get(phase, 0))
@@ -199,26 +194,9 @@ def _monitor(trt: Any, progress: Progress | None) -> Any:
                 if progress:
                     progress(done, self.sizes.get(phase, 0), phase)
             except KeyboardInterrupt:
-                self.stopped = True
+                signals.append(signal.SIGINT)
 
     return Monitor()
-
-
-@contextmanager
-def _interruptible(watch: Any) -> Iterator[None]:
-    """Ctrl-C asks the builder to stop at its next step: an exception must not cross its C++ frames."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        watch.stopped = True
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _parse(trt: Any, network: Any, logger: Any, graph: Path) -> None:
