@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from edgevid.actions.clip import ImageRecognizer
-from edgevid.evaluate.recognition import crop_video
+from edgevid.evaluate.actions.extract import crop_video
 from edgevid.learn.actions.train import TrainConfig, train_actions
 from edgevid.learn.classifier.network import ImageAugmentation, ImageOptions, warp
 from edgevid.runtime import load_engine, read_recipe

@@ -7,12 +7,13 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from edgevid.actions.features import FeaturesTable
-from edgevid.actions.recognizer import CropModel, newest_crops, preprocess_crops, run_batch
+from edgevid.actions.clip_spec import ClipSection, Layout
+from edgevid.actions.features import Extractor, FeatureExtractor, FeaturesTable
+from edgevid.actions.recognizer import CropModel, input_named, newest_crops, preprocess_crops, run_batch
 from edgevid.actions.track_state import CAPACITY, RESET_AFTER_S, OverlapMean, StateStore
 from edgevid.actions.typicality import Typicality
 from edgevid.errors import FieldError, InputError, ModelError
-from edgevid.runtime import Engine, Recipe
+from edgevid.runtime import Engine, InputSpec, Recipe, TensorSpec
 from edgevid.types import Array, Clips, Scores
 
 ORDER = {"NCTHW": (0, 2, 1, 3, 4), "NTCHW": (0, 1, 2, 3, 4), "NTHWC": (0, 1, 3, 4, 2)}
@@ -85,27 +86,20 @@ class StreamRecognizer(CropModel):
     def _recognize(self, clips: Clips) -> Scores:
         crops, times, _ = newest_crops(clips)
         x = preprocess_crops(crops, self._image)
-        if len(self._input.shape) == 5:  # (N, T=1, C, H, W) or (N, C, T=1, H, W)
-            x = np.expand_dims(x, 1 if self._input.shape[1] == 1 else 2)
+        if len(shape := self._input.shape) == 5:  # (N, C, T=1, H, W), else the second axis is time
+            x = np.expand_dims(x, 2 if self._image.layout == "NCHW" and shape[1] == x.shape[1] != shape[2] else 1)
         answer = self._stepper.run(clips.ids, times, {self._input.name: x})[self._output]
         return Scores.of(ids=clips.ids, values=self._probabilities(answer), times=times)
 
 
 class ClipRecognizer(CropModel):
-    """Runs (N, C, T, H, W) or (N, T, C, H, W) models and averages a track's overlapping windows."""
+    """Runs models of whole clips (I3D, S3D, X3D, MoViNet-Base) and averages a track's overlapping windows."""
 
     def __init__(self, engine: Engine, recipe: Recipe, *, average: bool = True) -> None:
         """Without `average` each window is scored alone."""
         super().__init__(engine, recipe)
-        p, t, given = self._image, self.spec.steps, self._input.shape
-        sides = (-1, t, 1 if p.color == "GRAY" else 3, p.height, p.width)
-        shape = np.array(sides)[list(ORDER[self._layout])]
-        if len(given) != 5 or any(g not in (-1, w) for g, w in zip(given[1:], shape[1:], strict=True)):
-            raise ModelError(
-                f"{recipe.name}: expected a {self._layout} input (N, {', '.join(map(str, shape[1:]))}) as in "
-                f"the recipe, the model has {self._input}"
-            )
-        span = t / self.spec.rate_hz
+        check_clip_input(recipe, self._input, self._image, self.spec.steps, self._layout)
+        span = self.spec.steps / self.spec.rate_hz
         self._mean = OverlapMean(len(self.names), span_s=span) if average else None
         self._memories = [self._mean] if self._mean else []
 
@@ -116,22 +110,63 @@ class ClipRecognizer(CropModel):
                 f"{self.recipe.name}: expected clips of {self.spec.steps} steps, "
                 f"got {clips.pixels.shape[1]}; use ClipBuffer(recognizer.spec)"
             )
-        answer = run_batch(self.engine, {self._input.name: self._tensor(clips)})[self._output]
-        values = self._probabilities(answer)
+        tensor = clip_tensor(filled(clips), self._image, self._layout)
+        values = self._probabilities(pooled(run_batch(self.engine, {self._input.name: tensor})[self._output]))
         times = np.nanmax(clips.times, axis=1)
         if self._mean is not None:
             values = self._mean.update(clips.ids, values, times)
         return Scores.of(ids=clips.ids, values=values, times=times)
 
-    def _tensor(self, clips: Clips) -> Array:
-        count, steps = clips.times.shape
-        filled = fill_steps(~np.isnan(clips.times))
-        crops = clips.pixels[np.arange(count)[:, None], filled].reshape(-1, *clips.pixels.shape[2:])
-        made = preprocess_crops(crops, self._image)
-        if self._image.layout == "NHWC":
-            made = made.transpose(0, 3, 1, 2)
-        made = made.reshape(count, steps, *made.shape[1:]).transpose(ORDER[self._layout])
-        return np.ascontiguousarray(made)
+
+class ClipExtractor(FeatureExtractor):
+    """A frozen network of clips: at each moment the features of the `steps` crops that end there, maps averaged. So
+    they are known at once; the middle of a clip lies half its length before."""
+
+    def __init__(self, engine: Engine, recipe: Recipe) -> None:
+        super().__init__(engine, recipe)
+        table = ClipSection.read(recipe)
+        self.steps, self._layout = table.steps, table.layout
+        check_clip_input(recipe, input_named(engine, self._input, recipe), self._image, self.steps, self._layout)
+
+    def extract(self, crops: Array, boxes: Array) -> Array:
+        """(M, D) float32 features of clips (M, T, h, w, 3)."""
+        tensor = clip_tensor(crops, self._image, self._layout)
+        return pooled(run_batch(self.engine, {self._input: tensor})[self.output])
+
+
+def extract_newest(extractor: Extractor, clips: Clips) -> tuple[Array, Array]:
+    """Seconds (M,) of the newest moment of clips, and the extractor's rows (M, R): of its crop, or of the clip."""
+    crops, times, boxes = newest_crops(clips)
+    return times, extractor.extract(filled(clips) if isinstance(extractor, ClipExtractor) else crops, boxes)
+
+
+def check_clip_input(recipe: Recipe, given: TensorSpec, image: InputSpec, steps: int, layout: Layout) -> None:
+    """ModelError unless a model takes clips of this layout and length."""
+    sides = (-1, steps, 1 if image.color == "GRAY" else 3, image.height, image.width)
+    shape = np.array(sides)[list(ORDER[layout])]
+    if len(given.shape) != 5 or any(g not in (-1, w) for g, w in zip(given.shape[1:], shape[1:], strict=True)):
+        raise ModelError(
+            f"{recipe.name}: expected a {layout} input (N, {', '.join(map(str, shape[1:]))}) as in the recipe, the "
+            f"model has {given}"
+        )
+
+
+def clip_tensor(crops: Array, image: InputSpec, layout: Layout) -> Array:
+    """The input of a clip model for crops (M, T, h, w, 3), each preprocessed like other images."""
+    made = preprocess_crops(crops.reshape(-1, *crops.shape[2:]), image)
+    if image.layout == "NHWC":
+        made = made.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(made.reshape(*crops.shape[:2], *made.shape[1:]).transpose(ORDER[layout]))
+
+
+def filled(clips: Clips) -> Array:
+    """(M, T, h, w, 3) crops; missing steps repeat their neighbor."""
+    return clips.pixels[np.arange(len(clips))[:, None], fill_steps(~np.isnan(clips.times))]
+
+
+def pooled(values: Array) -> Array:
+    """(M, D) float32 means of maps (M, D, ...)."""
+    return np.asarray(values.reshape(*values.shape[:2], -1).mean(axis=2), np.float32)
 
 
 def fill_steps(observed: Array) -> Array:

@@ -68,9 +68,9 @@ class FeatureExtractor:
         self.output = recipe.section("features", FeaturesTable).output or engine.outputs[0].name
         self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe).name
         shapes = {s.name: s.shape for s in engine.outputs}
-        if self.output not in shapes or len(shapes[self.output]) not in (2, 4):
+        if self.output not in shapes or len(shapes[self.output]) not in (2, 4, 5):
             raise ModelError(
-                f"{recipe.name}: expected an output {self.output!r} of shape (N, D) or (N, D, h, w), "
+                f"{recipe.name}: expected an output {self.output!r} of shape (N, D) or (N, D, [t,] h, w), "
                 "the model has " + ", ".join(str(s) for s in engine.outputs)
             )
         self.raw_width = self.width = int(shapes[self.output][1])
@@ -147,6 +147,11 @@ class PoseExtractor(DetectedPose):
     def extract(self, crops: Array, boxes: Array) -> Array:
         """(M, R) rows of the layout."""
         return self.rows(self.keypoints(crops, boxes))
+
+
+def layout_of(recipe: Recipe) -> JointLayout:
+    """The joints that a head takes: its recipe's table [layout], else JHMDB's."""
+    return recipe.section("layout", JointLayout) if "layout" in recipe.tables else JHMDB15
 
 
 def from_coco(points: Array, layout: JointLayout) -> Array:

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from edgevid.actions.clip import ClipRecognizer, ImageRecognizer, StreamRecognizer
+from edgevid.actions.clip import ClipExtractor, ClipRecognizer, ImageRecognizer, StreamRecognizer
 from edgevid.actions.clip_spec import ClipSection
-from edgevid.actions.features import JHMDB15, DetectedPose, Extractor, FeatureExtractor, PoseExtractor
+from edgevid.actions.features import JHMDB15, DetectedPose, Extractor, FeatureExtractor, PoseExtractor, layout_of
 from edgevid.actions.inside import InsideRecognizer
 from edgevid.actions.layout import JointLayout
-from edgevid.actions.recognizer import Recognizer
+from edgevid.actions.recognizer import Recognizer, input_named
 from edgevid.actions.sequence import HeadSection, SequenceRecognizer
 from edgevid.detect import Detector
 from edgevid.errors import InputError
@@ -37,7 +37,7 @@ def load_recognizer(
         if not (extractor or table.extractor):
             raise InputError(f"{recipe.name}: its table [head] has no extractor; pass extractor=...")
         source = extractor or _beside(recipe, table.extractor)
-        layout = recipe.section("layout", JointLayout) if "layout" in recipe.tables else JHMDB15
+        layout = layout_of(recipe)
         front: Extractor = DetectedPose(layout=layout)
         if source != DETECTOR:
             front = load_extractor(source, layout=layout, device=device, threads=threads, load=load)
@@ -70,4 +70,5 @@ def load_extractor(
     engine = load(recipe, device=device, threads=threads)
     if recipe.task == "pose":
         return PoseExtractor(engine, recipe, layout=layout)
-    return FeatureExtractor(engine, recipe)
+    clips = len(input_named(engine, recipe.input_name, recipe).shape) == 5
+    return (ClipExtractor if clips else FeatureExtractor)(engine, recipe)

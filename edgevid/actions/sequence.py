@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from annotated_types import Ge
 
-from edgevid.actions.clip import StateTable, Stepper
+from edgevid.actions.clip import ClipExtractor, StateTable, Stepper, extract_newest
 from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import DetectedPose, Extractor
 from edgevid.actions.recognizer import first_output, newest_crops, newest_keypoints, no_scores, probabilities, run_batch
@@ -61,7 +61,8 @@ class SequenceRecognizer:
         self.extractor, self.engine, self.recipe, self.names = extractor, engine, recipe, recipe.names
         self.head = HeadSection.read(recipe)
         table = ClipSection.read(recipe)
-        self.spec = dataclasses.replace(table.spec(steps=1), stride_s=0.0)
+        steps = extractor.steps if isinstance(extractor, ClipExtractor) else 1
+        self.spec = dataclasses.replace(table.spec(steps), stride_s=0.0)
         self._activation, self._lag_s = table.activation, self.head.lookahead / self.spec.rate_hz
         self._check()
         self._output = first_output(engine, recipe)
@@ -103,12 +104,11 @@ class SequenceRecognizer:
         """Probabilities of the objects whose window is due (every moment for a streaming head)."""
         if not len(clips):
             return no_scores(self.names)
-        crops, times, boxes = newest_crops(clips)
         points = newest_keypoints(clips)
         if points is not None and isinstance(self.extractor, DetectedPose) and self.extractor.model is None:
-            raw = self.extractor.rows(points)
+            times, raw = newest_crops(clips)[1], self.extractor.rows(points)
         else:
-            raw = self.extractor.extract(crops, boxes)
+            times, raw = extract_newest(self.extractor, clips)
         return self.recognize_rows(clips.ids, times, raw)
 
     def recognize_rows(self, ids: Array, times: Array, raw: Array, *, answer: bool = True) -> Scores:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from edgevid.abstain.policy import Policy
-from edgevid.actions import ClipBuffer, ClipSpec, Recognizer, SequenceRecognizer, load_recognizer
+from edgevid.actions import Recognizer, SequenceRecognizer, load_recognizer
 from edgevid.actions.features import LAGS, layout_of
-from edgevid.actions.recognizer import newest_crops
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import (
     Corpus,
@@ -27,52 +26,13 @@ from edgevid.evaluate.actions.data import (
     read_skeletons,
     resample,
 )
-from edgevid.evaluate.actions.long_videos import FEATURES_HZ, is_features, read_features
+from edgevid.evaluate.actions.extract import crop_video, read_long_videos
+from edgevid.evaluate.actions.long_videos import FEATURES_HZ, is_features, list_long_videos, read_features
 from edgevid.evaluate.actions.metrics import OVERLAPS, ClassReport, SegmentReport, report_lines, segment_counts
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table, shown
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import Recipe, load_engine
-from edgevid.types import Array, Clips, Frame, Reason, Scores, Tracks
-from edgevid.video.open import open_video
-
-
-def crop_video(path: Path, spec: ClipSpec) -> tuple[Array, Array]:
-    """(L, h, w, 3) crops of a whole video, one per moment, and their rectangles (L, 4)."""
-    found = [(clips.pixels[0, -1].copy(), clips.boxes[0, -1].copy()) for clips in clips_of(path, spec)]
-    if not found:
-        return np.zeros((0, spec.height, spec.width, 3), np.uint8), np.zeros((0, 4), np.float32)
-    return np.stack([crop for crop, _ in found]), np.stack([box for _, box in found])
-
-
-def clips_of(path: Path, spec: ClipSpec) -> Iterator[Clips]:
-    """The clip (1, T, h, w, 3) of a whole video at each moment; it holds until the next one."""
-    whole = dataclasses.replace(spec, context=1.0, min_side=1.0, region=(0.0, 0.0, 1.0, 1.0))
-    buffer = ClipBuffer(whole, capacity=1)
-    with open_video(path) as video:
-        for frame in video:
-            if len(clips := buffer.update(frame, whole_frame(frame))):
-                yield clips
-
-
-def timed_rows(path: Path, extractor: Any, spec: ClipSpec) -> tuple[Array, Array]:
-    """(L,) seconds of each moment of a whole video and the extractor's row (L, R) there; a moment without a frame has
-    the row before it. InputError for a video without a usable frame."""
-    found = {}
-    for clips in clips_of(path, spec):
-        crops, times, boxes = newest_crops(clips)
-        found[round(float(times[0]) * spec.rate_hz)] = extractor.extract(crops, boxes)[0]
-    if not found:
-        raise InputError(f"{path}: no usable frame; is it shorter than {1 / spec.rate_hz:.3f} s?")
-    known = np.array([*found])
-    moments = np.arange(known[0], known[-1] + 1)
-    rows = np.stack([*found.values()])
-    return moments / spec.rate_hz, rows[np.searchsorted(known, moments, side="right") - 1]
-
-
-def whole_frame(frame: Frame) -> Tracks:
-    """One object that fills the frame: labeled clips show one acting person."""
-    box = [0, 0, frame.width, frame.height]
-    return Tracks.of(ids=[1], boxes=[box], scores=[1], labels=[0], match=[0], age=[0], unseen=[0])
+from edgevid.types import Array, Clips, Reason, Scores, Tracks
 
 
 class RowsExtractor:
@@ -212,8 +172,8 @@ def evaluate_crops(recognizer: Recognizer, videos: list[tuple[Array, Array, int]
 
 
 def read_rows(data: Path, recipe: Recipe, rate_hz: float = FEATURES_HZ) -> Corpus | None:
-    """The skeletons of a file, or of the held-out parts in a folder, or the features of long videos; None where the data
-    is videos."""
+    """The skeletons of a file, or of the held-out parts in a folder, or the features of long videos; None where the
+    data is videos."""
     if is_features(data):
         return read_features(data, rate_hz)
     layout, files = layout_of(recipe), sorted(data.glob("*_test_*.npz")) if data.is_dir() else []
@@ -224,9 +184,14 @@ def score(
     model: str | Path, data: Path, *, feature_rate: float = FEATURES_HZ,
     keep: Callable[[Example | LabeledVideo], bool] = lambda one: True,
 ) -> Scored:  # fmt: skip
-    """Of a deployed model on the rows (of skeletons, or of features at `feature_rate` Hz) or labeled videos that are to be
-    kept."""
+    """Of a deployed model on the rows (of skeletons, or of features at `feature_rate` Hz) or labeled videos that are to
+    be kept."""
     corpus = read_rows(data, resolve_model(model), feature_rate)
+    if corpus is None and (listed := list_long_videos(data)):
+        recognizer = load_recognizer(model)
+        if not isinstance(recognizer, SequenceRecognizer):
+            raise InputError(f"{model}: expected the recipe of a temporal head for videos with segments")
+        corpus = read_long_videos(*listed, recognizer.extractor, recognizer.spec)
     given: Sequence[Example | LabeledVideo] = list_videos(data)[1] if corpus is None else corpus.examples
     chosen = [n for n, one in enumerate(given) if keep(one)]
     left_out, names = len(given) - len(chosen), [(given[n].name, given[n].group) for n in chosen]

@@ -11,13 +11,14 @@ from edgevid.errors import EdgevidError, InputError, ModelError, log_once
 from edgevid.files.atomic import check_file
 from edgevid.models.identify import LETTERBOX, STRETCH, DecoderGuess, identify
 from edgevid.models.signature import ModelSignature, read_signature
-from edgevid.runtime.engine import InputDtype, InputSpec, TensorSpec
+from edgevid.runtime.engine import InputDtype, InputSpec, Layout, TensorSpec
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import COCO, COCO_CATEGORIES, LocalRecipe, Task, write_recipe
 from edgevid.runtime.variants import check_exported
 
 Drafted = tuple[LocalRecipe, tuple[str, ...]]  # A recipe, and what is to be checked or filled in
 UNKNOWN_CLASSES = 80  # Classes that a draft numbers where the model does not tell how many it has
+OPEN_STEPS = 16  # Frames of a clip where the model takes any number
 FEATURES = (128, 192, 256, 320, 384, 512, 576, 640, 768, 960, 1024, 1280, 1536, 1664, 2048)
 """Lengths that are features and not classes where a model has one vector and no class names."""
 
@@ -123,33 +124,64 @@ def draft_other(model: ModelSignature, path: Path) -> Drafted | None:
 
 
 def draft_clip(engine: OrtEngine, path: Path) -> Drafted | None:
-    """The draft of a model that takes clips, (1, T, 3, h, w) or (1, 3, T, h, w); None for others."""
-    (image, *more) = engine.inputs
-    output = engine.outputs[0]
-    if more or len(image.shape) != 5 or len(output.shape) != 2 or output.shape[1] < 1:
+    """The draft of a model that takes clips, (N, T, 3, h, w), (N, 3, T, h, w) or (N, T, h, w, 3), for their class or
+    features, or with states one frame after another (MoViNet-Stream); None for others."""
+    states, outputs = _paired(engine)
+    images = [spec for spec in engine.inputs if spec.name not in states]
+    if len(images) != 1 or len(images[0].shape) != 5 or not outputs:
         return None
-    frames_first = image.shape[2] == 3
-    steps, (height, width) = image.shape[1 if frames_first else 2], image.shape[3:]
-    if 3 not in image.shape[1:3] or min(steps, height, width) < 1:
+    (image, output), sides = (images[0], outputs[0]), images[0].shape[1:]
+    layouts = {"NTCHW": (1, 0, 2, 3), "NCTHW": (0, 1, 2, 3), "NTHWC": (3, 0, 1, 2)}  # places of C, T, h and w
+    layout = next((name for name, places in layouts.items() if sides[places[0]] == 3), "")
+    if not layout or len(output.shape) < 2 or output.shape[1] < 1:
         return None
+    steps, height, width = (sides[place] for place in layouts[layout][1:])
+    notes: tuple[str, ...] = ()
+    if steps < 1 and not states:
+        steps, notes = OPEN_STEPS, (f"[clip] steps: the length of clips is open: {OPEN_STEPS} is assumed",)
+    if min(height, width) < 1:
+        height, width, notes = 224, 224, (*notes, "[input]: the size is open: 224x224 is assumed")
     one = TensorSpec(image.name, (1, 3, height, width), image.dtype)
-    model = ModelSignature(one, engine.outputs, width, height, "NCHW", "", (), ultralytics=False)
-    layout, classes = "NTCHW" if frames_first else "NCTHW", output.shape[1]
+    order: Layout = "NHWC" if layout == "NTHWC" else "NCHW"
+    model = ModelSignature(one, engine.outputs, width, height, order, "", (), ultralytics=False)
+    tables: dict[str, Any] = {"clip": {"steps": steps, "layout": layout}}
+    if not states and (len(output.shape) > 2 or output.shape[1] in FEATURES):
+        tables["features"] = {"output": output.name}
+        recipe = _recipe(model, path, "features", STRETCH, f"features of clips of {steps} frames", tables=tables)
+        return recipe, (_assumed(recipe), *notes)
+    task, kind = "clip", f"clips of {steps} frames"
+    if states:
+        task, kind = "stream", "one frame after another"
+        tables = {"clip": {}, "stream": {"states": [*states], "next": [*states.values()]}}
+    tables["clip"]["activation"] = "softmax"
     recipe = _recipe(
-        model, path, "clip", STRETCH, f"clips of {steps} frames, {classes} classes",
-        outputs=(output.name,), names=_numbered(classes),
-        tables={"clip": {"steps": steps, "layout": layout, "activation": "softmax"}},
+        model, path, task, STRETCH, f"{kind}, {output.shape[1]} classes",  # type: ignore[arg-type]
+        outputs=(output.name,), names=_numbered(output.shape[1]), tables=tables,
     )  # fmt: skip
-    unknown = "[clip]: rate_hz, region and context of the training are unknown"
-    return recipe, (_assumed(recipe), "[names]: the classes are numbered: write yours", unknown)
+    unknown = "[clip]: rate_hz, region, context and activation of the training are unknown"
+    return recipe, (_assumed(recipe), "[names]: the classes are numbered: write yours", unknown, *notes)
+
+
+def _paired(engine: OrtEngine) -> tuple[dict[str, str], list[TensorSpec]]:
+    """The output of each state's next value by the state's name, told by its name or else by its shape, in order; and
+    the outputs that are left."""
+    states, free = dict[str, str](), list(engine.outputs)
+    for spec in engine.inputs if len(engine.inputs) > 1 else ():
+        names = [form.format(spec.name) for form in ("{}_next", "next_{}", "{}_out", "new_{}")]
+        named = [one for one in free if one.name in names]
+        alike = named or [one for one in free if (one.shape, one.dtype) == (spec.shape, spec.dtype)]
+        if alike:
+            states[spec.name] = alike[0].name
+            free.remove(alike[0])
+    return states, free
 
 
 def drafted(engine: OrtEngine, path: Path) -> tuple[DecoderGuess | None, LocalRecipe | None, tuple[str, ...]]:
     """The decoder that fits a loaded model, the draft of its recipe, and notes on it. ModelError where metadata, shapes
     and a trial run contradict each other."""
     ranks = [len(spec.shape) for spec in engine.inputs]
-    if 5 in ranks and 4 not in ranks:
-        return (None, *(draft_clip(engine, path) or (None, ())))
+    if 5 in ranks and ((clip := draft_clip(engine, path)) or 4 not in ranks):
+        return (None, *(clip or (None, ())))
     model = read_signature(engine)
     try:
         guess = identify(model)

@@ -14,7 +14,8 @@ from edgevid.actions import SequenceRecognizer, input_named, load_recognizer
 from edgevid.detect import Detector, Preprocessor
 from edgevid.errors import InputError, SourceError, log, masked
 from edgevid.evaluate.actions.data import LabeledVideo, list_videos
-from edgevid.evaluate.recognition import crop_video, replay_crops
+from edgevid.evaluate.actions.extract import crop_video
+from edgevid.evaluate.recognition import replay_crops
 from edgevid.files import sha256_of_all
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Frame

@@ -28,8 +28,8 @@ class Span(NamedTuple):
 
 
 class TimelineSink(Closing):
-    """The activities of each track, written when the run ends: of the objects whose class is emitted, in segments that do
-    not flicker (OnlineSegments) and end with the last score before a gap of a second."""
+    """The activities of each track, written when the run ends: of the objects whose class is emitted, in segments that
+    do not flicker (OnlineSegments) and end with the last score before a gap of a second."""
 
     def __init__(self, path: str | Path) -> None:
         """InputError unless the name ends in .csv, .vtt or .eaf."""

@@ -11,7 +11,7 @@ from onnx_models import node, save
 from edgevid.actions import load_extractor, load_recognizer
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.cli import main
-from edgevid.evaluate.recognition import whole_frame
+from edgevid.evaluate.actions.extract import whole_frame
 from edgevid.video.open import open_video
 from edgevid.video.writer import VideoWriter
 

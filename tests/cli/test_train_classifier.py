@@ -135,8 +135,9 @@ def test_ctrl_c_names_the_checkpoint_and_the_same_command_continues(
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("--heads", "nothing-like-it"), "nothing-like-it"),
-        (("--align", "up"), "expected one of 'none', 'stn', 'stn-perspective', got 'up'"),
+        (("--heads", "compact,nothing-like-it"), "nothing-like-it"),
+        (("--align", "landmarks", "--inside", "nothing-like-it"), "nothing-like-it"),
+        (("--align", "up"), "expected one of 'none', 'landmarks', 'stn', 'stn-perspective', got 'up'"),
         (("--group", "color"), "known are group, camera, day and file"),
         (("--size", "wide"), "--size: expected pixels"),
     ],

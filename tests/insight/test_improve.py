@@ -17,7 +17,8 @@ from edgevid.actions.load import load_recognizer
 from edgevid.actions.sequence import SequenceRecognizer
 from edgevid.cli.command_line import run_program
 from edgevid.detect.detector import Detector
-from edgevid.evaluate.recognition import crop_video, replay_crops
+from edgevid.evaluate.actions.extract import crop_video
+from edgevid.evaluate.recognition import replay_crops
 from edgevid.insight.review import Review
 from edgevid.models.hub import resolve_model
 from edgevid.output.review import ReviewSink

@@ -153,7 +153,7 @@ def read_skeletons(path: Path, names: tuple[str, ...], layout: JointLayout | str
     examples, sure, times = [], data.get("confidence"), data.get("times")
     for i, label in enumerate(labels):
         part = slice(int(edges[i]), int(edges[i + 1]))
-        seen = np.isfinite(joints[part]).all(-1)
+        seen = np.asarray(np.isfinite(joints[part]).all(-1))
         rows = found.rows(_filled(joints[part], seen), seen if sure is None else seen * sure[part])
         if times is not None:
             rows = _at_rate(rows, times[part], f"{path}: sequence {i}")
@@ -164,10 +164,11 @@ def read_skeletons(path: Path, names: tuple[str, ...], layout: JointLayout | str
 
 
 def read_poses(data: Path, layout: JointLayout | str | Path = "") -> Corpus | None:
-    """The skeletons of an NPZ as of `read_skeletons`, or of CSV files in a folder for each class; None for other data.
+    """The skeletons of an NPZ as of `read_skeletons`, or of CSVs in a folder for each class; None for other data.
 
-    A CSV has a header, a column `time` in seconds, and for each joint of the layout its `NAME x`, `NAME y`, in 3-D `NAME
-    z`, and optionally `NAME confidence`; an empty cell is a joint that was not found. FileFormatError for others."""
+    A CSV has a header, a column `time` in seconds, and for each joint of the layout its `NAME x`, `NAME y`, in 3-D
+    `NAME z`, and optionally `NAME confidence`; an empty cell is a joint that was not found. FileFormatError for
+    others."""
     if data.suffix == ".npz":
         return read_skeletons(data, tuple(sorted({str(s) for s in read_arrays(data).get("label", ())})), layout)
     files = sorted(data.glob("*/*.csv")) if data.is_dir() else []
@@ -178,7 +179,8 @@ def read_poses(data: Path, layout: JointLayout | str | Path = "") -> Corpus | No
         found = found or find_layout(layout or "", dims=2 + any(name.endswith(" z") for name in columns))
         wanted = [[f"{joint} {axis}" for axis in "xyz"[: found.dims]] for joint in found.joints]
         if missing := [name for name in ("time", *chain(*wanted)) if name not in columns]:
-            raise FileFormatError(path, "columns", expected=f"also {', '.join(missing[:4])}", got=", ".join(columns[:9]))
+            expected = f"also {', '.join(missing[:4])}"
+            raise FileFormatError(path, "columns", expected=expected, got=", ".join(columns[:9]))
         points = np.stack([np.stack([table[name] for name in three], -1) for three in wanted], axis=1)
         seen = np.isfinite(points).all(-1)
         keys, all_sure = [f"{name} confidence" for name in found.joints], np.ones(len(seen))

@@ -29,16 +29,17 @@ class LongVideo(NamedTuple):
     spans: list[Span]
 
     def labels(self, times: Array, names: Sequence[str]) -> Array:
-        """(T,) class at each time; of two segments that overlap the later one counts."""
-        found = np.full(len(times), names.index(BACKGROUND) if BACKGROUND in names else -1)
+        """(T,) class at each time, the last one where there is no segment; of two that overlap the later counts."""
+        found = np.full(len(times), len(names) - 1)
         for start, end, label, _ in self.spans:
             found[(times >= start) & (times < end)] = names.index(label)
         return found
 
 
 def list_long_videos(data: Path) -> tuple[tuple[str, ...], list[LongVideo]] | None:
-    """Class names and videos of a CSV (path,start,end,label[,group]; a line per segment), or of a folder of videos with
-    a timeline of the same name next to each; None for other data. InputError for a video without a timeline."""
+    """Class names, BACKGROUND as the last, and videos of a CSV (path,start,end,label[,group]; a line per segment), or of
+    a folder of videos with a timeline of the same name next to each; None for other data. InputError for a video without
+    a timeline."""
     if data.is_dir():
         paths = sorted(one for one in data.iterdir() if one.suffix.lower() in VIDEOS)
         found = [next((t for s in SUFFIXES if (t := one.with_suffix(s)).is_file()), None) for one in paths]
@@ -51,8 +52,8 @@ def list_long_videos(data: Path) -> tuple[tuple[str, ...], list[LongVideo]] | No
         videos = _of_csv(data)
         if not videos:
             return None
-    names = sorted({one.label for video in videos for one in video.spans} | {BACKGROUND})
-    return tuple(names), videos
+    names = sorted({one.label for video in videos for one in video.spans} - {BACKGROUND})
+    return (*names, BACKGROUND), videos
 
 
 def _of_csv(data: Path) -> list[LongVideo]:
@@ -120,7 +121,7 @@ def _steps_first(path: Path, steps: int) -> Array:
     apart = [abs(size - steps) for size in raw.shape]
     if raw.ndim != 2 or min(apart) > MOST_APART:
         raise FileFormatError(path, "shape", expected=f"(D, {steps}) or ({steps}, D), a step per label", got=raw.shape)
-    return raw if apart[0] < apart[1] else raw.T
+    return np.asarray(raw if apart[0] < apart[1] else raw.T)
 
 
 def folds(folder: Path, corpus: Corpus) -> dict[str, tuple[Corpus, Corpus]]:

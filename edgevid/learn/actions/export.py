@@ -15,7 +15,8 @@ from edgevid.actions import ClipSection, ClipSpec, SequenceRecognizer, Typicalit
 from edgevid.actions.layout import JointLayout
 from edgevid.errors import ParityError
 from edgevid.evaluate.actions.data import Corpus
-from edgevid.evaluate.recognition import RowsExtractor, crop_video, replay_crops, replay_rows
+from edgevid.evaluate.actions.extract import crop_video
+from edgevid.evaluate.recognition import RowsExtractor, replay_crops, replay_rows
 from edgevid.files import make_folder, toml_table, vars_of, write_atomic
 from edgevid.learn.actions.fit import TrainOptions, predict, sample, windows_of
 from edgevid.learn.actions.heads import Head

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgevid.evaluate.recognition import whole_frame
+from edgevid.evaluate.actions.extract import whole_frame
 from edgevid.types import Frame, Tracks
 
 

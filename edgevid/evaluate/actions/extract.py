@@ -1,0 +1,84 @@
+"""Videos as a recognizer gets them: the crops of a whole video, and an extractor's row at each moment."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevid.actions import ClipBuffer, ClipSpec, PoseExtractor
+from edgevid.actions.clip import extract_newest
+from edgevid.errors import InputError
+from edgevid.evaluate.actions.data import Corpus, Example
+from edgevid.evaluate.actions.long_videos import LongVideo
+from edgevid.files import atomic_path, cache_folder, sha256, sha256_of
+from edgevid.runtime.variants import model_digest, model_file
+from edgevid.types import Array, Clips, Frame, Progress, Tracks
+from edgevid.video.open import open_video
+
+
+def crop_video(path: Path, spec: ClipSpec) -> tuple[Array, Array]:
+    """(L, h, w, 3) crops of a whole video, one per moment, and their rectangles (L, 4)."""
+    found = [(clips.pixels[0, -1].copy(), clips.boxes[0, -1].copy()) for clips in clips_of(path, spec)]
+    if not found:
+        return np.zeros((0, spec.height, spec.width, 3), np.uint8), np.zeros((0, 4), np.float32)
+    return np.stack([crop for crop, _ in found]), np.stack([box for _, box in found])
+
+
+def clips_of(path: Path, spec: ClipSpec) -> Iterator[Clips]:
+    """The clip (1, T, h, w, 3) of a whole video at each moment; it holds until the next one."""
+    whole = dataclasses.replace(spec, context=1.0, min_side=1.0, region=(0.0, 0.0, 1.0, 1.0))
+    buffer = ClipBuffer(whole, capacity=1)
+    with open_video(path) as video:
+        for frame in video:
+            if len(clips := buffer.update(frame, whole_frame(frame))):
+                yield clips
+
+
+def timed_rows(path: Path, extractor: Any, spec: ClipSpec) -> tuple[Array, Array]:
+    """(L,) seconds of each moment of a whole video and the extractor's row (L, R) there; a moment without a frame has
+    the row before it. InputError for a video without a usable frame."""
+    found = {}
+    for clips in clips_of(path, spec):
+        times, rows = extract_newest(extractor, clips)
+        found[round(float(times[0]) * spec.rate_hz)] = rows[0]
+    if not found:
+        raise InputError(f"{path}: no usable frame; is it shorter than {1 / spec.rate_hz:.3f} s?")
+    known = np.array([*found])
+    moments = np.arange(known[0], known[-1] + 1)
+    rows = np.stack([*found.values()])
+    return moments / spec.rate_hz, rows[np.searchsorted(known, moments, side="right") - 1]
+
+
+def whole_frame(frame: Frame) -> Tracks:
+    """One object that fills the frame: labeled clips show one acting person."""
+    box = [0, 0, frame.width, frame.height]
+    return Tracks.of(ids=[1], boxes=[box], scores=[1], labels=[0], match=[0], age=[0], unseen=[0])
+
+
+def read_long_videos(
+    names: tuple[str, ...], videos: list[LongVideo], extractor: Any, spec: ClipSpec,
+    progress: Progress = lambda done, total, text: None,
+) -> Corpus:  # fmt: skip
+    """The corpus of videos that are labeled by segments: a row of the extractor at each moment of `spec.rate_hz`, from
+    the cache where present, and the class at its time."""
+    examples = []
+    identity = [spec.digest, model_digest(model_file(extractor.recipe)), repr(extractor.recipe)]
+    for number, video in enumerate(videos):
+        progress(number, len(videos), f"reading {video.path.name}")
+        content = sha256_of(video.path)
+        cache = cache_folder() / "features" / f"{sha256(json.dumps([content, *identity]))[:20]}.npz"
+        if not cache.is_file():
+            times, rows = timed_rows(video.path, extractor, spec)
+            with atomic_path(cache) as new, new.open("wb") as file:
+                np.savez(file, times=times, rows=rows)
+        with np.load(cache) as kept:
+            times, rows = kept["times"], kept["rows"]
+        examples.append(Example(str(video.path), video.group, rows, video.labels(times, names), content))
+    progress(len(videos), len(videos), "")
+    if not any((one.labels == len(names) - 1).any() for one in examples):  # all of every video is labeled
+        names = names[:-1]
+    layout = extractor.layout if isinstance(extractor, PoseExtractor) else None
+    return Corpus(names, tuple(examples), spec.rate_hz, layout=layout)
