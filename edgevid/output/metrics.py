@@ -28,9 +28,7 @@ class Metrics(Closing):
             return
         self._client = require("prometheus_client", extra="metrics", purpose="Metrics")
         self._core = require("prometheus_client.core", extra="metrics", purpose="Metrics")
-        host, _, port = address.rpartition(":")
-        if not port.isdecimal() or not 0 <= int(port) < 65536:
-            raise InputError(f"metrics: expected an address such as 127.0.0.1:9109, got {address!r}")
+        host, port = address_of(address, "metrics: expected an address such as 127.0.0.1:9109")
         registry = self._client.CollectorRegistry()
         self._seconds = self._client.Histogram(
             "edgevid_stage_seconds", "Seconds per frame in each stage; total: in all of them.",
@@ -38,7 +36,7 @@ class Metrics(Closing):
         )  # fmt: skip
         registry.register(self)
         try:
-            self._server, _ = self._client.start_http_server(int(port), host or "127.0.0.1", registry)
+            self._server, _ = self._client.start_http_server(port, host, registry)
         except OSError as error:
             raise SourceError(f"metrics: {address} cannot be served: {error.strerror}; choose another port") from None
         self.port: int = self._server.server_port
@@ -87,3 +85,11 @@ class Metrics(Closing):
             **{f"sink_{name}": {(one.name,): getattr(one, name) for one in summary.workers}
                for name in ("delivered", "rejected", "dropped", "backlog")},
         }  # fmt: skip
+
+
+def address_of(text: str, expected: str) -> tuple[str, int]:
+    """Host and port of an address such as 127.0.0.1:8080, [::1]:8080 or 8080; InputError for others."""
+    host, colon, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535 or (colon and not host):
+        raise InputError(f"{expected}, got {text!r}")
+    return host.strip("[]") or "127.0.0.1", int(port)

@@ -189,11 +189,3 @@ def site_header(config: ViewerConfig, site_file: Path | None) -> str:
         calibration = os.path.relpath(config.site.calibration.resolve(), site_file.resolve().parent)
     lines = toml_table("", {"source": source.replace("${", "$${")})  # no variable of the file
     return "\n".join(lines + toml_table("camera", {"size": size, "calibration": calibration}))
-
-
-def address_of(text: str) -> tuple[str, int]:
-    """Host and port of an address such as 127.0.0.1:8080, [::1]:8080 or 8080; InputError for others."""
-    host, colon, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535 or (colon and not host):
-        raise InputError(f"--view: expected an address such as 127.0.0.1:8080, got {text!r}")
-    return host.strip("[]") or "127.0.0.1", int(port)
