@@ -83,19 +83,21 @@ class CalibrationTable:
             return np.array(one.pixels, float), rectangle(one.width_m, one.length_m)
         return tuple(np.array([getattr(p, key) for p in self.points]) for key in ("pixel", "meter"))  # type: ignore[return-value]
 
+    def calibration(self, name: str = "") -> CameraCalibration:
+        """The calibration; InputError where points or region fix none."""
+        (width, height), region = map(int, self.image_size), self.region and shapely.Polygon(self.region.pixels)
+        return make_calibration(
+            *self.pairs(), (width, height), region=region, k1=self.lens.k1, focal=self.lens.focal_px or None,
+            name=name, meters_error=self.meters_error,
+        )  # fmt: skip
+
 
 def read_calibration(path: str | Path) -> CameraCalibration:
     """The calibration of a TOML file (docs/speed.md). FileFormatError names each mistake by file, key, expected
     and got; InputError where there is no such file."""
     read = checked(CalibrationTable, read_toml(path), Path(path))
-    width, height = map(int, read.image_size)
-    region = shapely.Polygon(read.region.pixels) if read.region else None
     try:
-        made = make_calibration(
-            *read.pairs(), (width, height), region=region, k1=read.lens.k1, focal=read.lens.focal_px or None,
-            name=Path(path).stem, meters_error=read.meters_error,
-        )  # fmt: skip
-        return dataclasses.replace(made, sha256=sha256_of(Path(path)))
+        return dataclasses.replace(read.calibration(Path(path).stem), sha256=sha256_of(Path(path)))
     except InputError as error:
         key, expected = "rectangle" if read.rectangle else "points", "points that fix a plane"
         if "region" in str(error):
@@ -158,12 +160,9 @@ def write_calibration(
         raise InputError(f"{path}: this calibration exists; choose another name, or replace it (--force)")
     tables = calibration_tables(calibration, provenance)
     text = toml_text(tables)
-    try:
-        with suppress(InputError):  # an existing file that is not TOML is replaced
-            text = edit_toml(path, tables) if path.exists() else text
-        with atomic_path(path) as new:
-            new.write_text(text, encoding="utf-8", newline="")
-            read_calibration(new)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+    with suppress(InputError):  # an existing file that is not TOML is replaced
+        text = edit_toml(path, tables) if path.exists() else text
+    with atomic_path(path) as new:
+        new.write_text(text, encoding="utf-8", newline="")
+        read_calibration(new)
     return path

@@ -4,16 +4,17 @@ were not moved keeps its meters to the last digit."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgevid.errors import InputError
+from edgevid.files import checked
 from edgevid.output.ground_grid import grid_lines
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Array
-from edgevid.zones import Line, Zone
+from edgevid.zones import Line, Zone, mapped
 
 Annotations = tuple[tuple[Zone, ...], tuple[Line, ...]]
 Scale = tuple[float, float]
@@ -57,12 +58,7 @@ def in_shares(shapes: Sequence[Any], names: Collection[str], size: tuple[float, 
         return [(x, y) for x, y in np.clip(np.asarray(points, float) / size, 0, 1).round(6).tolist()]
 
     def found(shape: Any) -> Any:
-        if shape.ground or shape.name not in names:
-            return shape
-        if isinstance(shape, Zone):
-            return replace(shape, points=share(shape.points), holes=[*map(share, shape.holes)], relative=True)
-        start, end = share(_corners(shape))
-        return replace(shape, start=start, end=end, relative=True)
+        return shape if shape.ground or shape.name not in names else mapped(shape, share, relative=True)
 
     return tuple(map(found, shapes))
 
@@ -121,14 +117,18 @@ def _parsed(
         if not np.isfinite(placed).all():
             raise InputError(f"{name!r}: a point lies above the horizon, where there is no ground")
         points = [(round(float(x), 2), round(float(y), 2)) for x, y in placed]  # as the file will have them
-    hidden: dict[str, Any] = {key: getattr(was, key) for key in HIDDEN if hasattr(was, key)}
-    if item["kind"] == "line":
+    kind: type[Zone | Line] = Line if item["kind"] == "line" else Zone
+    values: dict[str, Any] = {"name": name, "ground": on_ground}
+    values |= {key: getattr(was, key) for key in HIDDEN if hasattr(was, key) and hasattr(kind, key)}
+    if kind is Line:
         if len(points) != 2:
             raise InputError(f"line {name!r}: expected 2 ends, got {len(points)} points")
-        return Line(name, points[0], points[1], on_ground, anchor=hidden.get("anchor", "bottom_center"))
-    hidden |= {key: _number(name, key, item[key]) for key in OPTIONS if item.get(key) is not None}
-    debounce = _number(name, "debounce_s", item.get("debounce_s", 0.2))
-    return Zone(name, points, on_ground, debounce_s=debounce, **hidden)
+        values |= {"start": points[0], "end": points[1]}
+    else:
+        values |= {key: item[key] for key in (*OPTIONS, "debounce_s") if item.get(key) is not None}
+        values["points"] = points
+    checked(kind, values, Path(name))
+    return kind(**values)
 
 
 def _is_unmoved(before: Mapping[str, Any], kind: str, on_ground: bool, pixels: Array) -> bool:
@@ -157,13 +157,6 @@ def _points(name: str, value: Any, size: tuple[int, int]) -> Array:
     if ((points < -np.array(size)) | (points > 2 * np.array(size))).any():
         raise InputError(f"{name!r}: a point is far outside of the image")
     return points
-
-
-def _number(name: str, key: str, value: Any) -> float:
-    low, high = (-360.0, 360.0) if key == "direction" else (0.0, 86400.0)
-    if type(value) not in (int, float) or not low <= value <= high:
-        raise InputError(f"{name!r}: {key}: expected a number from {low:g} to {high:g}")
-    return float(value)
 
 
 def _rounded(points: Any) -> list[list[float]]:

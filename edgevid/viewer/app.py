@@ -14,7 +14,6 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -24,7 +23,7 @@ from edgevid.errors import InputError, SourceError
 from edgevid.output.recordings_folder import listed, read_name
 from edgevid.output.records import as_json
 from edgevid.viewer.broadcast import Client
-from edgevid.viewer.serve import SAFE, STATIC, is_operator, static_files
+from edgevid.viewer.serve import SAFE, STATIC, is_operator, json_of, make_app
 from edgevid.viewer.state import EditConflict, ViewerState
 
 log = logging.getLogger("edgevid")
@@ -36,11 +35,10 @@ RESULT_S = 0.5  # Between two results of the stream of events
 TRY_AGAIN_LATER = 1013  # The close code of RFC 6455
 
 
-def viewer_app(state: ViewerState) -> Starlette:
+def viewer_app(state: ViewerState) -> Any:
     """The application that serves `state`."""
     routes: list[Any] = [
-        Route("/", partial(_file, "viewer.html")),
-        Route("/api/openapi.json", partial(_file, "openapi.json")),
+        Route("/api/openapi.json", lambda _: FileResponse(STATIC / "openapi.json")),
         Route("/api/annotations", partial(_annotations, state), methods=["GET", "PUT"]),
         Route("/api/events", partial(_events, state)),
         Route("/api/counts", partial(_events, state)),
@@ -49,30 +47,22 @@ def viewer_app(state: ViewerState) -> Starlette:
         Route("/api/stream", partial(_stream, state)),
         Route("/media/{camera}/{name}", partial(_media, state)),
         WebSocketRoute("/ws", partial(_serve_client, state)),
-        static_files(),
     ]
     if state.review is not None:
         from edgevid.viewer.review import review_app
 
         routes.append(Mount("/review", review_app(state.review)))
-    return Starlette(routes=routes)
-
-
-async def _file(name: str, request: Request) -> Response:
-    return FileResponse(STATIC / name)
+    return make_app("viewer.html", routes)
 
 
 async def _events(state: ViewerState, request: Request) -> Response:
     filters = {key: text for key, text in request.query_params.items() if text and key != "token"}
     limit = filters.pop("limit", "100")
-    try:
-        if not limit.isdecimal() or len(limit) > 9:
-            raise InputError(f"limit: expected a number of at most nine digits, got {limit[:20]!r}")
-        if request.url.path.endswith("counts"):
-            return JSONResponse(await asyncio.to_thread(state.events.counts, filters))
-        return JSONResponse(await asyncio.to_thread(state.events.find, filters, limit=int(limit)))
-    except InputError as error:
-        return JSONResponse({"error": str(error)}, 422)
+    if not limit.isdecimal() or len(limit) > 9:
+        raise InputError(f"limit: expected a number of at most nine digits, got {limit[:20]!r}")
+    if request.url.path.endswith("counts"):
+        return JSONResponse(await asyncio.to_thread(state.events.counts, filters))
+    return JSONResponse(await asyncio.to_thread(state.events.find, filters, limit=int(limit)))
 
 
 async def _recordings(state: ViewerState, request: Request) -> Response:
@@ -134,23 +124,15 @@ async def _annotations(state: ViewerState, request: Request) -> Response:
     """Zones and lines: read, or replaced as a whole. An error is a sentence under "error"."""
     if request.method in SAFE:
         return JSONResponse(state.annotations())
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            return JSONResponse({"error": f"annotations: expected at most {MAX_BYTES} bytes"}, 413)
+    sent = await json_of(request, MAX_BYTES)
     try:
-        sent = json.loads(body)
-        if not isinstance(sent, dict):
-            raise ValueError("expected an object")
-        answer = await asyncio.to_thread(state.set_annotations, sent.get("annotations"), sent.get("version"))
-    except (InputError, SourceError) as error:
-        status = 409 if isinstance(error, EditConflict) else 507 if isinstance(error, SourceError) else 422
-        theirs = state.annotations() if status == 409 else {}
-        return JSONResponse({"error": str(error), **theirs}, status)
-    except (ValueError, RecursionError) as error:
-        return JSONResponse({"error": f"annotations: expected JSON: {error}"}, 400)
-    return JSONResponse(answer)
+        return JSONResponse(
+            await asyncio.to_thread(state.set_annotations, sent.get("annotations"), sent.get("version"))
+        )
+    except EditConflict as error:
+        return JSONResponse({"error": str(error), **state.annotations()}, 409)
+    except SourceError as error:
+        return JSONResponse({"error": str(error)}, 507)
 
 
 async def _serve_client(state: ViewerState, socket: WebSocket) -> None:

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from edgevid.errors import EdgevidError, require
+from edgevid.errors import InputError, require
 from edgevid.insight.review import Review, audit_text
-from edgevid.viewer.calibration import json_of
-from edgevid.viewer.serve import STATIC, is_operator, static_files
+from edgevid.viewer.serve import is_operator, json_of, make_app
 
 TABLES = {"items": "SELECT * FROM items ORDER BY utc, id", "decisions": "SELECT * FROM decisions WHERE id > ?",
           "agreement": "SELECT text FROM agreements", "second": "SELECT id FROM second_pass",
@@ -16,25 +15,15 @@ HIDDEN = dict.fromkeys(("label", "scores", "confidence"))  # What a blind review
 def review_app(review: Review) -> Any:
     """The ASGI application of the page, to be served alone or mounted; MissingExtraError without the extra `viewer`."""
     require("starlette", extra="viewer", purpose="The review page")
-    from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.requests import Request
     from starlette.responses import FileResponse, JSONResponse, Response
     from starlette.routing import Route
 
-    def answer(call: Any, *arguments: Any, **options: Any) -> Response:
-        try:
-            return JSONResponse(call(*arguments, **options))
-        except (KeyError, TypeError, AttributeError, EdgevidError) as error:
-            return JSONResponse({"error": str(error)}, 422)
-
-    def page(_: Request) -> Response:
-        return FileResponse(STATIC / "review.html", media_type="text/html")
-
     def rows(request: Request) -> Response:
         name, query = request.path_params["name"], request.query_params
         if name == "audit":
-            return answer(audit_text, review)
+            return JSONResponse(audit_text(review))
         if name == "role":
             return JSONResponse({"operator": is_operator(request.scope)})
         if name in ("items", "count") and review.scan():
@@ -42,14 +31,13 @@ def review_app(review: Review) -> Any:
         found = review.rows(TABLES.get(name, "SELECT 1 WHERE 0"), *[query.get("after", "0")] * (name == "decisions"))
         return JSONResponse([row | HIDDEN for row in found] if "blind" in query else found)
 
-    def take(sent: Any) -> Any:
-        return (review.decide if "labels" in sent else review.undo)(**sent)
-
     async def decide(request: Request) -> Response:
+        sent = await json_of(request)
+        call: Any = review.decide if "labels" in sent else review.undo
         try:
-            return await run_in_threadpool(answer, take, await json_of(request))
-        except EdgevidError as error:  # no JSON
-            return JSONResponse({"error": str(error)}, 422)
+            return JSONResponse(await run_in_threadpool(call, **sent))
+        except (TypeError, AttributeError) as error:  # other keys, or other types
+            raise InputError(f"review: expected a decision, got {sent}: {error}") from None
 
     def media(request: Request) -> Response:
         found = review.rows("SELECT crop, film, clip FROM items WHERE id = ?", request.path_params["item"])
@@ -59,7 +47,7 @@ def review_app(review: Review) -> Any:
             return JSONResponse({"error": "there is no such file"}, 404)
         return FileResponse(path)
 
-    return Starlette(routes=[
-        Route("/", page), Route("/api/review", decide, methods=["POST"]), Route("/api/review/{name}", rows),
-        Route("/media/{kind}/{item:path}", media), static_files(),
+    return make_app("review.html", [
+        Route("/api/review", decide, methods=["POST"]), Route("/api/review/{name}", rows),
+        Route("/media/{kind}/{item:path}", media),
     ])  # fmt: skip

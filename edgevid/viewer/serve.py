@@ -20,6 +20,7 @@ from __future__ import annotations
 import atexit
 import errno
 import ipaddress
+import json
 import re
 import secrets
 import socket
@@ -31,12 +32,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from edgevid._opencv import require_opencv
-from edgevid.errors import InputError, SourceError, require
+from edgevid.errors import EdgevidError, InputError, SourceError, require
 from edgevid.run.watchdog import ended_by_sigterm
 from edgevid.types import Closing
 
 if TYPE_CHECKING:
-    from starlette.requests import HTTPConnection
+    from starlette.requests import HTTPConnection, Request
 
 STATIC = Path(__file__).parent / "static"  # Stylesheets and scripts of the pages; they are in the wheel
 PORT = 8470  # The first port that is tried by default
@@ -139,13 +140,45 @@ def wait_for_stop() -> None:
         pass
 
 
-def static_files() -> Any:
-    """The route of /static: files that all pages share (base.css, theme.js) and each page's own."""
+class RequestError(InputError):
+    """A request whose body cannot be used, with the status of the answer."""
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        self.status = status
+        super().__init__(text)
+
+
+async def json_of(request: Request, most: int = 1 << 20) -> dict[str, Any]:
+    """The JSON object in the body of a request; RequestError for another body, and for more than `most` bytes."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise RequestError(f"expected at most {most} bytes", 413)
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"expected JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise RequestError(f"expected an object as JSON, got {type(found).__name__}")
+    return found
+
+
+def make_app(page: str, routes: Iterable[Any]) -> Any:
+    """The ASGI application of a page in STATIC with its `routes`, and of /static. An error of edgevid is an answer with
+    its `status`, or 422: {"error": sentence}. MissingExtraError without the extra `viewer`."""
     require("starlette", extra="viewer", purpose="The viewer")
-    from starlette.routing import Mount
+    from starlette.applications import Starlette
+    from starlette.responses import FileResponse, JSONResponse
+    from starlette.routing import Mount, Route
     from starlette.staticfiles import StaticFiles
 
-    return Mount("/static", StaticFiles(directory=STATIC), name="static")
+    def failed(_: Any, error: Exception) -> Any:
+        return JSONResponse({"error": str(error)}, getattr(error, "status", 422))
+
+    shown = Route("/", lambda _: FileResponse(STATIC / page))
+    static = Mount("/static", StaticFiles(directory=STATIC), name="static")
+    return Starlette(routes=[shown, *routes, static], exception_handlers={EdgevidError: failed})
 
 
 def is_loopback(host: str) -> bool:

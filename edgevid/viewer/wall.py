@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from edgevid.output.records import as_json
@@ -17,7 +16,7 @@ from edgevid.site.build import build_calibration
 from edgevid.viewer.app import viewer_app
 from edgevid.viewer.broadcast import encode_jpeg, limit_size, pack
 from edgevid.viewer.config import View
-from edgevid.viewer.serve import STATIC, Server, static_files
+from edgevid.viewer.serve import Server, make_app
 from edgevid.viewer.state import ViewerState
 
 TILE_SIDE, TILE_QUALITY = 640, 75  # Longest side of a small image in pixels, and its JPEG quality
@@ -43,12 +42,9 @@ class Wall:
         self._states: dict[str, ViewerState] = {}
         self._apps: dict[str, Any] = {}
         self._tiles: dict[str, tuple[Any, bytes]] = {}
-        self.app = Starlette(routes=[
-            Route("/", lambda _: FileResponse(STATIC / "wall.html")),
-            Route("/api/cameras", self._cameras),
-            Route("/api/tile/{name}", self._tile),
+        self.app = make_app("wall.html", [
+            Route("/api/cameras", self._cameras), Route("/api/tile/{name}", self._tile),
             Mount("/camera/{name}", self._camera),
-            static_files(),
         ])  # fmt: skip
 
     def _show(self, camera: Camera) -> ViewerState:

@@ -5,9 +5,9 @@ rotated box, which is a footprint that a camera far above detects, its center. O
 predicted box neither crosses a line nor stays in a zone (kernels/reference/zones.py is the specification)."""
 
 from edgevid.zones.monitor import ToGround, Total, ZoneEvent, ZoneEventKind, ZoneMonitor, ZoneMonitorLike
-from edgevid.zones.shapes import Anchor, Line, Zone, in_pixels
+from edgevid.zones.shapes import Anchor, Line, Zone, in_pixels, mapped
 
 __all__ = [
     "Anchor", "Line", "ToGround", "Total", "Zone", "ZoneEvent", "ZoneEventKind", "ZoneMonitor",
-    "ZoneMonitorLike", "in_pixels",
+    "ZoneMonitorLike", "in_pixels", "mapped",
 ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Zone and Line: what is drawn on a camera's image, checked once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -99,12 +99,12 @@ def _in_pixels(shape: Any, size: tuple[int, int] | None) -> Any:
         raise InputError(
             f"{shape.name!r} is in shares of the frame: give the frame's size: ZoneMonitor(..., size=(width, height))"
         )
+    return mapped(shape, lambda points: [(x * size[0], y * size[1]) for x, y in points], relative=False)
 
-    def scaled(points: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-        return tuple((x * size[0], y * size[1]) for x, y in points)
 
+def mapped(shape: Any, move: Callable[[Any], Sequence[Any]], **changes: Any) -> Any:
+    """The shape with all its points moved, K points to K points, and other `changes`."""
     if isinstance(shape, Line):
-        start, end = scaled((shape.start, shape.end))
-        return replace(shape, start=start, end=end, relative=False)
-    holes = tuple(scaled(hole) for hole in shape.holes)
-    return replace(shape, points=scaled(shape.points), holes=holes, relative=False)
+        start, end = move((shape.start, shape.end))
+        return replace(shape, start=start, end=end, **changes)
+    return replace(shape, points=move(shape.points), holes=[*map(move, shape.holes)], **changes)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
 
-from edgevid.viewer.serve import static_files
+from edgevid.viewer.serve import STATIC
 
 
 def application() -> Starlette:
@@ -18,5 +19,5 @@ def application() -> Starlette:
         await ws.send_text("hello")
         await ws.close()
 
-    routes = [Route("/", page, methods=["GET", "POST"]), WebSocketRoute("/ws", socket_), static_files()]
-    return Starlette(routes=routes)
+    routes = [Route("/", page, methods=["GET", "POST"]), WebSocketRoute("/ws", socket_)]
+    return Starlette(routes=[*routes, Mount("/static", StaticFiles(directory=STATIC))])

@@ -70,7 +70,7 @@ def test_a_zone_can_change_between_pixels_and_meters() -> None:
         ({"name": "x" * 61}, "1 to 60"),
         ({"name": 5}, "name"),
         ({"kind": "circle"}, "kind"),
-        ({"points": [[0, 0], [10, 10]]}, "at least 3 corners"),
+        ({"points": [[0, 0], [10, 10]]}, "at least 3 points"),
         ({"points": [[0, 0], [50, 50], [50, 0], [0, 50]]}, "does not cross itself"),
         ({"points": [[0, 0], [1e9, 0], [5, 5]]}, "far outside"),
         ({"points": [[0, 0], [float("nan"), 0], [5, 5]]}, "points"),

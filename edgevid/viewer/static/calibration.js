@@ -1,6 +1,6 @@
 // The calibration page: connects the model, the stage, the forms and the server.
 
-import { Model, typed } from "/static/calibration_model.js";
+import { Model, fromTables, missing, toTables, typed } from "/static/calibration_model.js";
 import { Stage } from "/static/calibration_stage.js";
 import { showReport } from "/static/calibration_report.js";
 
@@ -37,7 +37,7 @@ async function solve() {
   }
   waiting = true;
   try {
-    answer = await post("/api/solve", model.now);
+    answer = missing(model.now) ?? (await post("/api/solve", toTables(model.now)));
   } catch {
     answer = { ok: false, error: "The server does not answer. Is edgevid calibrate still running?" };
   }
@@ -89,8 +89,8 @@ function fillPoints() {
 
 function fillErrors() {
   [...$("points-table").tBodies[0].rows].forEach((row, n) => {
-    const error = model.now.mode === "points" && answer?.ok ? answer.errors[n]?.px : null;
-    row.cells[3].textContent = error == null || answer.exact ? "" : error.toFixed(1);
+    const error = model.now.mode === "points" && answer?.ok ? answer.error_px[n] : null;
+    row.cells[3].textContent = error == null || answer.error_px.length === 4 ? "" : error.toFixed(1);
     row.className = answer?.ok && answer.outliers.includes(n) ? "outlier" : "";
   });
 }
@@ -239,12 +239,14 @@ async function save(replace) {
   const status = $("saved");
   let reply;
   try {
-    reply = await post("/api/save", { ...model.now, name: $("name").value.trim(), note: $("note").value, replace });
+    reply = await post("/api/save", {
+      calibration: toTables(model.now), name: $("name").value.trim(), note: $("note").value, replace,
+    });
   } catch {
     reply = { status: 0, error: "The server does not answer." };
   }
   if (reply.status === 409) {
-    $("replace-path").textContent = reply.path;
+    $("replace-path").textContent = reply.error;
     $("replace").returnValue = "";
     $("replace").showModal();
     return;
@@ -286,7 +288,7 @@ async function open() {
   info = await (await fetch("/api/start")).json();
   $("source").textContent = info.source;
   document.title = `Calibration of ${info.source} - edgevid`;
-  model = new Model(info.size, stored() ?? info.calibration, changed);
+  model = new Model(info.size, stored() ?? fromTables(info.calibration), changed);
   stage = new Stage(model, { selected, place: addPoint });
   wireForms();
   wireImage();

@@ -15,6 +15,48 @@ export function fresh(size) {
   };
 }
 
+/** What is still empty, or no number, as an answer of /api/solve; null where all is there. */
+export function missing({ mode, points, width, length, lens }) {
+  const fields = [["k1", lens.k1], ["focal length", lens.focal]];
+  if (mode === "rectangle") fields.push(["width", width], ["length", length]);
+  else points.forEach(({ x, y }, n) => fields.push([`point ${n + 1}`, x], [`point ${n + 1}`, y]));
+  const wrong = fields.find(([, value]) => typeof value === "string");
+  if (wrong) return { ok: false, error: `Expected a number for ${wrong[0]}, got '${wrong[1]}'` };
+  const empty = (error) => ({ ok: false, incomplete: true, error });
+  if (mode === "rectangle") {
+    return width === null || length === null ? empty("Enter the rectangle's width and length in meters") : null;
+  }
+  const lacking = points.map(({ x, y }, n) => (x === null || y === null ? n + 1 : 0)).filter(Boolean);
+  const whole = points.length - lacking.length;
+  const more = lacking.length ? `; ${lacking.length} without meters` : "";
+  if (whole < 4) return empty(`Expected at least 4 points with meters, got ${whole}${more}`);
+  return lacking.length ? empty(`Enter the meters of point ${lacking[0]}, or remove it`) : null;
+}
+
+/** The calibration as the tables of its file. */
+export function toTables({ mode, rectangle, width, length, points, region, lens }) {
+  return {
+    lens: { k1: lens.k1 ?? 0, focal_px: lens.focal ?? 0 },
+    ...(region && { region: { pixels: region } }),
+    ...(mode === "rectangle"
+      ? { rectangle: { pixels: rectangle, width_m: width, length_m: length } }
+      : { points: points.map(({ u, v, x, y }) => ({ pixel: [u, v], meter: [x, y] })) }),
+  };
+}
+
+/** The calibration of the tables of a file; null without. */
+export function fromTables(tables) {
+  if (!tables) return null;
+  const { lens, region, rectangle, points } = tables;
+  return {
+    lens: { k1: lens?.k1 ?? null, focal: lens?.focal_px ?? null },
+    region: region?.pixels ?? null,
+    ...(rectangle
+      ? { mode: "rectangle", rectangle: rectangle.pixels, width: rectangle.width_m, length: rectangle.length_m }
+      : { mode: "points", points: points.map(({ pixel: [u, v], meter: [x, y] }) => ({ u, v, x, y })) }),
+  };
+}
+
 /** Holds the calibration and its undo history; `changed` is called after each change. */
 export class Model {
   constructor(size, existing, changed) {

@@ -22,11 +22,11 @@ export function showReport(answer) {
 }
 
 function errors(answer) {
-  if (answer.exact) return "Four points fit exactly. A fifth point shows the reprojection error.";
-  const px = answer.errors.map((one) => one.px ?? 0);
+  if (answer.error_px.length === 4) return "Four points fit exactly. A fifth point shows the reprojection error.";
+  const px = answer.error_px.map((one) => one ?? 0);
   const worst = px.indexOf(Math.max(...px));
   const mean = px.reduce((a, b) => a + b, 0) / px.length;
-  const far = answer.errors[worst].m;
+  const far = answer.error_m[worst];
   return `${px.length} points: mean reprojection error ${mean.toFixed(2)} px, worst ${px[worst].toFixed(1)} px (${meters(far)} m, point ${worst + 1}).`;
 }
 
@@ -46,8 +46,8 @@ function scaleRow(scale) {
 
 function camera(found) {
   if (!found) return "The view has no perspective to measure the camera from.";
-  const width = `angle of view ${found.width.toFixed(0)} degrees`;
-  return `Camera: ${found.height.toFixed(1)} m above the road, pitch ${found.pitch.toFixed(0)} degrees down, ${width}. Compare the height with the site.`;
+  const width = `angle of view ${found.width_deg.toFixed(0)} degrees`;
+  return `Camera: ${found.height_m.toFixed(1)} m above the road, pitch ${found.pitch_deg.toFixed(0)} degrees down, ${width}. Compare the height with the site.`;
 }
 
 function item(text) {
