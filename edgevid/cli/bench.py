@@ -10,7 +10,6 @@ import typer
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from edgevid.cli import console as terminal
@@ -69,33 +68,28 @@ def _show(found: Benchmark) -> None:
 
 
 def _show_times(console: Console, timings: tuple[Timing, ...]) -> None:
-    """The table; where it is wider than the terminal each name has a line of its own above its figures."""
+    """Milliseconds as p50 / p99; the last column is the speed relative to the first engine. Where the table is wider
+    than the terminal each name has a line of its own above its figures."""
+    from edgevid.optimize.bench import STAGES
+
+    rows, first = [], timings[0].at("frame", 50)
+    for t in timings:
+        cells = [f"{_short(t.at(s, 50))} / {_short(t.at(s, 99))}" if s in t.ms else "-" for s in STAGES]
+        middle = t.at("frame", 50)
+        rows.append((*cells, _short(t.cpu_ms), f"{1000 / middle:.1f}", f"{first / middle:.2f}x"))
+    heads = ("ms, p50 / p99", *STAGES, "CPU", "fps", "")
     with console.capture() as wide:
-        terminal.print_table(console, _times(timings, [t.title for t in timings]))
+        print_rows(console, heads, [(escape(t.title), *row) for t, row in zip(timings, rows, strict=True)])
     if all(cell_len(Text.from_ansi(line).plain.rstrip()) <= console.width for line in wide.get().split("\n")):
         console.out(wide.get(), end="")
         return
     with console.capture() as narrow:
-        terminal.print_table(console, _times(timings, [" " for _ in timings]))
+        print_rows(console, heads, [(" ", *row) for row in rows])
     heading, *figures = narrow.get().splitlines()
     console.out(heading)
     for t, line in zip(timings, figures, strict=True):
         console.out(t.title)
         console.out(line)
-
-
-def _times(timings: tuple[Timing, ...], names: list[str]) -> Table:
-    """Milliseconds as p50 / p99; the last column is the speed relative to the first engine."""
-    from edgevid.optimize.bench import STAGES
-
-    table = terminal.number_table("ms, p50 / p99", *STAGES, "CPU", "fps", "")
-    first = timings[0].at("frame", 50)
-    for t, name in zip(timings, names, strict=True):
-        cells = [f"{_short(t.at(s, 50))} / {_short(t.at(s, 99))}" if s in t.ms else "-" for s in STAGES]
-        middle = t.at("frame", 50)
-        more = [_short(t.cpu_ms), f"{1000 / middle:.1f}", f"{first / middle:.2f}x"]
-        table.add_row(escape(name), *cells, *more)
-    return table
 
 
 def _short(ms: float) -> str:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from edgevid.errors import InputError, SourceError, log, masked
+from edgevid.errors import InputError, log, masked
 from edgevid.files.atomic import atomic_path, check_file
 from edgevid.types import Array
 
@@ -153,30 +153,18 @@ def mask_process_title() -> None:
 FULL_WIDTH = 1000
 
 
-def number_table(first: str, *rest: str, text: Collection[str] = ()) -> Table:
-    """A table of a name and numbers, which are right-aligned; the columns in `text` may wrap."""
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for name in rest:
-        side: Literal["left", "right"] = "left" if name in text else "right"
-        table.add_column(name, justify=side, no_wrap=name not in text, overflow="fold")
-    return table
-
-
 def print_rows(
     console: Console, heads: Iterable[str], rows: Iterable[Iterable[str]], *, text: Collection[str] = (),
     title: str = "",
 ) -> None:  # fmt: skip
-    """Prints a `number_table` of rows."""
-    table = number_table(*heads, text=text)
-    table.title, table.title_justify = title or None, "left"
+    """Prints a table of a name and numbers, which are right-aligned. The columns in `text` may wrap; the others stay
+    whole, past the terminal's edge where they must."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), title=title or None, title_justify="left")
+    for n, name in enumerate(heads):
+        side: Literal["left", "right"] = "left" if n == 0 or name in text else "right"
+        table.add_column(name, justify=side, no_wrap=n == 0 or name not in text, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    print_table(console, table)
-
-
-def print_table(console: Console, table: Table) -> None:
-    """Prints a table whose `no_wrap` columns stay whole, past the terminal's edge where they must."""
     options = console.options.update(width=FULL_WIDTH, max_width=FULL_WIDTH)
     for column in table.columns:
         if column.no_wrap:
@@ -265,11 +253,8 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     if is_stdout(path):
         sys.stdout.writelines(lines)
         return
-    try:
-        with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be written: {error.strerror or error}; choose another path") from None
+    with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(lines)
     show_written(path)
 
 

@@ -111,10 +111,10 @@ def forget_command(files: list[Path], before: str | None, after: str | None, yes
 
 def moment(option: str, text: str | None) -> float | None:
     """UTC seconds of a time, or of so long ago."""
-    from edgevid.report.store import seconds_of
-
     if text is None:
         return None
+    from edgevid.report.store import seconds_of
+
     try:
         return clock.time() - ago if (ago := seconds_of(text)) else utc_seconds(text)
     except ValueError:

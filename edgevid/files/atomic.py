@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edgevid.errors import SourceError
+from edgevid.errors import EdgevidError, SourceError
 
 
 @contextmanager
@@ -16,16 +16,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Readers get the old file or the new one, never a part; a crash or a power failure leaves one of both. The
     temporary name is unique, so that two programs never write one file. The mode of a replaced file stays,
     its owner where possible, and a symbolic link keeps pointing to its file. SourceError, an OSError, where
-    no file can be made there; OSError where the disk is full."""
+    no file can be made there, or the disk is full."""
     path = Path(os.path.realpath(path))
     check_file(path)
     make_folder(path.parent)
     new = path.with_name(f".{path.name}.{os.urandom(6).hex()}.part{path.suffix}")
     try:
         new.touch(0o600 if path.exists() else 0o666, exist_ok=False)  # the system applies the umask
-    except OSError as error:
-        raise _not_writable(path, str(error.strerror)) from None
-    try:
         yield new
         if path.exists():
             old = path.stat()
@@ -33,8 +30,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
                 os.chown(new, old.st_uid, old.st_gid)
             new.chmod(old.st_mode & 0o777)
         move_into_place(new, path)
+    except EdgevidError:  # of what was to be written
+        raise
+    except OSError as error:
+        raise _not_writable(path, error.strerror or str(error)) from None
     finally:
-        new.unlink(missing_ok=True)
+        with suppress(OSError):  # moved already, or a name that the system does not take
+            new.unlink()
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

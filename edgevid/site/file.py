@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from edgevid.detect.gate import EXPECTED, MAX_GAP_S, THRESHOLD, Every, parse_every
-from edgevid.errors import FieldError, FileFormatError, SourceError, masked
+from edgevid.errors import FieldError, FileFormatError, masked
 from edgevid.files import Count, Positive, Share, edit_toml, read_toml, toml_text, write_atomic
 from edgevid.files.folders import expanded
 from edgevid.files.schema import Checked, checked, pick, vars_of
@@ -174,10 +174,7 @@ def write_gate(path: Path, threshold: float) -> None:
 
 
 def _write(path: Path, rows: dict[str, list[dict[str, Any]]], header: str = "") -> None:
-    try:
-        write_atomic(path, edit_toml(path, rows) if path.exists() else toml_text(rows, head=header))
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be written: {error.strerror}; check the permissions") from None
+    write_atomic(path, edit_toml(path, rows) if path.exists() else toml_text(rows, head=header))
 
 
 def _row(shape: Zone | Line) -> dict[str, Any]:

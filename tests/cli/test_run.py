@@ -105,7 +105,7 @@ def test_the_demo_does_not_write_over_what_it_shows(clip: Path) -> None:
         (["--out", "seen.avi"], "ends in .mp4"),
         (["--events", "seen.txt"], "--events: expected a name that ends in .jsonl or .csv"),
         (["--sqlite", "none/a.db"], "the folder none does not exist; create it first"),
-        (["--start", "noon"], "--start: expected a time such as 2026-01-31T12:00:00Z, got 'noon'"),
+        (["--start", "noon"], "--start: expected a time such as 2026-01-31T12:00:00Z or 30d, got 'noon'"),
         (["--site", "nowhere.toml"], "there is no such file"),
         (["--calibration", "nowhere.toml"], "there is no such file"),
         (["--actions", "runs/nowhere.toml"], "there is no such file"),

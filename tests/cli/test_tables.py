@@ -5,20 +5,16 @@ from __future__ import annotations
 import io
 
 from rich.console import Console
-from rich.table import Table
 
-from edgevid.cli.console import print_table
+from edgevid.cli.console import print_rows
 
 NAME = "yolox-nano-416 int8-trt-fp16"
 
 
 def printed(width: int) -> str:
-    table = Table(box=None)
-    table.add_column("model", no_wrap=True)
-    table.add_column("difference")
-    table.add_row(NAME, "3 missed, 1 extra, 20 matched, score drift up to 0.10")
-    out = io.StringIO()
-    print_table(Console(file=out, width=width), table)
+    out, heads = io.StringIO(), ("model", "difference")
+    print_rows(Console(file=out, width=width), heads, [(NAME, "3 missed, 1 extra, 20 matched, score drift up to 0.10")],
+               text=("difference",))  # fmt: skip
     return out.getvalue()
 
 
