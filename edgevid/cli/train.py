@@ -156,6 +156,7 @@ def classifier(
     from edgevid.learn.actions.fit import CHECKPOINT
     from edgevid.learn.actions.train import TrainConfig, train_actions
     from edgevid.learn.classifier.network import ImageAugmentation, ImageOptions
+    from edgevid.models.hub import resolve_model
 
     check_folder(out)
     check_outputs({"--out": (out / "report.json", "JSON")}, force=force)
@@ -165,6 +166,8 @@ def classifier(
     images = ImageOptions(width, height, context, align, ImageAugmentation(rotation, flip, jpeg), inside)
     items, kinds = _described(data, console), shared.split_names(heads, "--heads")
     attributes = list(dict.fromkeys(key for one in items for key in one.labels))
+    for model in [inside] * (align == "landmarks") + [kind for kind in kinds if kind != "compact"]:
+        resolve_model(model)  # what is not there stops the command before it trains
     with training_bar(out / CHECKPOINT) as progress:
         for attribute, kind in product(attributes, kinds):
             extractor = "" if kind == "compact" else kind
@@ -217,7 +220,8 @@ def backbone(model: str, out: Path, force: bool, tensor: str) -> None:
     check_folder(out)
     check_outputs({"--out": (out / "recipe.toml", "TOML")}, [model], force=force)
     recipe, width = cut_backbone(resolve_model(model), out, tensor=tensor)
-    results(soft_wrap=False).print(f"{width} features per crop. Use it: --extractor {recipe.parent}")
+    use = f"Use it: train actions --extractor {recipe.parent}, train classifier --heads {recipe.parent}"
+    results(soft_wrap=False).print(f"{width} features per crop. {use}")
 
 
 for _command in (detector, label, rendered, actions, classifier, backbone):

@@ -95,7 +95,7 @@ def test_a_backbone_is_cut_out_of_an_image_model(tmp_path: Path, capsys: pytest.
     with pytest.raises(SystemExit) as stop:
         main(["train", "backbone", str(tmp_path), "--out", str(tmp_path / "cut"), "--tensor", "map"])
     assert stop.value.code == 0
-    assert f"3 features per crop. Use it: --extractor {tmp_path / 'cut'}" in capsys.readouterr().out.replace("\n", "")
+    assert f"3 features per crop. Use it: train actions --extractor {tmp_path / 'cut'}, " in capsys.readouterr().out.replace("\n", "")
     crops = np.full((1, 8, 8, 3), 51, np.uint8)  # 0.2, doubled
     found = load_extractor(tmp_path / "cut").extract(crops, np.float32([[0, 0, 8, 8]]))
     np.testing.assert_allclose(found, [[0.4] * 3], atol=1e-5)
