@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 from annotated_types import Ge, Len
 
 from edgevid.errors import FieldError, InputError, did_you_mean
-from edgevid.files import Count, Share, check_fields, read_toml, toml_table, write_atomic
+from edgevid.files import Count, Share, check_fields, read_toml, toml_text, write_atomic
 from edgevid.files.schema import REQUIRED, Checked, Sha256, checked, matches, pick, vars_of
 from edgevid.runtime.engine import InputSpec
 
@@ -305,31 +304,22 @@ def read_recipe(path: str | Path) -> Recipe:
 
 def write_recipe(recipe: Recipe, path: Path, *, comment: str = "") -> None:
     """Writes `recipe` as TOML that `read_recipe` reads back, with `comment` on top."""
-    lines = [f"# {line}" for line in comment.splitlines()]
-    head = {k: getattr(recipe, k) for k in ("name", "task", "file", "summary")}
-    lines += _table("model", head)
-    lines += _table("source", dataclasses.asdict(recipe.source))
+    tables: dict[str, Table] = {"model": {k: getattr(recipe, k) for k in ("name", "task", "file", "summary")}}
+    tables["source"] = {k: v for k, v in vars_of(recipe.source).items() if v}
     if recipe.input:
-        lines += _table("input", {"name": recipe.input_name, **dataclasses.asdict(recipe.input)})
+        tables["input"] = {"name": recipe.input_name, **vars_of(recipe.input)}
     if recipe.outputs:
-        lines += _table("output", {"names": recipe.outputs})
+        tables["output"] = {"names": recipe.outputs}
     if recipe.decode:
         plain, values = Decode(recipe.decode.kind), vars_of(recipe.decode)
         keys = ("kind", *DECODE_KEYS[recipe.decode.kind], *SCORE_KEYS)
         rare = (*EXTRA_KEYS, "class_thresholds")
         used = (key for key in keys if key not in rare or values[key] != getattr(plain, key))
-        lines += _table("decode", {key: values[key] for key in used})
+        tables["decode"] = {key: values[key] for key in used}
     if recipe.names:
         known = next((n for n, names in CLASS_LISTS.items() if names == recipe.names), recipe.names)
-        lines += _table("names", {"classes": known})
-    for name, precision in recipe.precisions.items():
-        lines += _table(f"precision.{name}", dataclasses.asdict(precision))
-    for name, table in recipe.tables.items():
-        lines += _table(name, dict(table))
-    write_atomic(path, "\n".join(lines).strip() + "\n")
-
-
-def _table(title: str, values: dict[str, Any]) -> list[str]:
-    """The table's lines; unknown values (empty text, no number, source's false) are left out."""
-    known = {k: v for k, v in values.items() if v != "" and not (title == "source" and not v)}
-    return toml_table(title, known)
+        tables["names"] = {"classes": known}
+    tables |= {f"precision.{name}": vars_of(floor) for name, floor in recipe.precisions.items()}
+    tables |= recipe.tables
+    stated = {title: [{k: v for k, v in table.items() if v != ""}] for title, table in tables.items()}
+    write_atomic(path, toml_text(stated, head="\n".join(f"# {line}" for line in comment.splitlines())))
