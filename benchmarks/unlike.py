@@ -29,7 +29,7 @@ from bench import conditions, save, table
 from edgevid import Detector, Tracker, open_video
 from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec
-from edgevid.actions.features import encode_rows
+from edgevid.actions.features import JHMDB15, encode
 from edgevid.actions.load import load_extractor
 from edgevid.actions.recognizer import newest_crops
 from edgevid.actions.typicality import Typicality, pool
@@ -106,7 +106,7 @@ class Case:
     def outputs(self) -> tuple[Any, dict[str, Part]]:
         """The trained head, and logits, the last layer's inputs and pooled features of each part."""
         train = self.parts["train"]
-        make = lambda: make_head("transformer", train.width, len(train.names), window=20)  # noqa: E731
+        make = lambda: make_head("transformer", train.width, len(train.names), self.options)  # noqa: E731
         if self.path.exists():
             head = make()
             head.load_state_dict(torch.load(self.path))
@@ -136,7 +136,7 @@ def some(corpus: Corpus, names: list[str]) -> Corpus:
         replace(e, labels=np.full(len(e.labels), names.index(corpus.names[e.label])))
         for e in corpus.examples if corpus.names[e.label] in names
     ]  # fmt: skip
-    return Corpus(tuple(names), tuple(chosen), corpus.rate_hz, joints=corpus.joints)
+    return Corpus(tuple(names), tuple(chosen), corpus.rate_hz, layout=corpus.layout)
 
 
 # Measures: the larger, the less like the training --------------------------------------------------
@@ -275,7 +275,7 @@ def far_windows(path: Path, cache: Path) -> list[tuple[Array, Array]]:
             continue
         starts = range(0, len(raw) - 19, 5)
         windows = np.stack([raw[n : n + 20] for n in starts]), np.stack([there[n : n + 20] for n in starts])
-        features, valid = encode_rows(*windows)
+        features, valid = encode(*windows, JHMDB15)
         enough = (valid.sum(1) >= 5) & valid[:, :10].any(1)
         if enough.any():
             made.append((features[enough], valid[enough]))

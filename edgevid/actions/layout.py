@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from edgevid.errors import FieldError, InputError
-from edgevid.files.fields import check_fields
+from edgevid.files import check_fields, checked
 from edgevid.files.toml import read_toml
 from edgevid.types import Array
 
@@ -62,7 +62,7 @@ class JointLayout:
     def rows(self, points: Array, confidence: Array | None = None) -> Array:
         """(..., J * (dims + 1)) float32 rows of coordinates (..., J, dims), as `split` takes them. A joint with NaN has
         a confidence of 0; without `confidence` (..., J) all others have 1."""
-        seen = np.isfinite(points).all(-1)
+        seen = np.asarray(np.isfinite(points).all(-1))
         sure = np.where(seen, 1.0 if confidence is None else np.nan_to_num(confidence), 0.0)
         flat = np.where(seen[..., None], points, 0).reshape(*points.shape[:-2], -1)
         return np.concatenate((flat, sure), axis=-1).astype(np.float32)
@@ -73,23 +73,25 @@ def _mirrored(name: str) -> str:
 
 
 _TABLES = read_toml(Path(__file__).with_suffix(".toml"))
-LAYOUTS = {name: JointLayout(**{k: tuple(v) for k, v in table.items()}) for name, table in _TABLES.items()}
+LAYOUTS = {name: JointLayout(tuple(one["joints"]), tuple(one["parents"])) for name, one in _TABLES.items()}
 
 
-def find_layout(name: str | Path = "", *, joints: int = 0, dims: int = 2) -> JointLayout:
+def find_layout(name: JointLayout | str | Path = "", *, joints: int = 0, dims: int = 2) -> JointLayout:
     """The layout of a name of `LAYOUTS`, or of a TOML file with `joints` and `parents`; without a name the one of that
     many `joints`. InputError where there is none, or where it has another number of joints."""
     known = [one for one in LAYOUTS.values() if len(one.joints) == joints]
-    if name in LAYOUTS:
+    if isinstance(name, JointLayout):
+        known = [name]
+    elif name in LAYOUTS:
         known = [LAYOUTS[str(name)]]
     elif name:
         if not Path(name).is_file():
             raise InputError(f"layout: expected one of {', '.join(LAYOUTS)}, or a TOML file, got {str(name)!r}")
-        known = [JointLayout(**{key: tuple(value) for key, value in read_toml(Path(name)).items()})]
+        known = [checked(JointLayout, read_toml(Path(name)), Path(name))]
     if not known or joints not in (0, len(known[0].joints)) or dims not in (2, 3):
         have = ", ".join(f"{key} ({len(one.joints)})" for key, one in LAYOUTS.items())
         raise InputError(
-            f"layout {str(name)!r}: expected 2-D or 3-D joints of one of {have}, or of a TOML file with their names "
-            f"and parents, got {joints} joints in {dims}-D"
+            f"layout: expected 2-D or 3-D joints of one of {have}, or of a TOML file with their names and parents, "
+            f"got {joints} joints in {dims}-D"
         )
     return replace(known[0], dims=dims)  # type: ignore[arg-type]

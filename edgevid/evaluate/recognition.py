@@ -220,7 +220,7 @@ def evaluate(model: str, truth: Path, *, feature_rate: float = FEATURES_HZ) -> E
         notes = ["the recipe does not state what it was trained on: whether these clips were is unknown"]
     if scored.segments is not None:
         truths, made = zip(*scored.outcomes, strict=True)
-        return _segments([name for name, _ in scored.names], truths, made, notes)
+        return _segments([name for name, _ in scored.names], truths, made, notes, classes=scored.report.names)
     return of_scored(scored, notes)
 
 
@@ -244,10 +244,14 @@ def of_scored(scored: Scored, notes: Sequence[str] = ()) -> Evaluation:
 
 
 def class_views(report: ClassReport) -> tuple[dict[str, Table], dict[str, Plot]]:
-    """The table of the classes, and the confusion matrix in shares of its rows."""
+    """The tables of the classes and of the pairs that are confused most, and the confusion matrix in shares of its
+    rows."""
     heads = ("class", "precision %", "recall %", "F1 %", "clips")
     share = report.confusion / np.maximum(report.confusion.sum(1, keepdims=True), 1)
-    return {"By class": Table(heads, report_lines(report))}, {"Confusion": Plot("", "", {}, share, report.names)}
+    tables = {"By class": Table(heads, report_lines(report))}
+    if confused := report.confused():
+        tables["Confused pairs"] = Table(("class", "recognized as", "times", "of the class %"), confused)
+    return tables, {"Confusion": Plot("", "", {}, share, report.names)}
 
 
 def evaluate_segments(
@@ -280,8 +284,9 @@ def read_labels(folder: Path) -> dict[str, list[str]]:
 
 
 def _segments(
-    names: list[str], truths: Sequence[Any], found: Sequence[Any], notes: list[str], background: Sequence[str] = ()
-) -> Evaluation:
+    names: list[str], truths: Sequence[Any], found: Sequence[Any], notes: list[str], background: Sequence[str] = (),
+    classes: Sequence[str] | None = None,
+) -> Evaluation:  # fmt: skip
     table = np.array([segment_counts(*pair, background) for pair in zip(truths, found, strict=True)], float)
 
     def measure(counts: Array) -> dict[str, float]:
@@ -290,4 +295,8 @@ def _segments(
         return {name: share / 100 for name, share in zip(names, shares, strict=True)}
 
     notes = [*notes, f"edit and F1 leave out {', '.join(background) or 'no class'}"]
-    return Evaluation("segmentation", names, "video", measure, notes=notes)
+    labels = sorted({*chain(*truths), *chain(*found)})
+    pairs = ([labels.index(one) for one in chain(*side)] for side in (truths, found))
+    known = [str(one) if classes is None else classes[one] for one in labels]
+    tables, plots = class_views(ClassReport.of(*pairs, len(labels), known))
+    return Evaluation("segmentation", names, "video", measure, tables=tables, plots=plots, notes=notes)

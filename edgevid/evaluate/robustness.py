@@ -64,8 +64,9 @@ def evaluate(model: str, truth: Path, *, policy: Path | None = None) -> Evaluati
 
 def _of_clips(model: str, truth: Path, policy: Path | None) -> tuple[Kinds, list[str], Run]:
     """The corruptions, the scenes, and what counts verdicts on clips."""
-    names = resolve_model(model).names
-    corpus, clips = recognition.read_rows(truth, names), list[tuple[str, int, Array, Array]]()
+    recipe = resolve_model(model)
+    names = recipe.names
+    corpus, clips = recognition.read_rows(truth, recipe), list[tuple[str, int, Array, Array]]()
     rules = read_policy(policy, names=names).policy() if policy else Policy(names)
     recognizer: Any = load_recognizer(model) if corpus is None else recognition.load_for_rows(model, corpus, threads=1)
     if corpus is None:

@@ -212,7 +212,7 @@ def _kernels(head: Head, split: Split, options: TrainOptions) -> tuple[dict[str,
     if half.all():
         return found, math.nan
     for chosen in (half, ~half):  # of the last machine: the ridge, as a deployed second opinion
-        made = known.calibrated(logits[chosen], *(one[chosen] for one in described), test.labels[chosen])
+        made = known.calibrated(logits[chosen], described[0][chosen], described[1][chosen], test.labels[chosen])
         mixed[~chosen] = made.mixed(softmax(logits[~chosen]), opinion[~chosen]).argmax(1)
     return found, float((mixed == test.labels).mean())
 

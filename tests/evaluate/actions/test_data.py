@@ -78,3 +78,37 @@ def test_resampling_by_hand() -> None:
     rows = np.arange(6.0)[:, None]
     assert resample(rows, 2.5).ravel().tolist() == [0, 2.5, 5]
     assert resample(rows[:1], 2.0).ravel().tolist() == [0]
+
+
+def test_skeletons_of_any_rate_by_their_times(tmp_path: Path) -> None:
+    """10 Hz and missing joints become 30 Hz; a joint keeps its place while it is missing, without confidence."""
+    joints = np.zeros((4, 15, 2))
+    joints[:, 0, 0] = (0, 3, 6, 9)
+    joints[2, 1] = np.nan
+    path = tmp_path / "k.npz"
+    np.savez(path, joints=joints, offsets=[0, 4], label=["run"], times=[5.0, 5.1, 5.2, 5.3], group=["anna"])
+    (example,) = read_skeletons(path, ("run", "walk")).examples
+    assert (len(example.raw), example.group) == (10, "anna")
+    np.testing.assert_allclose(example.raw[:, 0], np.arange(10), atol=1e-5)
+    np.testing.assert_allclose(example.raw[6, 31], 0, atol=1e-5)
+    assert example.raw[9, 31] == pytest.approx(1)
+    np.savez(path, joints=joints, offsets=[0, 4], label=["run"], times=[5.0, 5.0, 5.2, 5.3])
+    with pytest.raises(InputError, match="rising times in seconds"):
+        read_skeletons(path, ("run",))
+
+
+def test_skeletons_in_csv_files(tmp_path: Path) -> None:
+    header = ["time", *(f"{joint} {axis}" for joint in JHMDB15.joints for axis in ("x", "y", "confidence"))]
+    for label in ("run", "walk"):
+        (tmp_path / label).mkdir()
+        cells = [[0.5 * n, *np.tile([n, 2 * n, 0.5], 15)] for n in range(3)]
+        rows = [",".join(map(str, row)) for row in cells]
+        (tmp_path / label / "a_1.csv").write_text("\n".join([",".join(header), *rows, ""]))
+    corpus = read_poses(tmp_path, "jhmdb-15")
+    assert corpus is not None
+    assert (corpus.names, [e.label for e in corpus.examples]) == (("run", "walk"), [0, 1])
+    np.testing.assert_allclose(corpus.examples[0].raw[15, :2], [1, 2], atol=1e-5)  # 0.5 s
+    assert set(corpus.examples[0].raw[:, 30:].ravel()) == {0.5}
+    with pytest.raises(FileFormatError, match="also nose x, nose y"):
+        read_poses(tmp_path, "coco-17")
+    assert read_poses(tmp_path / "run") is None

@@ -11,6 +11,7 @@ from recognizer_models import clip_model, feature_model, window_head
 from edgevid.actions import load_recognizer
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, Example
+from edgevid.runtime import Recipe
 from edgevid.evaluate.recognition import check_classes, evaluate_crops, evaluate_rows, read_rows, score
 from edgevid.video.writer import VideoWriter
 
@@ -96,6 +97,6 @@ def test_skeletons_are_read_from_a_file_or_the_held_out_part_of_a_folder(tmp_pat
         joints = np.ones((offsets[-1], 15, 2), np.float32)
         label = np.array(["run", "walk", "run"][:count])
         np.savez(tmp_path / f"GT_{part}.npz", joints=joints, offsets=offsets, label=label)
-    names = ("run", "walk")
-    assert [len(read_rows(p, names)) for p in (tmp_path, tmp_path / "GT_train_1.npz")] == [2, 3]
-    assert read_rows(tmp_path / "list.csv", names) is None
+    recipe = Recipe("head", "head", "head.onnx", tmp_path, names=("run", "walk"))
+    assert [len(read_rows(p, recipe)) for p in (tmp_path, tmp_path / "GT_train_1.npz")] == [2, 3]
+    assert read_rows(tmp_path / "list.csv", recipe) is None
