@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,10 @@ def test_a_backbone_is_cut_out_of_an_image_model(tmp_path: Path, capsys: pytest.
     with pytest.raises(SystemExit) as stop:
         main(["train", "backbone", str(tmp_path), "--out", str(tmp_path / "cut"), "--tensor", "map"])
     assert stop.value.code == 0
-    assert f"3 features per crop. Use it: train actions --extractor {tmp_path / 'cut'}, " in capsys.readouterr().out.replace("\n", "")
+    assert (
+        f"3 features per crop. Use it: train actions --extractor {tmp_path / 'cut'}, "
+        in capsys.readouterr().out.replace("\n", "")
+    )
     crops = np.full((1, 8, 8, 3), 51, np.uint8)  # 0.2, doubled
     found = load_extractor(tmp_path / "cut").extract(crops, np.float32([[0, 0, 8, 8]]))
     np.testing.assert_allclose(found, [[0.4] * 3], atol=1e-5)
@@ -123,3 +127,42 @@ def test_each_mistake_is_one_sentence(
     assert stop.value.code == 2
     assert words in " ".join(capsys.readouterr().err.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_long_videos_of_features_from_training_to_judged_segments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As 50Salads comes: MS-TCN with half a second of look-ahead, exported, streamed and judged on what it did not see."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("features", "groundTruth", "splits"):
+        Path("data", name).mkdir(parents=True)
+    for number in range(6):
+        labels = np.repeat(rng.permutation([0, 1, 0]), 20)
+        np.save(f"data/features/v-{'abcdef'[number]}.npy", (np.eye(2)[labels] + rng.normal(0, 0.2, (60, 2))).T)
+        Path(f"data/groundTruth/v-{'abcdef'[number]}.txt").write_text(
+            "".join(f"{'cut mix'.split()[k]}\n" for k in labels)
+        )
+    Path("data/mapping.txt").write_text("0 cut\n1 mix\n")
+    for half, names in (("train", "abcd"), ("test", "ef")):
+        Path(f"data/splits/{half}.split1.bundle").write_text("".join(f"v-{name}.txt\n" for name in names))
+    arguments = "train actions data --head mstcn --rate 5 --feature-rate 5 --window 40 --layers 3 --lookahead 0.4"
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments.split(), "--epochs", "40", "--seeds", "1", "--threads", "1", "--out", "run"])
+    assert ended.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "linear layer per step" in printed
+    assert "right by class: cut" in printed
+    recipe = Path("run/recipe.toml").read_text()
+    assert "lookahead = 2" in recipe
+    with pytest.raises(SystemExit) as ended:
+        main("evaluate segmentation run/recipe.toml --truth data --feature-rate 5 --json scores.json".split())
+    assert ended.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "4 of 6 clips were trained on" in printed
+    scores = json.loads(Path("scores.json").read_text())
+    assert scores["figures"]["accuracy"]["value"] > 0.9
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments.split(), "--bidirectional", "--out", "other"])
+    assert ended.value.code != 0
+    assert "lookahead: expected a causal head" in " ".join(capsys.readouterr().err.split())
