@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from bench import conditions, save
@@ -30,9 +30,9 @@ from edgevid.detect.preprocess import Preprocessor, letterbox_rectangle
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.builder.build import build
 from edgevid.optimize.builder.engine import choose_backend, installed_version
-from edgevid.optimize.builder.options import PRECISIONS, BuildOptions, Verification
+from edgevid.optimize.builder.options import BuildOptions, Verification
 from edgevid.optimize.frames import read_frames
-from edgevid.runtime import LocalRecipe, load_engine
+from edgevid.runtime import LocalRecipe, Precision, load_engine
 from edgevid.runtime.cuda.open import open_cuda
 from edgevid.runtime.device import gpus
 from edgevid.runtime.manifest import BACKENDS
@@ -46,6 +46,7 @@ RUNS = int(os.environ.get("RUNS", "100000"))
 LIMIT_S = float(os.environ.get("LIMIT_S", "560"))
 STARTED = time.monotonic()
 COUNT = 100
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 MODEL = "street-nano"
 """Ships with edgevid, so that no network is needed."""
 Result = dict[str, Any]
