@@ -171,10 +171,11 @@ def classifier(
     side, console, found = shared.parse_size(size, "--size"), results(soft_wrap=False), []
     height, width = (side, side) if isinstance(side, int) else side
     context, align, inside = (options.pop(key) for key in ("context", "align", "inside"))
+    inside = inside if align == "landmarks" else ""
     images = ImageOptions(width, height, context, align, ImageAugmentation(rotation, flip, jpeg), inside)
     items, kinds = _described(data, console), shared.split_names(heads, "--heads")
     attributes = list(dict.fromkeys(key for one in items for key in one.labels))
-    for model in [inside] * (align == "landmarks") + [kind for kind in kinds if kind != "compact"]:
+    for model in {inside, *kinds} - {"", "compact"}:
         resolve_model(model)  # what is not there stops the command before it trains
     with training_bar(out / CHECKPOINT) as progress:
         for attribute, kind in product(attributes, kinds):

@@ -78,10 +78,12 @@ def sure(m: float) -> Array:
     return np.asarray(e / e.sum())
 
 
-def clips_of(values: list[list[float]], ids: list[int], rate: float = 8.0, start: float = 0.0) -> Clips:
+def clips_of(
+    values: list[list[float]], ids: list[int], rate: float = 8.0, start: float = 0.0, size: tuple[int, int] = (8, 8)
+) -> Clips:
     """Clips (M, T) of plain gray crops; NaN is a missing step."""
     gray = np.array(values, float)
-    pixels = np.zeros((*gray.shape, 8, 8, 3), np.uint8)
+    pixels = np.zeros((*gray.shape, *size, 3), np.uint8)
     pixels[...] = np.nan_to_num(gray)[..., None, None, None]
     times = start + np.broadcast_to(np.arange(gray.shape[1]) / rate, gray.shape)
     return Clips.of(

@@ -12,7 +12,7 @@ from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.actions.data import Corpus, Example
 from edgevid.evaluate.items import SUFFIXES as VIDEOS
 from edgevid.evaluate.items import group_of
-from edgevid.files import sha256_of
+from edgevid.files import sha256, sha256_of
 from edgevid.output.timeline import SUFFIXES, Span, read_timeline
 from edgevid.types import Array
 
@@ -37,9 +37,9 @@ class LongVideo(NamedTuple):
 
 
 def list_long_videos(data: Path) -> tuple[tuple[str, ...], list[LongVideo]] | None:
-    """Class names, BACKGROUND as the last, and videos of a CSV (path,start,end,label[,group]; a line per segment), or of
-    a folder of videos with a timeline of the same name next to each; None for other data. InputError for a video without
-    a timeline."""
+    """Class names, BACKGROUND as the last, and videos of a CSV (path,start,end,label[,group]; a line per segment), or
+    of a folder of videos with a timeline of the same name next to each; None for other data. InputError for a video
+    without a timeline."""
     if data.is_dir():
         paths = sorted(one for one in data.iterdir() if one.suffix.lower() in VIDEOS)
         found = [next((t for s in SUFFIXES if (t := one.with_suffix(s)).is_file()), None) for one in paths]
@@ -108,7 +108,8 @@ def read_features(folder: Path, rate_hz: float) -> Corpus:
             raise InputError(f"{truth}: expected labels of mapping.txt, got {', '.join(sorted(other))}")
         raw = _steps_first(path, len(labels))
         steps = np.array([index[one] for one in labels[: len(raw)]])
-        examples.append(Example(name, group_of(truth), raw[: len(steps)], steps, sha256_of(truth)))
+        content = sha256(f"{name} {sha256_of(truth)}")  # the features are gigabytes
+        examples.append(Example(name, group_of(truth), raw[: len(steps)], steps, content))
     return Corpus(tuple(names), tuple(examples), rate_hz)
 
 

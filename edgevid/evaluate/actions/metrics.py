@@ -62,6 +62,15 @@ class ClassReport:
         """(C,) 0 without true positives."""
         return _ratios(2 * np.diag(self.confusion), self.confusion.sum(axis=0) + self.support)
 
+    def confused(self, most: int = 6) -> list[tuple[str, str, int, float]]:
+        """The pairs of classes that are confused most: the true one, the predicted one, how often, and the percentage
+        of the true one's."""
+        wrong = self.confusion * (1 - np.eye(len(self.confusion), dtype=int))
+        order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+        pairs = [(int(a), int(b)) for a, b in zip(*np.unravel_index(order, wrong.shape), strict=True)]
+        names, support = self.names or tuple(map(str, range(len(wrong)))), self.support
+        return [(names[a], names[b], int(n), float(100 * n / support[a])) for a, b in pairs if (n := wrong[a, b])]
+
     def macro(self) -> tuple[float, float, float]:
         """Mean precision, recall and F1 of the classes."""
         return float(self.precision.mean()), float(self.recall.mean()), float(self.f1.mean())
