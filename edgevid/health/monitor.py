@@ -12,10 +12,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from edgevid._opencv import cv2, require_opencv
+from edgevid._opencv import require_opencv
 from edgevid.errors import InputError, log
-from edgevid.files import sha256
-from edgevid.files.atomic import quarantine, write_atomic
+from edgevid.files.atomic import atomic_path, make_folder, quarantine, write_atomic
 from edgevid.health.registration import Motion, Reference
 from edgevid.health.speed_drift import SpeedDriftDetector
 from edgevid.health.view_monitor import LearnedReference, State, ViewMonitor
@@ -24,11 +23,10 @@ from edgevid.types import Closing, Frame, Reason, SpeedReport, Speeds, Tracks
 
 REMEDY = "check the camera; calibrate it again if it moved"
 MAX_EVENTS = 100
-STATE = "state.json"
+STATE = "state.npz"
 ACKNOWLEDGEMENT = "acknowledgement"
 """Left by `edgevid health` for the running monitor, which removes it at its next check."""
-FORMAT = 2
-OFFSET = ("dx", "dy", "rotation_deg", "scale")
+FORMAT = 3
 Kind = Literal["moved", "lost", "ratio", "speeds"]
 """What raises an alarm: the image moved, shows another view, far against near, all speeds."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -46,16 +44,13 @@ class Alarm:
 
 
 class HealthFolder:
-    """Reads and writes one camera's folder."""
+    """Reads and writes one camera's folder: one file of what was learned, and an answer to the alarm."""
 
     def __init__(self, path: str | Path) -> None:
-        """Makes the folder; InputError where that fails."""
+        """Makes the folder; SourceError where that fails."""
         self.path = Path(path)
         self.notes: list[str] = []  # What was damaged
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"camera health: {path} cannot be made ({error.strerror})") from None
+        make_folder(self.path)
 
     def read(self) -> tuple[list[LearnedReference], dict[str, Any] | None, Alarm | None]:
         """References, statistics and the open alarm; empty where there is nothing yet or it is damaged."""
@@ -63,28 +58,26 @@ class HealthFolder:
         if not file.exists():
             return [], None, None
         try:
-            state = json.loads(file.read_text(encoding="utf-8"))
-            if state["format"] != FORMAT:
-                raise ValueError(f"expected format {FORMAT}, got {state['format']!r}")
-            alarm = Alarm(**state["alarm"]) if state["alarm"] else None
-            if alarm and alarm.kind not in KINDS:
-                raise ValueError(f"expected an alarm among {KINDS}, got {alarm.kind!r}")
-            size = (int(state["size"][0]), int(state["size"][1])) if state["size"] else (0, 0)
-            offsets = []
-            for row in state["references"]:
-                values = [float(row[key]) for key in OFFSET]
-                if not (np.isfinite(values).all() and values[3] > 0 and min(size) > 0):
-                    raise ValueError(f"the offset of a reference is {values} on {size}")
-                offsets.append((str(row["file"]), Motion(values[0], values[1], values[2], values[3], size)))
-            statistics = dict(state["statistics"])
-        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            with np.load(file) as held:
+                state = json.loads(str(held["state"]))
+                if state["format"] != FORMAT:
+                    raise ValueError(f"expected format {FORMAT}, got {state['format']!r}")
+                alarm = Alarm(**state["alarm"]) if state["alarm"] else None
+                if alarm and alarm.kind not in KINDS:
+                    raise ValueError(f"expected an alarm among {KINDS}, got {alarm.kind!r}")
+                references = []
+                for number, (dx, dy, rotation, scale, *size) in enumerate(state["offsets"]):
+                    if not (np.isfinite([dx, dy, rotation, scale]).all() and min(scale, *size) > 0):
+                        raise ValueError(f"the offset of a reference is {dx, dy, rotation, scale} on {size}")
+                    offset = Motion(dx, dy, rotation, scale, (size[0], size[1]))
+                    references.append(LearnedReference(Reference(held[str(number)], offset.size), offset, -1.0))
+            return references, dict(state["statistics"]), alarm
+        except Exception as error:  # whatever a damaged file provokes
             self.quarantine(f"{type(error).__name__}: {error}")
             return [], None, None
-        references = [self._reference(name, offset) for name, offset in offsets]
-        return [one for one in references if one is not None], statistics, alarm
 
     def quarantine(self, why: str) -> None:
-        """Renames a damaged state.json and notes it."""
+        """Renames a damaged file and notes it."""
         file = self.path / STATE
         quarantine(file, ".bad")
         self.notes.append(
@@ -94,25 +87,14 @@ class HealthFolder:
 
     def write(self, references: list[LearnedReference], statistics: dict[str, Any], alarm: Alarm | None) -> None:
         """Writes everything; OSError where the disk cannot be written."""
-        rows = []
-        for one in references:
-            data = cv2.imencode(".png", one.reference.gray)[1].tobytes()
-            name = f"reference-{sha256(data)[:12]}.png"
-            if not (self.path / name).exists():
-                write_atomic(self.path / name, data)
-            rows.append({"file": name} | {key: getattr(one.offset, key) for key in OFFSET})
+        moved = [one.offset for one in references]
         state = {
-            "format": FORMAT,
-            "size": list(references[0].reference.size) if references else None,
-            "alarm": asdict(alarm) if alarm else None,
-            "references": rows,
-            "statistics": statistics,
-        }
-        write_atomic(self.path / STATE, json.dumps(state, separators=(",", ":")))
-        named = {row["file"] for row in rows}
-        for old in self.path.glob("reference-*.png"):
-            if old.name not in named:
-                old.unlink(missing_ok=True)
+            "format": FORMAT, "alarm": asdict(alarm) if alarm else None, "statistics": statistics,
+            "offsets": [(one.dx, one.dy, one.rotation_deg, one.scale, *one.size) for one in moved],
+        }  # fmt: skip
+        grays: dict[str, Any] = {str(number): one.reference.gray for number, one in enumerate(references)}
+        with atomic_path(self.path / STATE) as new:
+            np.savez_compressed(new, state=json.dumps(state), **grays)
 
     def put_acknowledgement(self, choice: Acknowledgement) -> None:
         """Leaves an answer to the alarm for the running monitor."""
@@ -124,18 +106,6 @@ class HealthFolder:
         text = file.read_bytes() if file.exists() else b""
         file.unlink(missing_ok=True)
         return next((choice for choice in get_args(Acknowledgement) if choice.encode() == text), None)
-
-    def _reference(self, name: str, offset: Motion) -> LearnedReference | None:
-        file = self.path / name
-        data = file.read_bytes() if file.is_file() and file.parent == self.path else b""
-        gray = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) if data else None
-        try:
-            if gray is None:
-                raise InputError("it is missing or does not decode")
-            return LearnedReference(Reference(np.asarray(gray, np.uint8), offset.size), offset, -1.0)
-        except InputError as error:
-            self.notes.append(f"{file}: this reference is left out ({error}); it is learned again")
-            return None
 
 
 class CameraHealth(Closing):
