@@ -114,7 +114,7 @@ class Position:
     acknowledged: int  # Number of the first event that it has not acknowledged
 
     def __init__(self, spool: Spool, name: str) -> None:
-        self._spool, self._name = spool, name
+        self._spool, self.name = spool, name
         self.dropped = 0  # Events that the limit on the spool's size deleted before the sink had them
         with spool.lock, spool.base:
             spool.base.execute("INSERT OR IGNORE INTO sinks VALUES (?, ?)", (name, spool.end))
@@ -151,7 +151,7 @@ class Position:
             spool.base.execute("PRAGMA synchronous = NORMAL")  # on the disk with the next events
             with spool.base:
                 spool.base.execute("UPDATE sinks SET acknowledged = ?1 WHERE name = ?2 AND acknowledged <> ?1",
-                                   (self.acknowledged, self._name))  # fmt: skip
+                                   (self.acknowledged, self.name))  # fmt: skip
 
 
 MOST_QUEUED = 20_000
@@ -169,27 +169,17 @@ class RejectedError(EdgevidError):
     """A sink's other side will never take these events: each one that it rejects is counted and left out."""
 
 
-class Worker:
-    """The thread of one sink; its counts may be read at any time."""
+class Worker(Position):
+    """The thread of one sink, and how far it is; its counts may be read at any time."""
 
     def __init__(self, sink: Any, name: str, spool: Spool, recent: Mapping[int, Event]) -> None:
-        self.sink, self.name = sink, name
-        self._position, self._recent = Position(spool, name), recent
+        super().__init__(spool, name)
+        self.sink, self._recent = sink, recent
         self.delivered = self.rejected = 0  # Events that the sink took, and that its other side rejected
         self.failure = ""  # Why the sink takes nothing now
         self.more, self._ending, self._end_at = threading.Event(), threading.Event(), 0.0
         """Set where there are more events."""
         self.thread = threading.Thread(target=self._work, name=f"edgevid-{self.name}"[:15], daemon=True)
-
-    @property
-    def backlog(self) -> int:
-        """Events that wait for the sink."""
-        return self._position.backlog
-
-    @property
-    def dropped(self) -> int:
-        """Events that the limit on the spool's size deleted."""
-        return self._position.dropped
 
     def end(self, within_s: float) -> None:
         """Nothing more comes; what waits may be sent for a while."""
@@ -202,7 +192,7 @@ class Worker:
         while True:
             ending = self._ending.is_set()
             self.more.clear()
-            rows = self._position.take(BATCH)
+            rows = self.take(BATCH)
             if not rows and ending:
                 break
             events = [self._recent.get(number) or Event.of(json.loads(line)) for number, line in rows]
@@ -211,18 +201,18 @@ class Worker:
             elif self._attempt(self.sink.send, events):
                 wait_s = 0.5
                 self.delivered += len(rows)
-                self._position.acknowledge(getattr(self.sink, "held", 0))
+                self.acknowledge(getattr(self.sink, "held", 0))
                 if not rows:
                     self.more.wait(TICK_S)
             else:
-                self._position.rewind()
+                self.rewind()
                 if ending and clock.monotonic() > self._end_at:
                     break
                 if self._ending.wait(wait_s * random.uniform(1, 1.5)):
                     clock.sleep(0.2)
                 wait_s = min(2 * wait_s, MAX_BACKOFF_S)
         if self._attempt(self.sink.close):
-            self._position.acknowledge(0)
+            self.acknowledge(0)
 
     def _attempt(self, call: Any, *events: Sequence[Event]) -> bool:
         """Whether a call of the sink succeeded; the first failure and the recovery are logged."""
