@@ -107,7 +107,7 @@ def rendered(data: Path, scenes: int, frames: int, seed: int) -> None:
 def actions(data: Path, out: Path, force: bool, rate: float, window: int | None, **options: Any) -> None:
     """Train a temporal head on labeled clips, skeletons of people, or long videos."""
     require("torch", extra="train", purpose="training")
-    from edgevid.evaluate.actions.long_videos import is_long
+    from edgevid.evaluate.actions.long_videos import is_features, list_long_videos
     from edgevid.learn.actions.experiment import check_head
     from edgevid.learn.actions.fit import CHECKPOINT
     from edgevid.learn.actions.train import TrainConfig, train_actions
@@ -117,7 +117,7 @@ def actions(data: Path, out: Path, force: bool, rate: float, window: int | None,
     check_outputs({"--out": (out / "recipe.toml", "TOML")}, force=force)
     config = TrainConfig(data=data, out=out, rate_hz=rate, window=window or 0, **options)
     console = results(soft_wrap=False)
-    if not any(data.glob("*.npz")) and not is_long(data):  # neither are items with one class each
+    if not (any(data.glob("*.npz")) or is_features(data) or list_long_videos(data)):  # items with one class each
         _described(data, console)
     with training_bar(out / CHECKPOINT) as progress:
         outcome = train_actions(config, report=console.print, progress=progress)

@@ -12,7 +12,7 @@ from edgevid.video.images import IMAGES
 
 SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".mpg", ".webm", *sorted(IMAGES))  # An image is a video of one frame
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-KNOWN = ("group", "split", "camera", "day")  # Columns of a CSV that are no labels
+KNOWN = ("group", "split", "camera", "day", "start", "end")  # Columns of a CSV that are no labels
 LeftOut = tuple[str, str]  # A file, folder or line, and why it is left out
 
 
@@ -27,6 +27,8 @@ class Item(NamedTuple):
     """"train", "val", "test" or another word; empty: not split yet."""
     camera: str = ""
     day: str = ""
+    start: str = ""  # With `end` the labeled part of a long video, in seconds
+    end: str = ""
     boxes: tuple[tuple[str, float, float, float, float, float], ...] = ()
     """Class, x1, y1, x2, y2 (pixels, or shares of the image) and weight of each box in a detector's image; a negative
     weight marks a region that does not count."""
@@ -93,9 +95,9 @@ def _of_csv(path: Path, left_out: list[LeftOut]) -> Iterator[Item]:
         raise FileFormatError(path, "header", expected=expected, got=list(rows[0]) if rows else None)
     for line, row in enumerate(rows, 2):
         item, labels = path.parent / (row["path"] or ""), {name: row[name] for name in names if row[name]}
-        group, split, camera, day = (row.get(name) or "" for name in KNOWN)
+        group, *more = (row.get(name) or "" for name in KNOWN)
         if labels and item.is_file():
-            yield Item(item, labels, group or group_of(item), split, camera, day)
+            yield Item(item, labels, group or group_of(item), *more)
         else:
             left_out.append((f"{path}, line {line}", f"expected a label and an existing file, got {row}"))
 

@@ -3,7 +3,8 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from html import escape, unescape
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -15,7 +16,7 @@ from edgevid.errors import FileFormatError, InputError, SourceError
 from edgevid.files.atomic import write_atomic
 from edgevid.types import Closing, Frame, Result
 
-SUFFIXES = (".csv", ".vtt", ".eaf")
+NO_TIER = "default"  # ELAN's name of the tier of spans without one
 
 
 class Span(NamedTuple):
@@ -33,7 +34,8 @@ class TimelineSink(Closing):
 
     def __init__(self, path: str | Path) -> None:
         """InputError unless the name ends in .csv, .vtt or .eaf."""
-        self.path = _known(Path(path))
+        self.path = Path(path)
+        _format(self.path)
         self._open: dict[str, OnlineSegments] = {}
         self._names: dict[str, tuple[str, ...]] = {}
         self.spans: list[Span] = []
@@ -58,35 +60,6 @@ class TimelineSink(Closing):
         write_timeline(self.path, self.spans)
 
 
-def write_timeline(path: Path, spans: Iterable[Span]) -> None:
-    """Writes spans in the order of their start, in the format that the file's suffix tells: .csv, .vtt or .eaf."""
-    ordered = sorted(spans)
-    write_atomic(path, {".csv": _to_csv, ".vtt": _to_vtt, ".eaf": _to_eaf}[_known(path).suffix.lower()](ordered))
-
-
-def read_timeline(path: Path) -> list[Span]:
-    """The spans of a CSV (start, end, label[, tier] in seconds), a WebVTT or an ELAN file, in the order of their start.
-    FileFormatError where it is none, or where one ends before it starts."""
-    read = {".csv": _of_csv, ".vtt": _of_vtt, ".eaf": _of_eaf}[_known(path).suffix.lower()]
-    try:
-        found = sorted(read(path.read_text(encoding="utf-8-sig")))
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    except (ValueError, KeyError, TypeError, ElementTree.ParseError) as error:
-        expected = "start, end and label of each span: CSV with these columns, WebVTT cues or ELAN annotations"
-        raise FileFormatError(path, "the whole file", expected=expected, got=str(error)) from None
-    for one in found:
-        if not 0 <= one.start <= one.end:
-            raise FileFormatError(path, one.label, expected="0 <= start <= end in seconds", got=(one.start, one.end))
-    return found
-
-
-def _known(path: Path) -> Path:
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: expected a timeline's name that ends in {', '.join(SUFFIXES)}")
-    return path
-
-
 def _to_csv(spans: Sequence[Span]) -> str:
     text = io.StringIO()
     rows = ((f"{start:.3f}", f"{end:.3f}", *more) for start, end, *more in spans)
@@ -104,45 +77,36 @@ def _to_vtt(spans: Sequence[Span]) -> str:
         minutes, ms = divmod(round(1000 * seconds), 60_000)
         return f"{minutes // 60:02d}:{minutes % 60:02d}:{ms // 1000:02d}.{ms % 1000:03d}"
 
-    cues = (f"{clock(a)} --> {clock(b)}\n{f'<v {_escaped(tier)}>' if tier else ''}{_escaped(label)}\n"
-            for a, b, label, tier in spans)  # fmt: skip
+    voices = (f"<v {escape(one.tier)}>" if one.tier else "" for one in spans)
+    cues = (f"{clock(one.start)} --> {clock(one.end)}\n{voice}{escape(one.label, quote=False)}\n"
+            for one, voice in zip(spans, voices, strict=True))  # fmt: skip
     return "\n".join(["WEBVTT\n", *cues])
 
 
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def _of_vtt(text: str) -> list[Span]:
-    def plain(words: str) -> str:
-        return re.sub(r"<[^>]*>", "", words).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
-
     if not text.startswith("WEBVTT"):
         raise ValueError("expected WEBVTT in the first line")
     cue = re.compile(r"^([\d:.]+) +--> +([\d:.]+)[^\n]*\n(?:<v(?:\.[\w.]+)? ([^>]*)>)?(.+(?:\n.+)*)", re.MULTILINE)
     spans = []
-    for a, b, tier, label in cue.findall(text.replace("\r\n", "\n")):
-        start, end = (sum(60**n * float(part) for n, part in enumerate(reversed(t.split(":")))) for t in (a, b))
-        spans.append(Span(round(start, 3), round(end, 3), plain(label), plain(tier)))
+    for *clocks, tier, label in cue.findall(text.replace("\r\n", "\n")):
+        start, end = (sum(60**n * float(part) for n, part in enumerate(reversed(t.split(":")))) for t in clocks)
+        spans.append(Span(round(start, 3), round(end, 3), unescape(re.sub("<[^>]*>", "", label)), unescape(tier)))
     return spans
 
 
 def _to_eaf(spans: Sequence[Span]) -> str:
     root = ElementTree.Element("ANNOTATION_DOCUMENT", AUTHOR="edgevid", FORMAT="3.0", VERSION="3.0", DATE="")
     ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    order = ElementTree.SubElement(root, "TIME_ORDER")
-    tiers: dict[str, ElementTree.Element] = {}
+    order, tiers = ElementTree.SubElement(root, "TIME_ORDER"), dict[str, ElementTree.Element]()
+    for name in dict.fromkeys(one.tier or NO_TIER for one in spans):
+        tiers[name] = ElementTree.SubElement(root, "TIER", LINGUISTIC_TYPE_REF="default-lt", TIER_ID=name)
     for number, span in enumerate(spans):
-        slots = [f"ts{2 * number + side}" for side in (1, 2)]
-        for slot, seconds in zip(slots, span[:2], strict=True):
+        places = {f"TIME_SLOT_REF{side}": f"ts{2 * number + side}" for side in (1, 2)}
+        for slot, seconds in zip(places.values(), span[:2], strict=True):
             ElementTree.SubElement(order, "TIME_SLOT", TIME_SLOT_ID=slot, TIME_VALUE=str(round(1000 * seconds)))
-        name = span.tier or "default"
-        if name not in tiers:
-            tiers[name] = ElementTree.Element("TIER", LINGUISTIC_TYPE_REF="default-lt", TIER_ID=name)
-        one = ElementTree.SubElement(ElementTree.SubElement(tiers[name], "ANNOTATION"), "ALIGNABLE_ANNOTATION")
-        one.attrib = {"ANNOTATION_ID": f"a{number + 1}", "TIME_SLOT_REF1": slots[0], "TIME_SLOT_REF2": slots[1]}
+        holder = ElementTree.SubElement(tiers[span.tier or NO_TIER], "ANNOTATION")
+        one = ElementTree.SubElement(holder, "ALIGNABLE_ANNOTATION", {"ANNOTATION_ID": f"a{number + 1}", **places})
         ElementTree.SubElement(one, "ANNOTATION_VALUE").text = span.label
-    root.extend(tiers.values())
     kind = {"LINGUISTIC_TYPE_ID": "default-lt", "TIME_ALIGNABLE": "true", "GRAPHIC_REFERENCES": "false"}
     ElementTree.SubElement(root, "LINGUISTIC_TYPE", kind)
     ElementTree.indent(root)
@@ -152,11 +116,42 @@ def _to_eaf(spans: Sequence[Span]) -> str:
 def _of_eaf(text: str) -> list[Span]:
     root = ElementTree.fromstring(text.encode())
     slots = {s.attrib["TIME_SLOT_ID"]: float(s.attrib["TIME_VALUE"]) / 1000 for s in root.iterfind(".//TIME_SLOT")}
-    spans = []
-    for tier in root.iterfind("TIER"):
-        name = tier.attrib["TIER_ID"]
-        for one in tier.iterfind(".//ALIGNABLE_ANNOTATION"):
-            start, end = (slots[one.attrib[f"TIME_SLOT_REF{side}"]] for side in (1, 2))
-            label = one.findtext("ANNOTATION_VALUE") or ""
-            spans.append(Span(start, end, label, "" if name == "default" else name))
-    return spans
+    pairs = ((tier.attrib["TIER_ID"], one) for tier in root.iterfind("TIER")
+             for one in tier.iterfind(".//ALIGNABLE_ANNOTATION"))  # fmt: skip
+    return [
+        Span(*(slots[one.attrib[f"TIME_SLOT_REF{side}"]] for side in (1, 2)), one.findtext("ANNOTATION_VALUE") or "",
+             "" if tier == NO_TIER else tier)
+        for tier, one in pairs
+    ]  # fmt: skip
+
+
+FORMATS = {".csv": (_to_csv, _of_csv), ".vtt": (_to_vtt, _of_vtt), ".eaf": (_to_eaf, _of_eaf)}
+"""By suffix what writes a timeline's spans as text, and what reads them."""
+
+
+def _format(path: Path) -> tuple[Callable[[Sequence[Span]], str], Callable[[str], list[Span]]]:
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"{path}: expected a timeline's name that ends in {', '.join(FORMATS)}")
+    return FORMATS[path.suffix.lower()]
+
+
+def write_timeline(path: Path, spans: Iterable[Span]) -> None:
+    """Writes spans in the order of their start, in the format that the file's suffix tells: .csv, .vtt or .eaf."""
+    write_atomic(path, _format(path)[0](sorted(spans)))
+
+
+def read_timeline(path: Path) -> list[Span]:
+    """The spans of a CSV (start, end, label[, tier] in seconds), a WebVTT or an ELAN file, in the order of their start.
+    FileFormatError where it is none, or where one ends before it starts."""
+    try:
+        found = sorted(_format(path)[1](path.read_text(encoding="utf-8-sig")))
+        if not all(0 <= one.start <= one.end for one in found):
+            raise ValueError("one that ends before it starts")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+    except (ValueError, KeyError, TypeError, ElementTree.ParseError) as error:
+        if isinstance(error, InputError):
+            raise
+        expected = "start, end and label of each span: CSV with these columns, WebVTT cues or ELAN annotations"
+        raise FileFormatError(path, "the whole file", expected=expected, got=str(error)) from None
+    return found

@@ -1,7 +1,6 @@
 """Long videos with a class for each step: features as 50Salads, GTEA and Breakfast come (the copies of Farha and Gall,
 2019), or videos with their segments in one CSV, or in a CSV, WebVTT or ELAN file next to each."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +10,9 @@ import numpy as np
 from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.actions.data import Corpus, Example
 from edgevid.evaluate.items import SUFFIXES as VIDEOS
-from edgevid.evaluate.items import group_of
+from edgevid.evaluate.items import group_of, read_items
 from edgevid.files import sha256, sha256_of
-from edgevid.output.timeline import SUFFIXES, Span, read_timeline
+from edgevid.output.timeline import FORMATS, Span, read_timeline
 from edgevid.types import Array
 
 FEATURES_HZ = 15.0  # Steps per second of features, unless stated: those of GTEA and Breakfast; 50Salads has 30
@@ -39,43 +38,27 @@ class LongVideo(NamedTuple):
 def list_long_videos(data: Path) -> tuple[tuple[str, ...], list[LongVideo]] | None:
     """Class names, BACKGROUND as the last, and videos of a CSV (path,start,end,label[,group]; a line per segment), or
     of a folder of videos with a timeline of the same name next to each; None for other data. InputError for a video
-    without a timeline."""
-    if data.is_dir():
+    without a timeline, FileFormatError for times that are no numbers."""
+    videos: dict[Path, LongVideo] = {}
+    if data.suffix.lower() == ".csv" and data.is_file():
+        items, left_out = read_items(data)
+        if any(one.end for one in items) and left_out:
+            raise InputError(": ".join(left_out[0]))
+        for one in (one for one in items if one.end):
+            try:
+                span = Span(float(one.start), float(one.end), one.labels["label"])
+            except (ValueError, KeyError):
+                given = (one.path.name, one.start, one.end)
+                raise FileFormatError(data, "start, end, label", expected="seconds, and a label", got=given) from None
+            videos.setdefault(one.path, LongVideo(one.path, one.group, [])).spans.append(span)
+    elif data.is_dir():
         paths = sorted(one for one in data.iterdir() if one.suffix.lower() in VIDEOS)
-        found = [next((t for s in SUFFIXES if (t := one.with_suffix(s)).is_file()), None) for one in paths]
-        if not any(found):
-            return None
-        if missing := [str(one) for one, timeline in zip(paths, found, strict=True) if timeline is None]:
-            raise InputError(f"{missing[0]}: expected its segments next to it, in {' or '.join(SUFFIXES)}")
-        videos = [LongVideo(one, group_of(one), read_timeline(t)) for one, t in zip(paths, found, strict=True) if t]
-    else:
-        videos = _of_csv(data)
-        if not videos:
-            return None
-    names = sorted({one.label for video in videos for one in video.spans} - {BACKGROUND})
-    return (*names, BACKGROUND), videos
-
-
-def _of_csv(data: Path) -> list[LongVideo]:
-    """The videos of a CSV; none of another CSV."""
-    if data.suffix.lower() != ".csv" or not data.is_file():
-        return []
-    with data.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"path", "start", "end", "label"} <= rows[0].keys():
-        return []
-    videos: dict[str, LongVideo] = {}
-    for line, row in enumerate(rows, 2):
-        path = data.parent / (row["path"] or "")
-        try:
-            span = Span(float(row["start"]), float(row["end"]), row["label"])
-        except (TypeError, ValueError):
-            raise FileFormatError(data, f"line {line}", expected="start and end in seconds", got=row) from None
-        if not path.is_file() or not span.label:
-            raise InputError(f"{data}, line {line}: expected a label and an existing file, got {row}")
-        one = videos.setdefault(row["path"], LongVideo(path, row.get("group") or group_of(path), []))
-        one.spans.append(span)
-    return list(videos.values())
+        found = {one: [t for s in FORMATS if (t := one.with_suffix(s)).is_file()] for one in paths}
+        if any(found.values()) and (missing := [str(one) for one, timeline in found.items() if not timeline]):
+            raise InputError(f"{missing[0]}: expected its segments next to it, in {' or '.join(FORMATS)}")
+        videos = {one: LongVideo(one, group_of(one), read_timeline(of[0])) for one, of in found.items() if of}
+    names = sorted({one.label for video in videos.values() for one in video.spans} - {BACKGROUND})
+    return ((*names, BACKGROUND), list(videos.values())) if videos else None
 
 
 def is_features(data: Path) -> bool:
@@ -83,33 +66,21 @@ def is_features(data: Path) -> bool:
     return (data / "groundTruth").is_dir()
 
 
-def is_long(data: Path) -> bool:
-    """Whether data are features or videos with a class for each step."""
-    return is_features(data) or list_long_videos(data) is not None
-
-
 def read_features(folder: Path, rate_hz: float) -> Corpus:
     """Features (D, T) or (T, D) of features/*.npy with the labels of groundTruth/*.txt, one a step, at `rate_hz` steps
     per second. mapping.txt ("0 cut_tomato") gives the order of the classes. InputError where features are missing or of
     another length, and for a label that the mapping lacks."""
-    truths = {
-        path.stem: path.read_text(encoding="utf-8-sig").split() for path in (folder / "groundTruth").glob("*.txt")
-    }
-    mapping = folder / "mapping.txt"
-    lines = [line.split(maxsplit=1) for line in mapping.read_text().splitlines()] if mapping.is_file() else []
-    names = [line[-1].strip() for line in lines if line] or sorted(
-        {one for labels in truths.values() for one in labels}
-    )
-    index = {name: number for number, name in enumerate(names)}
+    truths = {path: path.read_text(encoding="utf-8-sig").split() for path in (folder / "groundTruth").glob("*.txt")}
+    mapping, known = folder / "mapping.txt", sorted({one for labels in truths.values() for one in labels})
+    names = [line.split()[-1] for line in mapping.read_text().splitlines()] if mapping.is_file() else known
+    if other := set(known) - set(names):
+        raise InputError(f"{folder}: expected labels of mapping.txt, got {', '.join(sorted(other))}")
     examples = []
-    for name, labels in sorted(truths.items()):
-        path, truth = folder / "features" / f"{name}.npy", folder / "groundTruth" / f"{name}.txt"
-        if other := set(labels) - set(names):
-            raise InputError(f"{truth}: expected labels of mapping.txt, got {', '.join(sorted(other))}")
-        raw = _steps_first(path, len(labels))
-        steps = np.array([index[one] for one in labels[: len(raw)]])
-        content = sha256(f"{name} {sha256_of(truth)}")  # the features are gigabytes
-        examples.append(Example(name, group_of(truth), raw[: len(steps)], steps, content))
+    for truth, labels in sorted(truths.items()):
+        raw = _steps_first(folder / "features" / f"{truth.stem}.npy", len(labels))
+        steps = np.array([names.index(one) for one in labels[: len(raw)]])
+        content = sha256(f"{truth.stem} {sha256_of(truth)}")  # the features are gigabytes
+        examples.append(Example(truth.stem, group_of(truth), raw[: len(steps)], steps, content))
     return Corpus(tuple(names), tuple(examples), rate_hz)
 
 
@@ -125,16 +96,14 @@ def _steps_first(path: Path, steps: int) -> Array:
     return np.asarray(raw if apart[0] < apart[1] else raw.T)
 
 
-def folds(folder: Path, corpus: Corpus) -> dict[str, tuple[Corpus, Corpus]]:
-    """Training and test halves of each splits/train.splitK.bundle and test.splitK.bundle, lists of names."""
+def folds(folder: Path, corpus: Corpus) -> dict[str, list[Corpus]]:
+    """Training and test half of each splits/train.splitK.bundle and test.splitK.bundle, lists of names."""
     at, found = {one.name: row for row, one in enumerate(corpus.examples)}, {}
     for path in sorted((folder / "splits").glob("train.split*.bundle")):
-        halves = []
-        for half in (path, path.with_name(path.name.replace("train", "test"))):
-            chosen = [Path(line.strip()).stem for line in half.read_text().split()] if half.is_file() else []
-            if not chosen or (missing := [one for one in chosen if one not in at]):
-                why = f"no labels of {', '.join(missing[:3])}" if chosen else "none"
-                raise InputError(f"{half}: expected names of labeled videos, a line each, got {why}")
-            halves.append(corpus.pick([at[one] for one in chosen]))
-        found[path.stem.removeprefix("train.split")] = (halves[0], halves[1])
+        halves = [path, path.with_name(path.name.replace("train", "test"))]
+        try:
+            rows = [[at[Path(line).stem] for line in half.read_text().split()] for half in halves]
+        except (KeyError, OSError) as error:
+            raise InputError(f"{halves[1]}, {path.name}: expected names of labeled videos, got {error}") from None
+        found[path.stem.removeprefix("train.split")] = [corpus.pick(chosen) for chosen in rows]
     return found
