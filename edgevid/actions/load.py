@@ -18,7 +18,6 @@ from edgevid.runtime import Engine, Recipe, load_engine
 DETECTOR = "detector"  # Stands for the detector's key points in the place of a pose model
 
 
-KINDS: dict[str, Callable[[Engine, Recipe], Recognizer]]
 KINDS = {"classify": ImageRecognizer, "clip": ClipRecognizer, "stream": StreamRecognizer}
 
 

@@ -1,9 +1,10 @@
 """A trained head as ONNX with its recipe, verified against the trained one."""
 
 import inspect
+import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Deployment:
     spec: ClipSpec  # How crops are cut; the size is the extractor's
     extractor: str  # Model name or relative path of the extractor's recipe
     layout: JointLayout | None = None  # Of skeletons
-    inside: str = ""  # Detector of the part of an object that is recognized, as `ClipSection`
+    inside: str = ""  # Name or path of the detector of the part of an object that is recognized
     stride: int = 5
     min_steps: int = 5
     summary: str = ""
@@ -54,6 +55,8 @@ def export_head(
     `recipe.toml` with the step graph and `window.toml` with the whole-window one; another head only the latter,
     as `recipe.toml`. `typicality` is written with them."""
     make_folder(folder)
+    if os.path.exists(deployment.inside):
+        deployment = replace(deployment, inside=os.path.relpath(deployment.inside, folder))
     head = head.eval().cpu()
     more: dict[str, Any] = {"typicality": TYPICALITY} if typicality is not None else {}
     if typicality is not None:

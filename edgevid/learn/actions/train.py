@@ -94,11 +94,11 @@ def train_actions(
     seen = [*first.examples, *(checked.examples if checked else ())]
     deployment = Deployment(
         first.names, spec,
-        _from(config.out, config.extractor),
+        os.path.relpath(path.resolve(), config.out.resolve()) if path.exists() else config.extractor,
         first.layout, stride=max(window // 4, 1), min_steps=1 if by_step else max(window // 4, 1),
         summary=f"{config.attribute} {config.head} head over {config.extractor or 'pixels'}".strip(),
         trained=sorted(set().union(*map(marks_of, seen))),
-        inside=_from(config.out, config.images.inside) if config.images else "",
+        inside=config.images.inside if config.images else "",
     )  # fmt: skip
     report(
         f"{len(first.names)} classes, {len(first)} training and {len(test)} held-out clips in {len(splits)} "
@@ -173,8 +173,7 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda
                 else:
                     rows.append(_features(video.path, extractor, spec, copy, align))
             if not len(rows[0]):
-                why = f"{inside} finds nothing in it" if inside else "no usable frame; is it too short?"
-                raise SourceError(f"{video.path}: {why}")
+                raise SourceError(f"{video.path}: " + (f"{inside} finds nothing in it" if inside else "it is too short"))
         except SourceError as error:
             left_out.append(str(error))
             continue
@@ -188,19 +187,12 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda
     return Corpus(names, tuple(examples), spec.rate_hz, layout=joints, augmentations=copies)
 
 
-def _from(out: Path, model: str) -> str:
-    """A model as a recipe in the folder `out` names it: a relative path, or a name."""
-    return os.path.relpath(Path(model).resolve(), out.resolve()) if model and Path(model).exists() else model
-
-
 def _cut(path: Path, spec: ClipSpec, align: Aligner | None) -> tuple[Array, Array]:
     """(L, h, w, 3) crops of each moment, of those in which `align` finds something, and their rectangles (L, 4)."""
     crops, boxes = crop_video(path, align.searched if align else spec)
-    if align is None:
-        return crops, boxes
-    aligned, found = align(crops)
+    crops, found = align(crops) if align else (crops, boxes)
     some = ~np.isnan(found[:, 0])
-    return aligned[some], boxes[some]
+    return crops[some], boxes[some]
 
 
 def _features(

@@ -93,15 +93,10 @@ class ImageOptions:
     context: float = 1.0  # What images show, as a multiple of the object's box
     align: Literal["none", "landmarks", "stn", "stn-perspective"] = "none"
     augmentation: ImageAugmentation = ImageAugmentation()
-    detector: str = "yunet"  # Of the part of an object that is recognized, with `align` "landmarks"
+    inside: str = ""  # With `align` "landmarks": the detector of the part of an object that is recognized
 
     def __post_init__(self) -> None:
         check_fields(self, "train classifier")
-
-    @property
-    def inside(self) -> str:
-        """The detector whose finds are aligned; empty: images are taken as they are."""
-        return self.detector if self.align == "landmarks" else ""
 
 
 class SpatialTransformer(nn.Module):
