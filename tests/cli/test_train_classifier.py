@@ -116,12 +116,15 @@ def test_ctrl_c_names_the_checkpoint_and_the_same_command_continues(
 
     data, save = write_data(tmp_path / "data"), training._Course.save
 
-    def interrupted(self: training._Course, path: Path, key: str) -> None:
-        save(self, path, key)
-        if len(self.history) == 2:
+    def interrupted(self: training._Course, path: Path, key: str, *, first: bool = False) -> None:
+        if not first:
+            save(self, path, key)
+        if first or len(self.history) == 2:
             raise KeyboardInterrupt
 
     words = (data, "--out", tmp_path / "out", "--group", "file", "--size", 16, "--epochs", 4)
+    monkeypatch.setattr(training._Course, "save", lambda *_: interrupted(*_, first=True))
+    assert train(capsys, *words)[0] == 130  # in the first epoch: there is nothing to continue from
     monkeypatch.setattr(training._Course, "save", interrupted)
     status, _, error = train(capsys, *words)
     assert status == 130
