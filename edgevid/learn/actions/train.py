@@ -173,7 +173,7 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda
                 else:
                     rows.append(_features(video.path, extractor, spec, copy, align))
             if not len(rows[0]):
-                raise SourceError(f"{video.path}: " + (f"{inside} finds nothing in it" if inside else "it is too short"))
+                raise SourceError(f"{video.path}: " + (f"{inside} finds nothing in it" if inside else "too short"))
         except SourceError as error:
             left_out.append(str(error))
             continue
