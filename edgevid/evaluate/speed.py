@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from edgevid.errors import FileFormatError, InputError, SourceError
-from edgevid.evaluate.evaluation import Evaluation, Table
+from edgevid.evaluate.evaluation import Evaluation, Table, shown
 from edgevid.output.records import SCHEMA, read_events, read_jsonl
 from edgevid.types import KMH, Array, Reason
 
@@ -233,15 +233,9 @@ def _text(path: Path) -> str:
 def check_ids(truth: Mapping[str, TrueTrack], results: list[Measured]) -> None:
     """Raises InputError where no id of the results is an id of the truth."""
     if not set(truth) & {row.id for row in results}:
-        raise InputError(
-            f"evaluate speed: no id is in both files (truth: {_some(truth)}; results: "
-            f"{_some({row.id for row in results})}); name the pairs in a file and give it as --pairs"
-        )
-
-
-def _some(ids: Any) -> str:
-    shown = sorted(ids)[:4]
-    return (", ".join(shown) + (", ..." if len(ids) > 4 else "")) if shown else "none"
+        true, found = (", ".join(sorted(ids)[:4]) or "none" for ids in (truth, {row.id for row in results}))
+        raise InputError(f"evaluate speed: no id is in both files (truth: {true}; results: {found}); name the pairs in "
+                         "a file and give it as --pairs")  # fmt: skip
 
 
 def evaluate(truth: Mapping[str, TrueTrack], results: list[Measured]) -> Evaluation:
@@ -303,8 +297,7 @@ def evaluate_files(results: Path, truth: Path, *, pairs: Path | None = None, kin
 
 
 def _cell(name: str, value: float) -> Any:
-    unit = UNITS.get(name)
-    return "-" if value != value else f"{value:.2f} {unit}" if unit else value if name == "values" else f"{value:.1%}"
+    return value if name == "values" else shown(value, UNITS.get(name))
 
 
 class _Track:

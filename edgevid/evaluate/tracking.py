@@ -34,7 +34,7 @@ class TrackCounts:
     switches: float
 
     def __add__(self, other: TrackCounts) -> TrackCounts:
-        return TrackCounts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return TrackCounts.of(self.vector + other.vector)
 
     @property
     def vector(self) -> F64:

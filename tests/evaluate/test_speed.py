@@ -36,7 +36,7 @@ def test_scores_by_hand(tmp_path: Path) -> None:
     assert whole["live mean"] == pytest.approx(1.8)
     assert whole["track speed bias"] == pytest.approx(1.8)
     live = column(found, "live")
-    assert (live["values"], live["within 68 %"], live["median"]) == (4, "75.0%", "1.80 km/h")
+    assert (live["values"], live["within 68 %"], live["median"]) == (4, "75.0 %", "1.80 km/h")
     assert live["variation"] == f"{math.sqrt((7.2**2 + 3.6**2) / 2):.2f} km/h"
     assert live["first after"] == "0.50 s"  # of 1.0 and 0.0 s
     assert column(found, "track speed")["variation"] == "-"
