@@ -258,8 +258,9 @@ def overload(seconds: float, workers: int | None, *, peer: bool, repeats: int = 
         "age in rounds of inference": fleet["age_median_ms"] / (1000 * len(CLIPS) / fleet["results_per_s"]),
     }
     rows = [
-        [name, f"{one['results_per_s']:.1f}", f"{one['slowest_share']:.2f}", f"{one.get('age_median_ms', float('nan')):.0f}",
-         f"{one['memory_mb']:.0f}", f"{1000 * one['cpu_s_per_result']:.1f}"]
+        [name, f"{one['results_per_s']:.1f}", f"{one['slowest_share']:.2f}",
+         f"{one.get('age_median_ms', float('nan')):.0f}", f"{one['memory_mb']:.0f}",
+         f"{1000 * one['cpu_s_per_result']:.1f}"]
         for name, one in found.items()
     ]  # fmt: skip
     print(table(["", "results/s", "slowest/fastest", "age ms", "MB", "CPU ms a result"], rows))
