@@ -31,7 +31,9 @@ RATE_HZ = 15.0  # Of the heads
 RAYLEIGH = np.sqrt(2 * np.log(2))  # Median length of a two-dimensional normal vector of spread 1
 
 
-def looks(path: Path, detector: Detector, pose: PoseExtractor, frames: int) -> dict[int, list[tuple[float, Array, Array]]]:
+def looks(
+    path: Path, detector: Detector, pose: PoseExtractor, frames: int
+) -> dict[int, list[tuple[float, Array, Array]]]:
     """By track the seconds of each step and the joints (17, 3) of both looks."""
     spec = ClipSpec(steps=1, rate_hz=RATE_HZ, width=192, height=192, stride_s=0.0)
     tracker, buffer, found = Tracker(), ClipBuffer(spec, labels=[0]), dict[int, list[tuple[float, Array, Array]]]()
@@ -79,7 +81,9 @@ def main() -> None:
     assert isinstance(pose, PoseExtractor)
     tracks = []
     for clip in CLIPS:
-        found = [measured(one) for one in looks(options.data / clip, detector, pose, options.frames).values() if len(one) > 9]
+        found = [
+            measured(one) for one in looks(options.data / clip, detector, pose, options.frames).values() if len(one) > 9
+        ]
         print(clip, sum(len(one["seen"]) for one in found), "steps", flush=True)
         tracks += found
     every = {key: np.concatenate([one[key] for one in tracks]) for key in tracks[0]}
@@ -88,7 +92,9 @@ def main() -> None:
     pairs = [(one["away"][1:][both], one["away"][:-1][both]) for one in tracks for both in [
         (one["seen"] & ~one["far"] & ~one["swapped"])[1:] & (one["seen"] & ~one["far"] & ~one["swapped"])[:-1]]]  # fmt: skip
     now, before = (np.concatenate([pair[k] for pair in pairs]).ravel() for k in (0, 1))
-    stay = {key: (np.concatenate([one[key][1:][one[key][:-1]] for one in tracks])) for key in ("dropped", "far", "swapped")}
+    stay = {
+        key: (np.concatenate([one[key][1:][one[key][:-1]] for one in tracks])) for key in ("dropped", "far", "swapped")
+    }
     figures = {
         "spread": float(np.median(lengths[plain]) / RAYLEIGH / np.sqrt(2)),
         "hold": float(np.corrcoef(now, before)[0, 1]),
@@ -98,10 +104,14 @@ def main() -> None:
         "stays": float(np.concatenate(list(stay.values())).mean()),
     }
     names = [*COCO17.joints]
-    joints = {name: float(np.median(lengths[:, n][plain[:, n]]) / RAYLEIGH / np.sqrt(2)) for n, name in enumerate(names)}
+    joints = {
+        name: float(np.median(lengths[:, n][plain[:, n]]) / RAYLEIGH / np.sqrt(2)) for n, name in enumerate(names)
+    }
     print(table(["figure", "value"], [[key, f"{value:.3f}"] for key, value in figures.items()]))
     print(table(["joint", "spread"], [[key, f"{value:.3f}"] for key, value in joints.items()]))
-    save("pose_noise", {"clips": CLIPS, "steps": len(every["seen"]), "noise": figures, "joints": joints}, conditions({}))
+    save(
+        "pose_noise", {"clips": CLIPS, "steps": len(every["seen"]), "noise": figures, "joints": joints}, conditions({})
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgevid.actions.recognizer import softmax
 from edgevid.errors import FileFormatError, InputError, require
-from edgevid.evaluate.actions.data import Corpus, list_videos, read_skeletons
+from edgevid.evaluate.actions.data import Corpus, list_videos, read_poses
 from edgevid.evaluate.tune.score_files import read_arrays
 from edgevid.evaluate.verdicts import read_tracks
 from edgevid.files import fill_page
@@ -158,8 +158,8 @@ def read_labeled(path: Path, extractor: str = "") -> Labeled:
     images and videos; without one, images are described by their pixels."""
     kind = path.suffix.lower()
     arrays = read_arrays(path) if kind == ".npz" else {}
-    if "joints" in arrays:
-        return _of_corpus(read_skeletons(path, tuple(sorted({str(s) for s in arrays.get("label", ())}))))
+    if "joints" in arrays and (corpus := read_poses(path)):
+        return _of_corpus(corpus)
     if {"features", "labels"} <= arrays.keys():
         classes, labels = np.unique(arrays["labels"].astype(str), return_inverse=True)
         items = tuple(map(str, arrays.get("items", range(len(labels)))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 from edgevid.actions.features import encode, width_of
 from edgevid.actions.layout import JointLayout, find_layout
 from edgevid.errors import FileFormatError, InputError
-from edgevid.evaluate.items import group_of, read_items
+from edgevid.evaluate.items import read_items
 from edgevid.evaluate.tune.score_files import read_arrays
 from edgevid.files import sha256, sha256_of
 from edgevid.types import Array
@@ -164,31 +163,10 @@ def read_skeletons(path: Path, names: tuple[str, ...], layout: JointLayout | str
 
 
 def read_poses(data: Path, layout: JointLayout | str | Path = "") -> Corpus | None:
-    """The skeletons of an NPZ as of `read_skeletons`, or of CSVs in a folder for each class; None for other data.
-
-    A CSV has a header, a column `time` in seconds, and for each joint of the layout its `NAME x`, `NAME y`, in 3-D
-    `NAME z`, and optionally `NAME confidence`; an empty cell is a joint that was not found. FileFormatError for
-    others."""
-    if data.suffix == ".npz":
-        return read_skeletons(data, tuple(sorted({str(s) for s in read_arrays(data).get("label", ())})), layout)
-    files = sorted(data.glob("*/*.csv")) if data.is_dir() else []
-    names, examples, found = tuple(sorted({path.parent.name for path in files})), [], None
-    for path in files:
-        table = np.genfromtxt(path, delimiter=",", names=True, deletechars="", replace_space=" ", encoding="utf-8-sig")
-        columns = table.dtype.names or ()
-        found = found or find_layout(layout or "", dims=2 + any(name.endswith(" z") for name in columns))
-        wanted = [[f"{joint} {axis}" for axis in "xyz"[: found.dims]] for joint in found.joints]
-        if missing := [name for name in ("time", *chain(*wanted)) if name not in columns]:
-            expected = f"also {', '.join(missing[:4])}"
-            raise FileFormatError(path, "columns", expected=expected, got=", ".join(columns[:9]))
-        points = np.stack([np.stack([table[name] for name in three], -1) for three in wanted], axis=1)
-        seen = np.isfinite(points).all(-1)
-        keys, all_sure = [f"{name} confidence" for name in found.joints], np.ones(len(seen))
-        sure = [table[key] if key in columns else all_sure for key in keys]
-        rows = found.rows(_filled(points, seen), seen * np.stack(sure, axis=1))
-        rows = _at_rate(rows, table["time"], str(path))
-        examples.append(Example(str(path), group_of(path), rows, np.full(len(rows), names.index(path.parent.name))))
-    return Corpus(names, tuple(examples), SKELETONS_HZ, layout=found) if found else None
+    """The skeletons of an NPZ as of `read_skeletons`, with all of its classes; None for other data."""
+    if data.suffix != ".npz":
+        return None
+    return read_skeletons(data, tuple(sorted({str(s) for s in read_arrays(data).get("label", ())})), layout)
 
 
 def _filled(points: Array, seen: Array) -> Array:

@@ -14,27 +14,26 @@ sklearn = pytest.importorskip("sklearn", reason="baselines need scikit-learn: pi
 
 from edgevid.evaluate.recognition import evaluate_rows, read_rows  # noqa: E402
 from edgevid.learn.actions.baselines import support_vectors  # noqa: E402
-from edgevid.learn.actions.experiment import run  # noqa: E402
 from edgevid.learn.actions.train import TrainConfig, official_splits, train_actions  # noqa: E402
 from edgevid.models.hub import resolve_model  # noqa: E402
 
 torch.set_num_threads(1)
-assert run
 
 
 def skeletons(folder: Path, layout: str = "kinect-20", dims: int = 3) -> Path:
-    """Two actions: the right hand rises, or sinks; each file a training or held-out part."""
+    """Two actions: standing up and sitting down; each file a training or held-out part."""
     names = find_layout(layout, dims=dims).joints
     rng = np.random.default_rng(0)
     for part, count in (("train_1", 16), ("test_1", 8)):
-        joints, hand = [], names.index("right hand" if "right hand" in names else "right wrist")
+        joints, low = [], np.linspace(0.4, 1, 40)[:, None]
         body = rng.normal(size=(len(names), dims))
         for n in range(count):
             one = np.repeat(body[None], 40, axis=0) + rng.normal(0, 0.02, (40, len(names), dims))
-            one[:, hand, 1] += np.linspace(-1, 1, 40) * (1 - 2 * (n % 2))
+            one[..., 1] *= low[:: 1 - 2 * (n % 2)]
             joints.append(one + rng.normal(0, 5, dims))
-        label = np.array(["rise", "sink"] * (count // 2))
-        np.savez(folder / f"own_{part}.npz", joints=np.concatenate(joints), offsets=np.arange(count + 1) * 40, label=label)
+        label = np.array(["stand", "sit"] * (count // 2))
+        offsets = np.arange(count + 1) * 40
+        np.savez(folder / f"own_{part}.npz", joints=np.concatenate(joints), offsets=offsets, label=label)
     return folder
 
 
