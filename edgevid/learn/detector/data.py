@@ -62,6 +62,11 @@ def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array
     return table[:, :4].copy(), np.asarray(labels, np.int64), table[:, 4].copy()
 
 
+def label_line(name: str, box: Iterable[float], weight: float) -> str:
+    """One object as `read_labels` reads it."""
+    return f"{name} {' '.join(f'{v:.1f}' for v in box)} {weight:.2f}\n"
+
+
 def write_image(folder: Path, stem: str, image: Array, labels: str) -> None:
     """Adds one image (H, W, 3) RGB and its label file to a data folder."""
     for name in ("images", "labels"):

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.detect.detector import Detector
-from edgevid.learn.detector.data import write_image
+from edgevid.learn.detector.data import label_line, write_image
 from edgevid.synthetic import CLASSES, Camera, RenderedStreet, Truth, street
 from edgevid.track import Tracker
 from edgevid.types import Array, Detections, Frame
@@ -147,14 +147,9 @@ def smooth_scores(labeled: Sequence[tuple[float, Detections]]) -> list[Detection
 
 def label_lines(detections: Detections, classes: Sequence[str]) -> str:
     """The label file of one image: confident boxes with their weight, others as ignored regions."""
-    lines = []
-    for row in detections:
-        if row.score < IGNORE_SCORE:
-            continue
-        weight = min(1.0, 0.4 + row.score) if row.score >= LABEL_SCORE else -1.0
-        corners = " ".join(f"{v:.1f}" for v in row.box)
-        lines.append(f"{classes[row.label]} {corners} {weight:.2f}\n")
-    return "".join(lines)
+    rows = [row for row in detections if row.score >= IGNORE_SCORE]
+    weights = [min(1.0, 0.4 + row.score) if row.score >= LABEL_SCORE else -1.0 for row in rows]
+    return "".join(label_line(classes[r.label], r.box, weight) for r, weight in zip(rows, weights, strict=True))
 
 
 def write_clip(
@@ -205,14 +200,10 @@ def occluded_share(truth: Truth) -> Array:
 
 def label_text(truth: Truth) -> str:
     """The label file of one rendered frame."""
-    lines = []
-    for row, occluded in enumerate(occluded_share(truth)):
-        x1, y1, x2, y2 = truth.boxes[row]
-        if occluded > 0.95:
-            continue
-        weight = -1.0 if occluded > MAX_OCCLUDED or max(x2 - x1, y2 - y1) < MIN_SIDE_PX else 1.0
-        lines.append(f"{CLASSES[truth.labels[row]]} {x1:.1f} {y1:.1f} {x2:.1f} {y2:.1f} {weight:.2f}\n")
-    return "".join(lines)
+    occluded, longer = occluded_share(truth), (truth.boxes[:, 2:] - truth.boxes[:, :2]).max(1, initial=0)
+    weights = np.where((occluded > MAX_OCCLUDED) | (longer < MIN_SIDE_PX), -1.0, 1.0)
+    rows = np.flatnonzero(occluded <= 0.95)
+    return "".join(label_line(CLASSES[truth.labels[row]], truth.boxes[row], weights[row]) for row in rows)
 
 
 def write_rendered(folder: Path, *, scenes: int = 60, frames: int = 6, seed: int = 100) -> int:
