@@ -94,6 +94,11 @@ class ClipSection(ClipSpec):
         return toml_table("clip", dataclasses.asdict(self))
 
 
+@dataclass(frozen=True)
+class SearchSpec(ClipSpec):
+    """How objects are cropped for a detector inside them; labeled images show whole objects, and are cropped alike."""
+
+
 UNION_LIMIT = 3.0  # Beyond this ratio of union to median box area the object moves too far for one rectangle
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from edgevid._opencv import cv2
-from edgevid.actions.clip_spec import ClipSection, ClipSpec, crop_rectangles
+from edgevid.actions.clip_spec import ClipSection, ClipSpec, SearchSpec, crop_rectangles
 from edgevid.actions.recognizer import Recognizer
 from edgevid.detect import Detector, crop
+from edgevid.files import vars_of
 from edgevid.types import F32, U8, Array, Clips, Frame, Scores
 
 FACE = (
@@ -29,7 +30,9 @@ class Aligner:
         self.detector, self.template = detector, template * (spec.width, spec.height)
         self.spec, own = replace(spec, region=(0.0, 0.0, 1.0, 1.0)), ClipSection.read(detector.recipe)
         keys = ("width", "height", "region", "context", "fit", "min_side", "pad")
-        self.searched = replace(spec, policy="box", **{key: getattr(own, key) for key in keys})
+        self.searched = SearchSpec(
+            **vars_of(spec, ClipSpec) | {"policy": "box"} | {key: getattr(own, key) for key in keys}
+        )
 
     def __call__(self, images: Sequence[U8] | U8) -> tuple[U8, F32]:
         """(N, h, w, 3) crops of the best find in each of N images (H, W, 3) RGB, and its box (N, 4) in pixels

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from fake_engine import FakeEngine
@@ -16,6 +17,7 @@ from edgevid.actions.inside import FACE, Aligner, InsideRecognizer
 from edgevid.actions.recognizer import no_scores
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
+from edgevid.evaluate.recognition import crop_video
 from edgevid.runtime import Recipe, TensorSpec
 from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode
@@ -124,6 +126,17 @@ def test_only_a_part_of_each_object_is_searched() -> None:
     inside = InsideRecognizer(Remembers(), detector(region=[0.0, 0.0, 1.0, 0.5], width=48, height=48, min_side=30.0))
     assert (inside.spec.region, inside.spec.width, inside.spec.min_side) == ((0, 0, 1, 0.5), 48, 30)
     assert (inside.spec.steps, inside.spec.stride_s) == (SPEC.steps, SPEC.stride_s)
+
+
+def test_labeled_images_of_objects_are_searched_as_objects_in_frames_are(tmp_path: Path) -> None:
+    """The same part of an object, whether it is cut out of a frame or stands in a labeled image of its own."""
+    align = Aligner(detector(region=[0.0, 0.0, 1.0, 0.5], context=0.5), SPEC)
+    noise = np.random.default_rng(0).integers(0, 255, (96, 64, 3), np.uint8)
+    (tmp_path / "1.png").write_bytes(cv2.imencode(".png", noise[:, :, ::-1])[1].tobytes())
+    frame = Frame(np.pad(noise, ((20, 20), (30, 30), (0, 0))), 0.0, 0)
+    tracks = Tracks.of(ids=[1], boxes=[[30, 20, 94, 116]], scores=[1], labels=[0], match=[0], age=[0], unseen=[0])
+    live = ClipBuffer(align.searched).update(frame, tracks).pixels[0]
+    np.testing.assert_array_equal(crop_video(tmp_path / "1.png", align.searched)[0], live)
 
 
 def test_a_site_recognizes_faces_inside_people(

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgevid.actions import ClipBuffer, ClipSpec, PoseExtractor
 from edgevid.actions.clip import extract_newest
+from edgevid.actions.clip_spec import SearchSpec
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, Example
 from edgevid.evaluate.actions.long_videos import LongVideo
@@ -29,8 +30,8 @@ def crop_video(path: Path, spec: ClipSpec) -> tuple[Array, Array]:
 
 def clips_of(path: Path, spec: ClipSpec) -> Iterator[Clips]:
     """The clip (1, T, h, w, 3) of a whole video at each moment; it holds until the next one."""
-    whole = dataclasses.replace(spec, context=1.0, min_side=1.0, region=(0.0, 0.0, 1.0, 1.0))
-    buffer = ClipBuffer(whole, capacity=1)
+    whole: dict[str, Any] = {} if isinstance(spec, SearchSpec) else {"context": 1.0, "region": (0.0, 0.0, 1.0, 1.0)}
+    buffer = ClipBuffer(dataclasses.replace(spec, min_side=1.0, **whole), capacity=1)
     with open_video(path) as video:
         for frame in video:
             if len(clips := buffer.update(frame, whole_frame(frame))):
