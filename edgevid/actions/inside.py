@@ -30,9 +30,8 @@ class Aligner:
         self.detector, self.template = detector, template * (spec.width, spec.height)
         self.spec, own = replace(spec, region=(0.0, 0.0, 1.0, 1.0)), ClipSection.read(detector.recipe)
         keys = ("width", "height", "region", "context", "fit", "min_side", "pad")
-        self.searched = SearchSpec(
-            **vars_of(spec, ClipSpec) | {"policy": "box"} | {key: getattr(own, key) for key in keys}
-        )
+        taken = {"policy": "box"} | {key: getattr(own, key) for key in keys}
+        self.searched = SearchSpec(**vars_of(spec, ClipSpec) | taken)
 
     def __call__(self, images: Sequence[U8] | U8) -> tuple[U8, F32]:
         """(N, h, w, 3) crops of the best find in each of N images (H, W, 3) RGB, and its box (N, 4) in pixels
