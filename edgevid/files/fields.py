@@ -22,13 +22,13 @@ ABSENT: Any = object()  # What stands at a key that a file does not have
 
 
 def check_fields(value: Any, name: str) -> None:
-    """FieldError for the first field of the dataclass `value` with a number or word that its type excludes.
-    `name` is what the message calls the value."""
+    """FieldError for the first field of the dataclass `value` with a number or word that its type excludes; None has
+    no limits. `name` is what the message calls the value."""
     for key, choices in _choices(type(value)).items():  # type: ignore[arg-type]
         if (given := getattr(value, key)) not in choices:
             raise FieldError(name, key, one_of(choices), given)
     for key, (low, high) in field_limits(type(value)).items():  # type: ignore[arg-type]
-        if not low <= (given := getattr(value, key)) <= high:
+        if (given := getattr(value, key)) is not None and not low <= given <= high:
             raise FieldError(name, key, number_text(low, high), given)
 
 

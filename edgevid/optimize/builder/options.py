@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le
 
 from edgevid.errors import InputError, ParityError
 from edgevid.files import check_fields, write_atomic
@@ -42,8 +44,8 @@ class BuildOptions:
     """Minimum, optimal and maximum images of one run, for models with a dynamic batch."""
     shapes: Mapping[str, tuple[Shape, Shape, Shape]] = field(default_factory=dict)
     """Minimum, optimal and maximum shape of inputs whose dynamic axes neither batch nor recipe fixes."""
-    workspace_mb: int | None = None  # Device memory limit of the builder's tactics; None: all of the device's
-    optimization_level: int | None = None
+    workspace_mb: Annotated[int | None, Ge(1)] = None  # Device memory for the builder's tactics; None: all of it
+    optimization_level: Annotated[int | None, Ge(0), Le(5)] = None
     """Builder optimization level, 0 (fast build) to 5 (long search); None: TensorRT's default, 3."""
     version_compatible: bool = False  # Whether newer TensorRT versions may load the engine; it can be slower
     hardware_compatibility: HardwareCompatibility = "none"
@@ -59,10 +61,6 @@ class BuildOptions:
         low, best, high = self.batch
         if not 1 <= low <= best <= high:
             raise InputError(f"--batch: expected 1 <= MIN <= OPT <= MAX, got {self.batch}")
-        if self.workspace_mb is not None and self.workspace_mb < 1:
-            raise InputError(f"--workspace: expected at least 1 MB, got {self.workspace_mb}")
-        if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
-            raise InputError(f"--optimization-level: expected 0 to 5, got {self.optimization_level}")
         for capability in self.compute_capabilities:
             if capability not in RTX_CAPABILITIES:
                 expected = ", ".join(RTX_CAPABILITIES)
