@@ -6,11 +6,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
-from typer import Argument, Option
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, print_rows, results, write_image
@@ -137,11 +136,7 @@ def print_report(calibration: CameraCalibration, report: CalibrationReport) -> N
         console.print(f"[yellow]warning:[/] {escape(text)}")
 
 
-def health_command(
-    folder: Annotated[Path, Argument(help="Folder of the camera's health ([camera] health of its site).")],
-    acknowledge: Annotated[bool, Option("--acknowledge", help="Still as calibrated: end the alarm.")] = False,
-    relearn: Annotated[bool, Option("--relearn", help="Calibrated again: learn view and speeds.")] = False,
-) -> None:
+def health_command(folder: Path, acknowledge: bool, relearn: bool) -> None:
     """Show a camera's health, and acknowledge its alarm (exit status 1 while one is open)."""
     from edgevid.health.monitor import STATE, HealthFolder
 
@@ -166,3 +161,6 @@ def health_command(
     if alarm:
         typer.echo("check the camera, then: --acknowledge, or --relearn after calibrating it again")
         raise typer.Exit(1)
+
+
+shared.give_options(health_command, Path(__file__).with_name("health.toml"))

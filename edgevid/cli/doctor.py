@@ -8,13 +8,13 @@ import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
-from typer import Option
 
 from edgevid._version import __version__
+from edgevid.cli import options as shared
 from edgevid.cli.console import print_rows, results
 from edgevid.errors import module_version
 from edgevid.files.toml import read_toml
@@ -68,12 +68,7 @@ def findings() -> list[Finding]:
     return found
 
 
-def command(
-    site: Annotated[Path | None, Option(help="Check this site file.")] = None,
-    source: Annotated[str, Option(help="Check this camera: rtsp://..., http://..., a number.")] = "",
-    licenses: Annotated[bool, Option("--licenses", help="Show licenses of packages and bundles.")] = False,
-    seconds: Annotated[float, Option(help="How long to read the camera.", min=1)] = 5.0,
-) -> None:
+def command(site: Path | None, source: str, licenses: bool, seconds: float) -> None:
     """Show what is installed and in use, or check a site file or a camera, with remedies.
 
     The exit status is 1 if something must be fixed.
@@ -98,6 +93,9 @@ def command(
         _print_steps(console, report)
     if any(finding.ok is False for finding in report):
         sys.exit(1)
+
+
+shared.give_options(command, Path(__file__).with_suffix(".toml"))
 
 
 def _print_licenses(console: Console) -> None:

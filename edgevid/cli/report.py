@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from csv import writer as writer_of
 from itertools import chain, islice
 from pathlib import Path
+from pkgutil import resolve_name
 from types import SimpleNamespace
 from typing import Annotated, Any
 
@@ -122,7 +123,10 @@ def moment(option: str, text: str | None) -> float | None:
         raise InputError(f"{option}: {problem}") from None
 
 
-FILES = ("site", "recipe", "policy", "calibration", "event", "record")
+KINDS = {"site": "site.file.SiteFile", "recipe": "runtime.recipe.RecipeFile", "policy": "abstain.file.PolicyTable",
+         "calibration": "speed.calibration_file.CalibrationTable", "event": "types.Event"}  # fmt: skip
+"""The dataclass of each kind of file; a record has none."""
+FILES = (*KINDS, "record")
 
 
 def schema_command(file: Annotated[str, Argument(help=f"{', '.join(FILES[:-1])} or {FILES[-1]}.")]) -> None:
@@ -142,18 +146,8 @@ def file_schema(file: str) -> dict[str, Any]:
     if file == "record":
         from edgevid.output.records import record_schema
 
-        return head | record_schema(json_schema(kinds()["event"]))
-    return head | {k: v for k, v in json_schema(kinds()[file]).items() if k != "title"}
-
-
-def kinds() -> dict[str, Any]:
-    """The dataclass of each of FILES but the record, which has none."""
-    from edgevid.abstain.file import PolicyTable
-    from edgevid.runtime.recipe import RecipeFile
-    from edgevid.site.file import SiteFile
-    from edgevid.speed.calibration_file import CalibrationTable
-
-    return dict(zip(FILES[:-1], (SiteFile, RecipeFile, PolicyTable, CalibrationTable, Event), strict=True))
+        return head | record_schema(json_schema(Event))
+    return head | {k: v for k, v in json_schema(resolve_name(f"edgevid.{KINDS[file]}")).items() if k != "title"}
 
 
 for _command, _file in ((command, "report"), (query_command, "query"), (forget_command, "forget")):

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import time as clock
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from edgevid.abstain.file import PolicyFile, read_policy
 from edgevid.detect.detector import Detector
 from edgevid.errors import EdgevidError, SourceError, masked
 from edgevid.files import check_file, check_folder, read_toml
-from edgevid.models.hub import find_recipe
 from edgevid.output.tables import open_database
 from edgevid.site.build import LoadedSite, build_detector, build_recognition, build_zones, kept_classes
 from edgevid.site.check_camera import CameraCheck, Finding, attempt, check_camera
@@ -99,15 +97,7 @@ def _check_detector(found: list[Finding], site: Site) -> Detector | None:
         return f"{detector.recipe.name}: {classes}"
 
     remedy = "`edgevid models list` shows the names; `edgevid models get NAME` downloads one"
-    detector = attempt(found, "model", lambda: build_detector(site), remedy, describe)
-    if detector is None and site.model and site.classes:
-        with suppress(EdgevidError):
-            names = find_recipe(site.model).names
-            if unknown := [name for name in site.classes if names and name not in names]:
-                known = f"its classes are {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
-                state = f"{site.model} has no class {', '.join(map(repr, unknown))}"
-                found[-1] = Finding("classes", state, False, known)
-    return detector
+    return attempt(found, "model", lambda: build_detector(site), remedy, describe)
 
 
 def _check_model_speed(detector: Detector, frame: Frame, fps: float | None) -> Finding:

@@ -18,6 +18,7 @@ from edgevid.output import SqliteSink, as_json
 from edgevid.output.recordings import DATABASE
 from edgevid.pipeline import Pipeline
 from edgevid.site.file import write_zones
+from edgevid.speed.abstain import contact_points
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import KMH, Event, Frame, Reason, Result, Tracks
 from edgevid.viewer.annotations import from_json, grid_json, in_shares, to_json
@@ -191,8 +192,7 @@ class ViewerState:
         result, calibration = published.result, self.calibration  # the frame loop may clear the calibration
         record = as_json(result)
         if calibration is not None and len(result.tracks):
-            boxes = result.tracks.boxes.astype(float)
-            feet = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], 1)
+            feet = contact_points(result.tracks.boxes.astype(float))
             ground = np.where(calibration.contains(feet)[:, None], calibration.to_ground(feet), np.nan)
             for item, meters in zip(record["objects"], ground, strict=True):
                 if np.isfinite(meters).all():

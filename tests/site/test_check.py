@@ -67,7 +67,7 @@ def test_a_good_site_is_ready(site: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("old", "new", "what", "state", "remedy"),
     [
-        ('"car"]', '"cart"]', "classes", "street-nano has no class 'cart'", "its classes are person, bicycle"),
+        ('"car"]', '"cart"]', "model", "street-nano has no class 'cart'; did you mean 'car'? It has: pers", "models"),
         ("street-nano", "street-nono", "model", "street-nono", "edgevid models list"),
         ("[600, 340]", "[900, 340]", "zone 'road'", "reaches to (900, 340), the image is 640x360", "draw it"),
         ("[620, 200]", "[20, 2000]", "line 'gate'", "reaches to (20, 2000)", "[camera] size"),
