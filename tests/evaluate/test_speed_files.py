@@ -32,7 +32,7 @@ def test_a_record_of_a_run_is_read(tmp_path: Path) -> None:
         ("smoothed", "3", 0.5, "OK"), ("track speed", "2", 0.1, "TOO_SHORT"),
     ]  # fmt: skip
     assert rows[2].sigma == 0.25
-    broken = write(tmp_path / "broken.jsonl", json.dumps({"schema": "edgevid.result/2"}) + "\n")
+    broken = write(tmp_path / "broken.jsonl", json.dumps({"schema": "edgevid.result/3"}) + "\n")
     with pytest.raises(FileFormatError, match="line 1"):
         read_results(broken)
 
