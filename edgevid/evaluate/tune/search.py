@@ -3,9 +3,7 @@
 import dataclasses
 import datetime
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -361,23 +359,18 @@ def _threshold(source: TrackVerdicts, rows: Array, target: Target) -> float | st
         return f"all {found.n} verdicts are wrong: no threshold helps; are these the labels of this model?"
     if target.kind == "knee":
         return 0.0 if not found.errors else risk.knee(found)
-    choose: dict[str, Callable[[], float | None]] = {
-        "max-residual-errors": partial(risk.residual_errors, found, target.value),
-        "max-joint-risk": partial(risk.conformal_risk, found, target.value),
-        "fixed-sequence": partial(risk.fixed_sequence, found, target.value, target.delta),
-        "naive": partial(risk.naive, found, target.value),
-    }
-    made = choose[target.method if target.kind == "max-risk" else target.kind]()
+    plain = {"max-residual-errors": risk.residual_errors, "max-joint-risk": risk.conformal_risk, "naive": risk.naive}
+    if (kind := target.method if target.kind == "max-risk" else target.kind) in plain:
+        made = plain[kind](found, target.value)
+    else:
+        made = risk.fixed_sequence(found, target.value, target.delta)
     return _reachable(found, target) if made is None else made
 
 
 def _reachable(found: risk.RiskCoverage, target: Target) -> str:
     if target.kind == "max-residual-errors":
-        kept, cover = found.residual_errors[0], found.coverage[0]
-        return (
-            f"max-residual-errors {target.value:g} cannot be reached: the most confident verdicts have "
-            f"errors. Reachable: {kept:.4f} at coverage {cover:.1%}"
-        )
+        return (f"max-residual-errors {target.value:g} cannot be reached: the most confident verdicts have errors. "
+                f"Reachable: {found.residual_errors[0]:.4f} at coverage {found.coverage[0]:.1%}")  # fmt: skip
     if target.kind == "max-joint-risk":
         return f"max-joint-risk {target.value:g} cannot be reached with {found.n} tracks"
     if target.method == "naive":
@@ -397,11 +390,9 @@ def _data_warnings(verdicts: TrackVerdicts, names: tuple[str, ...]) -> list[str]
     assert verdicts.labels is not None
     words = []
     if not verdicts.wrong.any():
-        bound = risk.upper_bound(0, len(verdicts.wrong), 0.05)
-        words.append(
-            f"no errors among {len(verdicts.wrong)} tracks: nothing to choose between; "
-            f"certified (95 %) is only a risk below {bound:.2%}"
-        )
+        bound = risk.upper_bound(0, count := len(verdicts.wrong), 0.05)
+        words.append(f"no errors among {count} tracks: nothing to choose between; certified (95 %) is only a risk "
+                     f"below {bound:.2%}")  # fmt: skip
     if len(np.unique(verdicts.labels)) == 1:
         words.append(f"all tracks have one label ({names[verdicts.labels[0]]}): other classes are untested")
     if verdicts.undecided:
