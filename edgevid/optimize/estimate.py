@@ -126,14 +126,10 @@ def _conv(node: Any, shapes: _Shapes) -> int:
     return 2 * _elements(counted[:1], shapes) * math.prod(shapes[weights][1:])
 
 
-def _matmul(node: Any, shapes: _Shapes) -> int:
-    return 2 * _elements(node.output[:1], shapes) * shapes[node.input[0]][-1]
-
-
-def _gemm(node: Any, shapes: _Shapes) -> int:
+def _product(node: Any, shapes: _Shapes) -> int:
+    """Each element of the output sums over the inner side, which Gemm may have transposed."""
     transposed = any(a.name == "transA" and a.i for a in node.attribute)
-    inner = shapes[node.input[0]][0 if transposed else 1]
-    return 2 * _elements(node.output[:1], shapes) * inner
+    return 2 * _elements(node.output[:1], shapes) * shapes[node.input[0]][0 if transposed else -1]
 
 
 def _recurrent(node: Any, shapes: _Shapes) -> int:
@@ -145,8 +141,7 @@ def _recurrent(node: Any, shapes: _Shapes) -> int:
 _OPERATIONS: Mapping[str, Callable[[Any, _Shapes], int]] = {
     **dict.fromkeys(("Conv", "ConvTranspose", "QLinearConv"), _conv),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
-    "MatMul": _matmul,
-    "Gemm": _gemm,
+    **dict.fromkeys(("MatMul", "Gemm"), _product),
 }
 _FREE = {
     *("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape", "Cast", "Transpose", "Concat"),

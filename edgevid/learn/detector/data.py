@@ -3,8 +3,7 @@
 A data folder holds `images/<clip>_<number>.jpg` and `labels/<clip>_<number>.txt`, one object per line:
 `class x1 y1 x2 y2 weight` in pixels of the image. The weight is the confidence of the label (0 to 1); a
 negative one marks a region that the loss ignores. The part of the name before the last underscore is the
-clip: splits are made by clip, never by frame.
-"""
+clip: splits are made by clip, never by frame."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,8 +37,7 @@ class Sample:
 def read_labels(path: Path, classes: Sequence[str]) -> tuple[Array, Array, Array]:
     """Boxes (G, 4), labels (G,) and weights (G,) of one label file.
 
-    Raises InputError that names file and line for an unknown class, wrong numbers or an empty box.
-    """
+    Raises InputError that names file and line for an unknown class, wrong numbers or an empty box."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -115,8 +113,7 @@ class Composer:
         rain; `shares` of the views whose clip's name begins with a key, the longest that fits.
 
         Images with rare classes are drawn more often (RARE). `zoom` is the range of the views' scale, 1 where
-        the whole image just fits.
-        """
+        the whole image just fits."""
         self.samples, self.width, self.height = samples, width, height
         self.mosaic, self.paste, self.weather, self.zoom = mosaic, paste, weather, zoom
         self.seed, self.random = seed, np.random.default_rng(seed)

@@ -2,8 +2,7 @@
 labeled images of clips that it was not trained on.
 
 On a CPU, processes with a core each train faster than one with as many threads: 143 frames per second against
-90, measured with two cores. Each composes its own images; their gradients are averaged in every step.
-"""
+90, measured with two cores. Each composes its own images; their gradients are averaged in every step."""
 
 import os
 import sys
@@ -55,8 +54,7 @@ def train_detector(
     Resumes from the task's checkpoint if it exists. A program that uses several processes must be guarded
     by `if __name__ == "__main__":`, as each of them imports it. Raises InputError for several
     processes on a device other than the CPU, a batch that they cannot share, and data or checkpoints that
-    cannot be read.
-    """
+    cannot be read."""
     if processes < 1:
         raise InputError(f"processes: expected 1 or more, got {processes}")
     if processes > 1 and device != "cpu":
@@ -123,8 +121,7 @@ def leave() -> None:
     """Ends this process at once, its work done.
 
     A thread of gloo frees the last tensors a moment after the group is destroyed; where Python finalizes in
-    that moment, the thread aborts the process, and a finished training would be reported as failed.
-    """
+    that moment, the thread aborts the process, and a finished training would be reported as failed."""
     torch.distributed.destroy_process_group()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -24,8 +24,7 @@ def export_onnx(network: StreetDetector, path: Path, *, temperature: float = 1.0
     """Writes the ONNX: input "images" (B, 3, H, W), output "output" (B, 4 + C, N), weights as float16.
 
     The arithmetic stays float32: each stored weight goes through a Cast, which runtimes fold at loading. Class logits
-    are divided by `temperature`, then `logit_bias` is added: the ranking of the detections stays.
-    """
+    are divided by `temperature`, then `logit_bias` is added: the ranking of the detections stays."""
     network = copy.deepcopy(network)
     with torch.no_grad():
         for layer in network.to_class:

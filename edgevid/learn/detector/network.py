@@ -2,8 +2,7 @@
 
 Built from the ideas of FCOS (Tian 2019: distances to the four sides), TOOD (Feng 2021: task-aligned
 assignment) and generalized focal loss (Li 2020: quality as the soft target of classification), out of
-operations that TensorRT and INT8 like: convolution, ReLU, add, nearest upsampling.
-"""
+operations that TensorRT and INT8 like: convolution, ReLU, add, nearest upsampling."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -170,8 +169,7 @@ def assign(scores: Tensor, boxes: Tensor, truth: Truth, points: Tensor) -> tuple
     """Task-aligned assignment: the object of each anchor, and its target quality.
 
     `scores` (B, N, C) 0..1 and `boxes` (B, N, 4) are the predictions. Returns the object's row (B, N),
-    -1 for background, the soft class target (B, N), and a mask (B, N) of anchors that count.
-    """
+    -1 for background, the soft class target (B, N), and a mask (B, N) of anchors that count."""
     batch, places = scores.shape[:2]
     owner = torch.full((batch, places), -1, dtype=torch.long, device=scores.device)
     quality = torch.zeros(batch, places, device=scores.device)
