@@ -95,9 +95,9 @@ def _of_csv(path: Path, left_out: list[LeftOut]) -> Iterator[Item]:
         raise FileFormatError(path, "header", expected=expected, got=list(rows[0]) if rows else None)
     for line, row in enumerate(rows, 2):
         item, labels = path.parent / (row["path"] or ""), {name: row[name] for name in names if row[name]}
-        group, *more = (row.get(name) or "" for name in KNOWN)
+        group, split, camera, day, start, end = (row.get(name) or "" for name in KNOWN)
         if labels and item.is_file():
-            yield Item(item, labels, group or group_of(item), *more)
+            yield Item(item, labels, group or group_of(item), split, camera, day, start, end)
         else:
             left_out.append((f"{path}, line {line}", f"expected a label and an existing file, got {row}"))
 

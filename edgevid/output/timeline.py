@@ -116,13 +116,13 @@ def _to_eaf(spans: Sequence[Span]) -> str:
 def _of_eaf(text: str) -> list[Span]:
     root = ElementTree.fromstring(text.encode())
     slots = {s.attrib["TIME_SLOT_ID"]: float(s.attrib["TIME_VALUE"]) / 1000 for s in root.iterfind(".//TIME_SLOT")}
-    pairs = ((tier.attrib["TIER_ID"], one) for tier in root.iterfind("TIER")
-             for one in tier.iterfind(".//ALIGNABLE_ANNOTATION"))  # fmt: skip
-    return [
-        Span(*(slots[one.attrib[f"TIME_SLOT_REF{side}"]] for side in (1, 2)), one.findtext("ANNOTATION_VALUE") or "",
-             "" if tier == NO_TIER else tier)
-        for tier, one in pairs
-    ]  # fmt: skip
+    spans = []
+    for tier in root.iterfind("TIER"):
+        for one in tier.iterfind(".//ALIGNABLE_ANNOTATION"):
+            start, end = (slots[one.attrib[f"TIME_SLOT_REF{side}"]] for side in (1, 2))
+            name = tier.attrib["TIER_ID"].removeprefix(NO_TIER)
+            spans.append(Span(start, end, one.findtext("ANNOTATION_VALUE") or "", name))
+    return spans
 
 
 FORMATS = {".csv": (_to_csv, _of_csv), ".vtt": (_to_vtt, _of_vtt), ".eaf": (_to_eaf, _of_eaf)}

@@ -159,7 +159,7 @@ def test_long_videos_of_features_from_training_to_judged_segments(
         main(evaluate)
     assert ended.value.code == 0
     assert "4 of 6 clips were trained on" in " ".join(capsys.readouterr().out.split())
-    assert json.loads(Path("scores.json").read_text())["figures"]["accuracy"]["value"] > 0.9
+    assert json.loads(Path("scores.json").read_text())["metrics"]["accuracy"]["value"] > 0.9
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--bidirectional", "--out", "other"])
     assert ended.value.code == 2
