@@ -96,7 +96,7 @@ class ClipSection(ClipSpec):
 
 @dataclass(frozen=True)
 class SearchSpec(ClipSpec):
-    """How objects are cropped for a detector inside them; labeled images show whole objects, and are cropped so, too."""
+    """How objects are cropped for a detector inside them; labeled images show whole objects, and are cropped so."""
 
 
 UNION_LIMIT = 3.0  # Beyond this ratio of union to median box area the object moves too far for one rectangle
