@@ -119,7 +119,7 @@ class Outputs:
         from edgevid.output import AnnotatedVideo
         from edgevid.viewer.config import make_overlay
 
-        overlay = make_overlay(config.scaled_to(video.size), self.given.unit, scores=self.given.scores)
+        overlay = make_overlay(config, self.given.unit, scores=self.given.scores)
         return AnnotatedVideo(path, fps=video.fps, overlay=overlay, codec=self.given.codec)
 
 

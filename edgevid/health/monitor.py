@@ -148,13 +148,6 @@ class CameraHealth(Closing):
         suspected = self.view.state in (State.SUSPECT, State.SHAKING) and "moved" in self._alarms
         return self.alarm is not None or suspected
 
-    @property
-    def summary(self) -> str:
-        """One line for a user."""
-        if self.alarm is not None:
-            return f"{self.alarm.message}; {REMEDY}"
-        return f"camera {self.view.state.value} ({self.view.detail})"
-
     def update(self, frame: Frame, tracks: Tracks, speeds: SpeedReport) -> SpeedReport:
         """The speeds of this frame; all are CAMERA_MOVED while the camera is not as it was calibrated."""
         if self.view.update(frame):

@@ -52,13 +52,16 @@ class GridOverlay(Overlay):
         return f"{shape.name}: " + ", ".join(f"{self._counts[shape.name, way]} {way}" for way in ways)
 
     def background(self, frame: Frame) -> U8:
-        """A copy of the frame with shapes and, where the aspect ratio is the calibration's, the grid."""
-        image, style = super().background(frame), Style.of(frame.width, frame.height)
-        if self._calibration is not None and scale_between(self._calibration.size, frame.size) is not None:
+        """A copy of the frame with shapes and, where the aspect ratio is the calibration's, the grid, and those in
+        meters."""
+        image, style, calibration = super().background(frame), Style.of(frame.width, frame.height), self._calibration
+        if calibration is not None and scale_between(calibration.size, frame.size) is None:
+            calibration = None  # another view
+        if calibration is not None:
             if self._grid is None or self._grid.size != frame.size:
-                self._grid = GroundGrid(self._calibration, frame.size, cell_m=self._cell_m, opacity=0.25)
+                self._grid = GroundGrid(calibration, frame.size, cell_m=self._cell_m, opacity=0.25)
             self._grid.paint(image)
-        for shape in self._shapes:
+        for shape in (shape for shape in self._shapes if calibration or not shape.ground):
             if isinstance(shape, Zone):
                 rings = [self._pixels(ring, shape, frame.size) for ring in (shape.points, *shape.holes)]
                 cv2.polylines(image, rings, True, GRID, style.line, cv2.LINE_AA)

@@ -65,15 +65,14 @@ def parse_pairs(texts: Sequence[str]) -> tuple[F64, F64]:
     >>> parse_pairs(["10,20=0,3.5"])[1].tolist()
     [[0.0, 3.5]]
     """
-    pixels, meters = [], []
+    rows = []
     for text in texts:
-        left, sign, right = text.partition("=")
-        sides = [parse_points(side, "--point") for side in (left, right)]
-        if not sign or any(len(side) != 1 for side in sides):
+        sides = [parse_points(side, "--point") for side in text.split("=")]
+        if [len(side) for side in sides] != [1, 1]:
             raise InputError(f'--point: expected "u,v=X,Y" (a pixel, then meters), got {text!r}')
-        pixels.append(sides[0][0])
-        meters.append(sides[1][0])
-    return np.array(pixels, float).reshape(-1, 2), np.array(meters, float).reshape(-1, 2)
+        rows.append(np.concatenate(sides))
+    table = np.array(rows, float).reshape(-1, 4)
+    return table[:, :2], table[:, 2:]
 
 
 def read_pairs(path: str | Path) -> tuple[F64, F64]:

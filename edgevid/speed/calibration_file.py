@@ -122,11 +122,6 @@ def calibration_tables(calibration: CameraCalibration, provenance: str = "") -> 
     return {"": [top], **{title: [row] * bool(row) for title, row in some.items()}, "[points]": points}
 
 
-def calibration_text(calibration: CameraCalibration, provenance: str = "") -> str:
-    """The calibration as a TOML file."""
-    return toml_text(calibration_tables(calibration, provenance))
-
-
 def has_default_region(calibration: CameraCalibration) -> bool:
     """Whether the region is one that follows from the points, not one that a user chose."""
     return any(calibration.region.equals(area) for area in default_regions(calibration.image))

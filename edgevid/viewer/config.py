@@ -16,7 +16,7 @@ import numpy as np
 from edgevid.abstain.policy import Policy
 from edgevid.actions import ClipBuffer, ClipSpec, FunctionRecognizer
 from edgevid.detect.detector import Detector
-from edgevid.errors import InputError, masked
+from edgevid.errors import masked
 from edgevid.files.toml import toml_table
 from edgevid.insight.review import Review
 from edgevid.output.ground_grid import GridOverlay, TruthOverlay
@@ -69,13 +69,6 @@ class ViewerConfig:
     monitor: ZoneMonitor | None = None
     site: Site | None = None
     speed_limit_kmh: float | None = None
-
-    def scaled_to(self, size: tuple[int, int]) -> ViewerConfig:
-        """The same for frames of `size`; without the calibration where they show another view."""
-        try:
-            return replace(self, calibration=self.calibration.scaled_to(size) if self.calibration else None)
-        except InputError:
-            return replace(self, calibration=None)
 
 
 def build_config(loaded: LoadedSite, video: Any, reopen: Callable[[], Any], **options: Any) -> ViewerConfig:
@@ -138,7 +131,7 @@ def make_overlay(config: ViewerConfig, unit: str, *, scores: bool = False) -> Ov
     site, grid = config.site or Site(), config.calibration
     everything: list[Zone | Line] = [*site.zones, *site.lines]
     drawn_on = site.size or config.source.size
-    shapes = [shape for shape in in_pixels(everything, drawn_on) if grid or not shape.ground]
+    shapes = in_pixels(everything, drawn_on)
     return GridOverlay(grid, unit=unit, scores=scores, shapes=shapes, drawn_on=drawn_on, cell_m=site.grid_m)
 
 

@@ -11,8 +11,9 @@ import shapely
 from road_camera import LATTICE, SIZE, lattice, pixels_of
 
 from edgevid import cli
+from edgevid.files import toml_text
 from edgevid.speed.calibration import make_calibration, rectangle
-from edgevid.speed.calibration_file import calibration_text, read_calibration
+from edgevid.speed.calibration_file import calibration_tables, read_calibration
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,9 @@ def test_an_existing_calibration_is_checked_and_rescaled(
 ) -> None:
     old = tmp_path / "old.toml"
     area = shapely.box(300, 500, 1500, 1000)
-    old.write_text(calibration_text(make_calibration(pixels_of(LATTICE), LATTICE, SIZE, region=area), "by hand"))
+    old.write_text(
+        toml_text(calibration_tables(make_calibration(pixels_of(LATTICE), LATTICE, SIZE, region=area), "by hand"))
+    )
     out = tmp_path / "new.toml"
     assert run(photo, "--calibration", old, "--out", out) == 0
     made = read_calibration(out)
@@ -124,7 +127,7 @@ def test_each_mistake_of_the_options_is_one_sentence(
 def test_another_aspect_ratio_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     square, old = tmp_path / "square.png", tmp_path / "old.toml"
     cv2.imwrite(str(square), np.zeros((600, 600, 3), np.uint8))
-    old.write_text(calibration_text(lattice()))
+    old.write_text(toml_text(calibration_tables(lattice())))
     assert run(square, "--calibration", old, "--out", tmp_path / "new.toml") == 2
     assert "aspect ratio" in capsys.readouterr().err
 

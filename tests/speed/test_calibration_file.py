@@ -9,8 +9,9 @@ import pytest
 from road_camera import lattice
 
 from edgevid.errors import FileFormatError, InputError
+from edgevid.files import toml_text
 from edgevid.speed.calibration import rectangle
-from edgevid.speed.calibration_file import calibration_text, read_calibration, write_calibration
+from edgevid.speed.calibration_file import calibration_tables, read_calibration, write_calibration
 
 GOOD = """\
 image_size = [1920, 1080]
@@ -27,7 +28,7 @@ def test_a_calibration_file_is_read_and_written_back(tmp_path: Path) -> None:
     path.write_text(GOOD)
     read = read_calibration(path)
     np.testing.assert_allclose(read.to_ground(read.image), rectangle(7, 30), atol=1e-6)
-    (tmp_path / "again.toml").write_text(calibration_text(read, "by hand"))
+    (tmp_path / "again.toml").write_text(toml_text(calibration_tables(read, "by hand")))
     np.testing.assert_allclose(read_calibration(tmp_path / "again.toml").homography, read.homography, rtol=1e-3)
 
 

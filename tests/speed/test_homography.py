@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgevid.errors import FileFormatError, InputError
+from edgevid.files import toml_text
 from edgevid.speed import homography
 from edgevid.speed.calibration import (
     CameraCalibration,
@@ -20,7 +21,7 @@ from edgevid.speed.calibration import (
     make_calibration,
     rectangle,
 )
-from edgevid.speed.calibration_file import calibration_text, read_calibration, rectangle_size
+from edgevid.speed.calibration_file import calibration_tables, read_calibration, rectangle_size
 from edgevid.speed.homography import camera_from_homography
 from edgevid.types import Array
 
@@ -226,10 +227,10 @@ def test_a_rectangle_has_a_size() -> None:
 def test_a_rectangle_is_written_as_one_and_other_points_as_points() -> None:
     made = calibration()
     assert rectangle_size(made) == (7, 30)
-    assert "[rectangle]" in calibration_text(made)
+    assert "[rectangle]" in toml_text(calibration_tables(made))
     moved = make_calibration(QUAD, rectangle(7, 30) + 1, SIZE)
     assert rectangle_size(moved) is None
-    assert "[[points]]" in calibration_text(moved)
+    assert "[[points]]" in toml_text(calibration_tables(moved))
     five = np.concatenate([rectangle(7, 30), [[3.5, 15]]])
     assert rectangle_size(make_calibration(made.to_image(five), five, SIZE)) is None
 

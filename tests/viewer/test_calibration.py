@@ -20,8 +20,9 @@ pytest.importorskip("httpx", reason="starlette's test client needs httpx")
 from starlette.testclient import TestClient
 
 from edgevid.errors import InputError, SourceError
+from edgevid.files import toml_text
 from edgevid.speed.calibration import make_calibration, rectangle
-from edgevid.speed.calibration_file import calibration_text, read_calibration
+from edgevid.speed.calibration_file import calibration_tables, read_calibration
 from edgevid.video.open import FrameSeeker
 from edgevid.viewer.calibration import CalibrationSession, calibration_app
 
@@ -162,7 +163,7 @@ def test_the_command_serves_the_page(photo: Path, tmp_path: Path, monkeypatch: A
     from edgevid.viewer import serve
 
     (tmp_path / "gate.toml").write_text(
-        calibration_text(make_calibration(np.array(CORNERS, float), rectangle(7, 30), SIZE))
+        toml_text(calibration_tables(make_calibration(np.array(CORNERS, float), rectangle(7, 30), SIZE)))
     )
     served: dict[str, Any] = {}
 

@@ -13,6 +13,7 @@ from edgevid.site.build import load_site
 from edgevid.site.file import Site
 from edgevid.synthetic.render import RenderedStreet
 from edgevid.synthetic.scene import Camera
+from edgevid.types import Frame
 from edgevid.video.open import open_video
 from edgevid.video.writer import VideoWriter
 from edgevid.viewer.config import (
@@ -80,13 +81,14 @@ def test_a_site_without_a_model_says_that_the_small_one_stands_in(
     assert (config.calibration, config.monitor) == (None, None)
 
 
-def test_the_calibration_goes_with_another_view(tmp_path: Path) -> None:
-    config = opened(Site(source=clip(tmp_path), model="street-nano", calibration=CALIBRATION))
+def test_what_is_in_meters_is_not_drawn_in_another_view(tmp_path: Path) -> None:
+    lane = Zone("lane", [(0, 10), (4, 10), (4, 30)], ground=True)
+    config = opened(Site(source=clip(tmp_path), model="street-nano", calibration=CALIBRATION, zones=(lane,)))
     config.source.close()
-    larger = config.scaled_to((1280, 720)).calibration
-    assert larger is not None
-    assert larger.size == (1280, 720)
-    assert config.scaled_to((640, 480)).calibration is None
+    overlay = make_overlay(config, "km/h")
+    for size, drawn in (((1280, 720), True), ((640, 480), False)):
+        frame = Frame(np.zeros((size[1], size[0], 3), np.uint8), 0.0, 0)
+        assert overlay.background(frame).any() == drawn
 
 
 def test_the_rendered_street_states_that_it_is_rendered_and_shows_its_truth() -> None:
