@@ -56,7 +56,7 @@ def _show(found: Benchmark) -> None:
     console.print()
     for t in found.timings:
         threads = f", {t.threads} thread{'s' if t.threads != 1 else ''}" if t.threads else ""
-        how = f"{t.file} on {t.device or 'an unknown device'}{threads}, {t.shape}, loaded in {t.load_s:.2f} s"
+        how = f"{t.path.name} on {t.device or 'an unknown device'}{threads}, {t.shape}, loaded in {t.load_s:.2f} s"
         console.print(f"[dim]{escape(t.title)}:[/] {escape(how)}")
     for name, why in found.failed.items():
         console.print(f"[yellow]failed:[/] {escape(name)}: {escape(why)}")

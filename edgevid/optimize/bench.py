@@ -4,6 +4,7 @@ own: the Detector runs unchanged, and only the moments at which it calls its eng
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -21,7 +22,7 @@ from edgevid.optimize.compare.run import compare, find_model, load_model
 from edgevid.optimize.frames import FrameRunner, read_frames
 from edgevid.runtime import Engine, Precision, Recipe
 from edgevid.runtime.load import Choice, Runtime, remember_choice
-from edgevid.runtime.processor import clocks, conditions, gpu, load_average, take_turns, usable
+from edgevid.runtime.processor import clocks, conditions, gpu, take_turns, usable
 from edgevid.types import Array, Frame
 
 STAGES = ("pre", "inference", "post", "frame")  # Preprocessing; the engine; decoding and suppression; all of it
@@ -52,11 +53,6 @@ class Timing:
     ms: Mapping[str, Array]  # (runs,) milliseconds of each stage; stages that the model does not have are absent
     cpu_ms: float  # Mean processor time of a frame, over all threads of the process
 
-    @property
-    def file(self) -> str:
-        """The file's name."""
-        return self.path.name
-
     def at(self, stage: str, share: float) -> float:
         """The percentile of a stage in milliseconds; a measured value, not interpolated."""
         return float(np.percentile(self.ms[stage], share, method="higher"))
@@ -65,7 +61,7 @@ class Timing:
         """Plain values for JSON."""
         figures = {s: {f"p{k}": round(self.at(s, k), 4) for k in (50, 90, 99)} for s in self.ms}
         return {
-            "engine": self.title, "model": self.model, "file": self.file, "precision": self.precision,
+            "engine": self.title, "model": self.model, "file": self.path.name, "precision": self.precision,
             "device": self.device, "threads": self.threads, "input": self.shape,
             "load_s": round(self.load_s, 4), "ms": figures, "cpu_ms": round(self.cpu_ms, 4),
             "fps": round(1000 / self.at("frame", 50), 2),
@@ -181,7 +177,7 @@ def bench(
     if not models:
         raise InputError("bench: expected at least one model, got none")
     frames = _frames(data)
-    machine, notes = conditions(), _notes(runs, load_average(), len(usable()))
+    machine, notes = conditions(), _notes(runs, os.getloadavg()[0], len(usable()))
     failed: dict[str, str] = {}
     devices = (device,) if isinstance(device, str) else tuple(device)
     variants = list(itertools.product(models, precisions or (None,), devices))

@@ -32,11 +32,6 @@ class NamedFrame:
     name: str  # The image's file name, or "<video> at 12.40 s"
     frame: Frame
 
-    @property
-    def image(self) -> Array:
-        """(H, W, 3) uint8 RGB."""
-        return self.frame.image
-
 
 def read_frames(source: str | Path, count: int | None = None) -> Iterator[NamedFrame]:
     """At most `count` frames of a video, a folder or glob of images, or a text list; None: all.

@@ -115,7 +115,7 @@ def conditions() -> dict[str, Any]:
         "governor": ", ".join(sorted({*map(text_of, governors)} - {""})), "clocks": clocks(),
         "temperature": f"{degrees:.0f} °C (hottest sensor)" if degrees else "",
         "board": text_of(Path("/proc/device-tree/model")).rstrip("\0"),
-        "load": f"{load_average():.2f} before the run", "kernels": kernels.BACKEND, "versions": versions(),
+        "load": f"{os.getloadavg()[0]:.2f} before the run", "kernels": kernels.BACKEND, "versions": versions(),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
     }  # fmt: skip
     return {key: value for key, value in found.items() if value}
@@ -163,11 +163,6 @@ def as_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in found.items():
         parts = isinstance(value, dict)
         yield key, ", ".join(f"{name} {what}" for name, what in value.items()) if parts else str(value)
-
-
-def load_average() -> float:
-    """Runnable processes, averaged over the last minute."""
-    return os.getloadavg()[0]
 
 
 def take_turns(

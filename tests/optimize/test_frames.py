@@ -50,7 +50,7 @@ def test_frames_are_the_middles_of_equal_parts() -> None:
 def test_a_folder_gives_its_images_spread_evenly_in_natural_order(folder: Path) -> None:
     found = list(read_frames(folder, 2))
     assert [f.name for f in found] == ["frame_2.png", "frame_7.png"]
-    assert [int(f.image[0, 0, 0]) for f in found] == [40, 140]
+    assert [int(f.frame.image[0, 0, 0]) for f in found] == [40, 140]
     assert len(list(read_frames(folder))) == 10
 
 
@@ -73,7 +73,7 @@ def test_a_video_gives_the_same_frames_each_time(video: Path) -> None:
         "clip.mp4 at 1.20 s",
         "clip.mp4 at 1.70 s",
     ]
-    assert all(np.array_equal(a.image, b.image) for a, b in zip(first, second, strict=True))
+    assert all(np.array_equal(a.frame.image, b.frame.image) for a, b in zip(first, second, strict=True))
     assert len(list(read_frames(video))) == 20
 
 

@@ -224,7 +224,7 @@ def _shown(pair: FramePair) -> dict[str, Any]:
     both = (pair.reference, pair.candidate)
     return pair.as_dict() | {
         "size": pair.frame.frame.size,
-        "image": b64encode(thumbnail(pair.frame.image, SIDE, qscale=3)).decode(),
+        "image": b64encode(thumbnail(pair.frame.frame.image, SIDE, qscale=3)).decode(),
         "rows": pair.rows.tolist() if pair.rows is not None else [],
         "tops": [f"{one.name} {one.probability:.2f}" for one in both if isinstance(one, TopClass)],
         "joints": [one.tolist() for one in both if isinstance(one, np.ndarray)],

@@ -160,7 +160,7 @@ class ClassTask(FrameTask):
     def answer(self, side: int, frame: NamedFrame) -> Array:
         """(C,) probabilities."""
         engine, recipe, spec, name, output, activation = self.sides[side]
-        answer = actions.run_batch(engine, {name: actions.preprocess_crops(frame.image[None], spec)})[output]
+        answer = actions.run_batch(engine, {name: actions.preprocess_crops(frame.frame.image[None], spec)})[output]
         row = np.asarray(answer, np.float64).reshape(-1)
         if len(row) != len(recipe.names):
             raise InputError(f"{recipe.name}: expected {len(recipe.names)} classes, the model has {len(row)}")
@@ -201,7 +201,7 @@ class JointTask(FrameTask):
     def answer(self, side: int, frame: NamedFrame) -> Array:
         """(K, 3) joints as x, y, score in frame pixels."""
         box = np.array([[0, 0, *frame.frame.size]], np.float64)
-        return np.asarray(self.sides[side].keypoints(frame.image[None], box)[0])
+        return np.asarray(self.sides[side].keypoints(frame.frame.image[None], box)[0])
 
     def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
         """Joints agree where both models detect them and they lie close together."""
@@ -233,7 +233,7 @@ class FeatureTask(FrameTask):
     def answer(self, side: int, frame: NamedFrame) -> Array:
         """(D,) features."""
         box = np.array([[0, 0, *frame.frame.size]], np.float32)
-        return np.asarray(self.sides[side].extract(frame.image[None], box)[0], np.float64)
+        return np.asarray(self.sides[side].extract(frame.frame.image[None], box)[0], np.float64)
 
     def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
         """The cosine similarity of both models' features."""

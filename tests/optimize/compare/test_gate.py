@@ -43,7 +43,7 @@ class TestDetectors:
         )
         assert [pair.frame.name for pair in report.worst] == ["frame 3", "frame 2", "frame 1"]
         assert report.worst[0].difference.startswith("2 missed, 0 extra")
-        assert report.worst[0].frame.image[0, 0, 0] == 2
+        assert report.worst[0].frame.frame.image[0, 0, 0] == 2
 
     def test_the_report_is_json(self) -> None:
         report = compare_engines(always(PERSON, CAR), always(PERSON), recipe(), frames(2), precision="int8")
