@@ -273,10 +273,8 @@ def _hinted(found: Detections) -> Detections:
     return found
 
 
-def _labels(recipe: Recipe, classes: Iterable[str | int] | int | None) -> Array | None:
-    """The labels of the classes to keep, None for all."""
-    if classes is None:
-        return None
+def _labels(recipe: Recipe, classes: Iterable[str | int] | int) -> Array:
+    """The labels of the classes to keep."""
     known = {name: label for label, name in enumerate(recipe.names)}
     labels = []
     for one in [classes] if isinstance(classes, (str, int)) else classes:
