@@ -31,7 +31,7 @@ from edgevid.actions.clip_buffer import ClipBuffer
 from edgevid.actions.clip_spec import ClipSpec
 from edgevid.actions.features import JHMDB15, encode
 from edgevid.actions.load import load_extractor
-from edgevid.actions.recognizer import newest_crops
+from edgevid.actions.recognizer import newest_crops, softmax
 from edgevid.actions.typicality import Typicality, pool
 from edgevid.evaluate.actions.data import Corpus, read_skeletons
 from edgevid.learn.actions.experiment import make_head
@@ -43,8 +43,10 @@ FAR = {
     "gymnasts": "felix_exercise.avi", "walkers": "pets09_s2l1_vtest.avi",
     "pedestrians": "ahmetozlu_pedestrian_surveillance.mp4",
 }  # fmt: skip
-MEASURES = ("max softmax", "max logit", "energy", "Mahalanobis", "k-NN", "on its class", "opinion", "typicality")
+MEASURES = ("max softmax", "max softmax, mixed", "max logit", "energy", "Mahalanobis", "k-NN", "length", "residual",
+            "on its class", "opinion", "typicality")  # fmt: skip
 SECONDS, MIN_STEPS = 25.0, 20
+AXES = 60  # Principal axes of the pooled training features, outside of which a residual is measured
 Part = dict[str, Array]
 
 
@@ -145,16 +147,23 @@ def some(corpus: Corpus, names: list[str]) -> Corpus:
 def measures(parts: dict[str, Part]) -> dict[str, Callable[[Part], Array]]:
     train, known = parts["train"], parts["known"]
     typicality = Typicality.fit(train["features"], train["valid"], train["labels"], train["logits"].shape[1])
-    typicality = typicality.calibrated(known["logits"], known["features"], known["valid"])
+    typicality = typicality.calibrated(*(known[key] for key in ("logits", "features", "valid", "labels")))
     parts_of = lambda part: typicality._measures(  # noqa: E731
         part["logits"], typicality.opinion(part["features"], part["valid"])
     )
+    unit = lambda part: (part["pooled"] - typicality.center) / typicality.scale  # noqa: E731
+    axes = np.linalg.svd(unit(train), full_matrices=False)[2][:AXES]
     return {
         "max softmax": lambda part: -np.exp(part["logits"].max(1) - energy(part["logits"])),
+        "max softmax, mixed": lambda part: (
+            -typicality.mixed(softmax(part["logits"]), typicality.opinion(part["features"], part["valid"])).max(1)
+        ),
         "max logit": lambda part: -part["logits"].max(1),
         "energy": lambda part: -energy(part["logits"]),
         "Mahalanobis": mahalanobis(train["last"], train["labels"]),
         "k-NN": nearest(train["last"]),
+        "length": lambda part: np.linalg.norm(unit(part), axis=1),
+        "residual": lambda part: np.linalg.norm(unit(part) - unit(part) @ axes.T @ axes, axis=1),
         "on its class": lambda part: parts_of(part)[:, 1],
         "opinion": lambda part: parts_of(part)[:, 2],
         "typicality": lambda part: typicality._sums(parts_of(part)),
