@@ -3,11 +3,11 @@
     python benchmarks/falls.py [--data ../shared/data/actions/falls_gmdcsa24] [--cache runs/falls] [--pictures FOLDER]
 
 A clip's person is detected (PicoDet-S 416), tracked, and shown to MoveNet at 15 Hz, as in the pipeline. A kernel ridge
-model of the joints' features, the second opinion of a head and the recognizer `--head ridge` of `edgevid train actions`,
-says of each window of 20 moments whether it is a fall. It is trained on windows that end 0.3 to 2.0 s after a fall of other
+model of the joints' features, as the second opinion of a head and `--head ridge` of `edgevid train actions` are, says of
+each window of 20 moments whether it is a fall. It is trained on windows that end 0.3 to 2.0 s after a fall of other
 subjects began, against those that end before it and all of daily life, mirrored too. Three moments in a row raise the
-alarm, once for a track: a fixed rule, so that nothing is chosen on the subject that judges it. `evaluate_alarms` counts: an
-alarm is right from the begin of a fall to the end of its clip, each clip a camera.
+alarm, once for a track: a fixed rule, so that nothing is chosen on the subject that judges it. `evaluate_alarms`
+counts: an alarm is right from the begin of a fall to the end of its clip, each clip a camera.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ def tracks_of(path: Path, cache: Path) -> list[Track]:
     """The key points of each track, from the cache where present."""
     file = cache / f"{path.stem}.npz"
     if not file.exists():
-        pose, spec = load_extractor("movenet-lightning-192"), ClipSpec(
-            steps=1, rate_hz=RATE_HZ, width=192, height=192, stride_s=0.0
+        pose, spec = (
+            load_extractor("movenet-lightning-192"),
+            ClipSpec(steps=1, rate_hz=RATE_HZ, width=192, height=192, stride_s=0.0),
         )
         assert isinstance(pose, PoseExtractor)
         detector, tracker, rows = Detector.load("picodet-s-416", score_threshold=0.15), Tracker(), []
@@ -101,7 +102,9 @@ def main() -> None:
     events, hours = list[Event](), 0.0
     scores: dict[str, list[tuple[Array, Array]]] = {}
     for subject in sorted({clip.split("_")[0] for clip in falls}):
-        columns = [part for clip in falls if not clip.startswith(f"{subject}_") for part in labeled(parts[clip], falls[clip])]
+        columns = [
+            part for clip in falls if not clip.startswith(f"{subject}_") for part in labeled(parts[clip], falls[clip])
+        ]
         rows, valid, labels = (np.concatenate(column) for column in zip(*columns, strict=True))
         known = Typicality.fit(*encode(np.concatenate((rows, mirrored(rows))), np.tile(valid, (2, 1)), JHMDB15),
                                np.tile(labels, 2), 2)  # fmt: skip
@@ -120,11 +123,19 @@ def main() -> None:
             hours += max(times.max() for times, _ in tracks[clip]) / 3600
     lines, truth = given.cache / "alarms.jsonl", given.cache / "truth.csv"
     lines.write_text("".join(json.dumps(one.to_dict()) + "\n" for one in events))
-    truth.write_text("time,end,camera,kind\n" + "".join(f"{t},1000,{c},fall\n" for c, t in falls.items() if t is not None))
+    truth.write_text(
+        "time,end,camera,kind\n" + "".join(f"{t},1000,{c},fall\n" for c, t in falls.items() if t is not None)
+    )
     found = evaluate_alarms(lines, truth, tolerance_s=0, camera_days=hours / 24)
     figures = {name: [round(float(v), 4) for v in value] for name, value in found.figures().items()}
-    body = [[clip, "" if begin is None else f"{begin:.1f}",
-             ", ".join(f"{one.time_s:.1f}" for one in events if one.camera == clip)] for clip, begin in falls.items()]
+    body = [
+        [
+            clip,
+            "" if begin is None else f"{begin:.1f}",
+            ", ".join(f"{one.time_s:.1f}" for one in events if one.camera == clip),
+        ]
+        for clip, begin in falls.items()
+    ]
     print(table(["clip", "fall begins, s", "alarms, s"], body))
     for name, value in found.figures().items():
         print(name, *(f"{v:.3g}" for v in value))

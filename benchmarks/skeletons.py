@@ -1,13 +1,13 @@
 """Heads on skeletons, next to kernel machines on the same features, with true joints and as a pose model finds them.
 
-    python benchmarks/skeletons.py [--data ../shared/data/actions] [--cache runs/skeletons] [--heads transformer] [--seeds 3]
+    python benchmarks/skeletons.py [--data ../shared/data/actions] [--cache FOLDER] [--heads transformer] [--seeds 3]
 
 JHMDB: 14 actions, 15 joints in 2-D, three official splits. MSRAction3D: 20 actions, 20 joints in 3-D (Kinect), the
 cross-subject split: subjects 1, 3, 5, 7 and 9 train, the others are held out. Options are those of `edgevid train
-actions`. Every training is cached, so that an interrupted run continues. "with opinion" is the deployed recognizer: half
-of the held-out clips by turns weigh the second opinion for the other half. Estimated-like joints are the same held-out
-clips, spoiled as `benchmarks/pose_noise.py` measured MoveNet to do. Differences are paired over clips (2,000 resamples of
-the clips, all seeds of a clip together).
+actions`. Every training is cached, so that an interrupted run continues. "with opinion" is the deployed recognizer:
+half of the held-out clips by turns weigh the second opinion for the other half. Estimated-like joints are the same
+held-out clips, spoiled as `benchmarks/pose_noise.py` measured MoveNet to do. Differences are paired over clips (2,000
+resamples of the clips, all seeds of a clip together).
 """
 
 from __future__ import annotations
@@ -93,7 +93,11 @@ def compared(right: Array, other: Array) -> dict[str, float]:
     """Mean of (S, N) right answers minus those of another way, and its 95 % interval over clips."""
     gain, rng = (right.astype(float) - other).mean(0), np.random.default_rng(0)
     means = gain[rng.integers(0, len(gain), (2000, len(gain)))].mean(1)
-    return {"gain": float(gain.mean()), "low": float(np.quantile(means, 0.025)), "high": float(np.quantile(means, 0.975))}
+    return {
+        "gain": float(gain.mean()),
+        "low": float(np.quantile(means, 0.025)),
+        "high": float(np.quantile(means, 0.975)),
+    }
 
 
 def main() -> None:
@@ -119,7 +123,13 @@ def main() -> None:
                     path = given.cache / f"{name.replace(' ', '_')}_{kind}_{seed}.npz"
                     one = judged(train, test, kind, options, path)
                     cells.append((name, {way: one[way] == one["labels"] for way in WAYS}))
-                    print(name, kind, seed, {w: [round(float(v.mean()), 3) for v in cells[-1][1][w]] for w in WAYS}, flush=True)
+                    print(
+                        name,
+                        kind,
+                        seed,
+                        {w: [round(float(v.mean()), 3) for v in cells[-1][1][w]] for w in WAYS},
+                        flush=True,
+                    )
             splits = list(dict.fromkeys(name for name, _ in cells))
             right = {way: np.concatenate([np.stack([c[way] for n, c in cells if n == s]) for s in splits], axis=2)
                      for way in WAYS}  # fmt: skip

@@ -24,9 +24,9 @@ def skeletons(folder: Path, layout: str = "kinect-20", dims: int = 3) -> Path:
     """Two actions: standing up and sitting down; each file a training or held-out part."""
     names = find_layout(layout, dims=dims).joints
     rng = np.random.default_rng(0)
+    body = rng.normal(size=(len(names), dims))
     for part, count in (("train_1", 16), ("test_1", 8)):
         joints, low = [], np.linspace(0.4, 1, 40)[:, None]
-        body = rng.normal(size=(len(names), dims))
         for n in range(count):
             one = np.repeat(body[None], 40, axis=0) + rng.normal(0, 0.02, (40, len(names), dims))
             one[..., 1] *= low[:: 1 - 2 * (n % 2)]
