@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edgevid.errors import EdgevidError, InputError, ModelError, log, log_once
+from edgevid.errors import EdgevidError, InputError, ModelError, log, log_once, module_version
 from edgevid.files import cache_folder, make_folder, write_atomic
 from edgevid.runtime.device import gpu_of, gpus, parse_device
 from edgevid.runtime.engine import LoadedEngine
 from edgevid.runtime.kserve.engine import KServeEngine
 from edgevid.runtime.manifest import BACKENDS, engine_name, manifest_path, read_manifest
-from edgevid.runtime.openvino.engine import OvEngine, installed_version
+from edgevid.runtime.openvino.engine import OvEngine
 from edgevid.runtime.processor import processor_name
 from edgevid.runtime.recipe import LocalRecipe, Precision, Recipe
 from edgevid.runtime.tensorrt.engine import TrtEngine
@@ -153,9 +153,9 @@ def open_onnx(path: Path, *, device: str, threads: int | None, disable_optimizat
     """Exactly this ONNX file by OpenVINO or by ONNX Runtime, as `device` says; the log says why."""
     from edgevid.runtime.onnxruntime.engine import OrtEngine, has_cuda, has_openvino
 
-    if device.partition(":")[0] == "openvino" and (installed_version() or not has_openvino()):
+    if device.partition(":")[0] == "openvino" and (module_version("openvino") or not has_openvino()):
         return OvEngine(path, device=device, threads=threads)
-    if device == "auto" and not has_cuda() and installed_version() and not disable_optimizations:
+    if device == "auto" and not has_cuda() and module_version("openvino") and not disable_optimizations:
         choice = read_choice(path)
         if choice is None:
             command = shlex.join(["edgevid", "bench", str(path), "--choose", "--data"])
@@ -229,4 +229,4 @@ def _key(model: Path) -> str:
 def _conditions() -> str:
     from edgevid.runtime.onnxruntime.engine import version  # takes 0.1 s to import
 
-    return f"{processor_name()}, onnxruntime {version()}, openvino {installed_version()}"
+    return f"{processor_name()}, onnxruntime {version()}, openvino {module_version('openvino')}"

@@ -69,7 +69,7 @@ def test_auto_takes_what_was_measured_faster_and_says_why(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(module, "log_once", said.append)
-    monkeypatch.setattr("edgevid.runtime.load.installed_version", lambda: "2026.4")
+    monkeypatch.setattr("edgevid.runtime.load.module_version", lambda name: "2026.4")
     monkeypatch.setattr("edgevid.runtime.load.OvEngine", lambda *_, **__: FakeEngine((), (), dict))
     monkeypatch.setattr("edgevid.runtime.onnxruntime.engine.has_cuda", lambda: False)
     monkeypatch.setattr(module, "gpus", list)

@@ -11,11 +11,6 @@ from edgevid.runtime.processor import default_threads
 from edgevid.types import Array
 
 
-def installed_version() -> str:
-    """The version of the `openvino` package, empty where it is not installed."""
-    return module_version("openvino")
-
-
 class OvEngine(LoadedEngine):
     """An ONNX model run by OpenVINO, in FP32 for what the file has in FP32. What `run` returns is valid until the next
     `run` of the same thread; threads may share an engine."""
@@ -55,7 +50,7 @@ class OvEngine(LoadedEngine):
         specs = tuple(_spec(node, port, self.path) for node, port in zip(nodes, ports, strict=True))
         self.inputs, self.outputs = specs[: len(self._model.inputs)], specs[len(self._model.inputs) :]
         self._requests = threading.local()
-        log_once(f"{self.path.name} runs on {self.device} by OpenVINO {installed_version()}")
+        log_once(f"{self.path.name} runs on {self.device} by OpenVINO {module_version('openvino')}")
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         model = self._model

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from onnx_models import constant_model, onnx
 
-from edgevid.errors import InputError, MissingExtraError, ModelError
+from edgevid.errors import InputError, MissingExtraError, ModelError, module_version
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import load_engine
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.openvino.engine import OvEngine, installed_version
+from edgevid.runtime.openvino.engine import OvEngine
 
-NEEDS = pytest.mark.skipif(not installed_version(), reason="needs the package openvino")
+NEEDS = pytest.mark.skipif(not module_version("openvino"), reason="needs the package openvino")
 IMAGES = {"images": np.zeros((1, 3, 32, 32), np.float32)}
 
 
@@ -89,6 +89,6 @@ def test_without_the_package_the_error_names_the_extra(tmp_path: Path, monkeypat
     with pytest.raises(MissingExtraError, match=r"edgevid\[openvino\]"):
         OvEngine(path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert installed_version() == ""
+    assert module_version("openvino") == ""
     with pytest.raises(MissingExtraError, match=r"edgevid\[openvino\]"):
         load_engine(path, device="openvino")
