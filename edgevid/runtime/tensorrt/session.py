@@ -209,12 +209,10 @@ class Session:
 
     def _letterbox_for(self, spec: InputSpec, name: str) -> DeviceLetterbox | None:
         """The device's letterbox; None, with one warning, where its kernels do not load."""
-        if self._letterbox is not None and self._letterbox.spec == spec:
-            return self._letterbox
-        if self._letterbox is not None:
+        if self._letterbox is not None and self._letterbox.spec != spec:
             self._letterbox.close()
             self._letterbox = None
-        if self._by_device:
+        if self._letterbox is None and self._by_device:
             try:
                 self._letterbox = DeviceLetterbox(self._cuda, spec, self._limits[name][2][0])
             except ModelError as error:
