@@ -8,8 +8,8 @@ import json
 import os
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -33,10 +33,9 @@ TASKS = TABLES["tasks"]
 
 def _evaluate(task: str, results: Any, truth: Path, **options: Any) -> Evaluation:
     """Calls the function of a task; a list of names is one text."""
-    module, _, name = TASKS[task]["function"].rpartition(".")
     for key in options.keys() & {"classes", "kinds", "background"}:
         options[key] = shared.split_names(options[key], f"--{key}")
-    found: Evaluation = getattr(import_module(f"edgevid.evaluate.{module}"), name)(results, truth, **options)
+    found: Evaluation = resolve_name(f"edgevid.evaluate.{TASKS[task]['function']}")(results, truth, **options)
     return found
 
 

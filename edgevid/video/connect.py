@@ -183,7 +183,7 @@ class Connector:
             response.close()
             return Connection("images")
         if response.length is not None or self.finite:
-            response.read_on(hooks.retry, hooks.check)
+            response.retry, response.check = hooks.retry, hooks.check
             return Connection("file", stream=response)
         jpegs: Any = {"format": "mjpeg"} if head.startswith(b"\xff\xd8") else {}
         container = self._open(response, options=QUICKLY, **jpegs)

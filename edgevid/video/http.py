@@ -150,7 +150,8 @@ class HttpStream:
     ) -> None:  # fmt: skip
         """Opens it. `check` runs before each read and may raise; `span` is a first byte and a length. `retry`
         is called with what broke the connection and waits; None: a broken connection raises."""
-        self._client, self._url, self._check, self._retry = client, url, check, retry
+        self._client, self._url = client, url
+        self.check, self.retry = check, retry  # Others, once it is known to be a file
         self._first = span[0] if span else 0
         self.length = span[1] if span else None  # Bytes in all; None where the server does not tell
         self._whole: int | None = None
@@ -168,7 +169,7 @@ class HttpStream:
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes as they come, b"" at the end."""
         while True:
-            self._check()
+            self.check()
             if self.length is not None and self._pos >= self.length:
                 return b""
             try:
@@ -189,10 +190,6 @@ class HttpStream:
             if data or self.length is None:
                 return data
             self._broke(ConnectionError(f"broke off after {self._pos} of {self.length} bytes"))
-
-    def read_on(self, retry: Callable[[Exception], None], check: Callable[[], None]) -> None:
-        """From now on a broken connection is resumed after `retry`, and `check` runs before each read."""
-        self._retry, self._check = retry, check
 
     def seekable(self) -> bool:
         """Whether the length is known: a server without ranges sends it from the start again."""
@@ -222,9 +219,9 @@ class HttpStream:
     def _broke(self, error: Exception) -> None:
         """Asks for the rest with the next read, or raises what broke the connection."""
         self.close()
-        if self._retry is None or self.length is None:
+        if self.retry is None or self.length is None:
             raise error
-        self._retry(error)
+        self.retry(error)
 
     def _connect(self) -> Any:
         first = self._first + self._pos
@@ -247,7 +244,7 @@ class HttpStream:
     def _skip(self, count: int) -> None:
         """Reads over `count` bytes, and notes where it got to."""
         while count > 0:
-            self._check()
+            self.check()
             data = self._response.read1(min(count, 1 << 16))
             if not data:
                 raise ConnectionError(f"broke off after {self._pos} bytes")

@@ -220,14 +220,14 @@ def test_a_file_that_has_changed_is_not_joined_to_what_was_read() -> None:
         file_server(next(bodies), breaks=1)(handler)
 
     with serving(answer) as address:
-        stream = HttpStream(HttpClient(address, timeout_s=2), retry=lambda error: stream.read_on(fail, check))
+
+        def once(_: Exception) -> None:
+            stream.retry = fail
 
         def fail(error: Exception) -> None:
             raise error
 
-        def check() -> None:
-            """Nothing."""
-
+        stream = HttpStream(HttpClient(address, timeout_s=2), retry=once)
         assert stream.read(6000) == b"a" * 6000
         with pytest.raises(SourceError, match="the file has changed: 9000 bytes before, 8000 now"):
             stream.read(4096)
