@@ -103,23 +103,21 @@ def evaluate(policy: Path, truth: Path, *, values: Any = "auto", labels: Any = "
 
     notes, verdict = list[str](), "cannot tell"
     promise, sure = (float(file.made.get(key, math.nan)) for key in ("certified_risk", "certified_with"))
-    if own := table.sha256 == file.made.get("scores_sha256"):
+    if table.sha256 == file.made.get("scores_sha256"):
         notes.append("the policy was tuned on these scores: they say nothing about its risk on others")
-    if promise != promise:
+    elif promise != promise:
         notes.append("the policy promises no risk: it was not tuned with --max-risk")
-    elif n and not own and upper_bound(errors, n, 1 - sure) <= promise:
+    elif n and upper_bound(errors, n, 1 - sure) <= promise:
         verdict = "held"
-    elif n and not own and 1 - upper_bound(n - errors, n, 1 - sure) > promise:
+    elif n and 1 - upper_bound(n - errors, n, 1 - sure) > promise:
         verdict = "broken"
-    elif not own:
+    else:
         notes.append(f"{errors} errors of {n} emitted verdicts are on neither side of {shown(promise)} for sure: add "
                      f"tracks, at least {min_error_free(promise, 1 - sure)} emitted ones")  # fmt: skip
     known = file.tuned.quantiles
-    if len(known) and len(confidence):
-        found = shift(np.array(known), confidence)
-        if found.alarm:
-            notes.append(f"confidences differ from those of the tuning (KS {found.ks:.2f}, PSI {found.psi:.2f}), for "
-                         "which the promise is: are these the numbers that the policy sees?")  # fmt: skip
+    if known and len(confidence) and (found := shift(np.array(known), confidence)).alarm:
+        notes.append(f"confidences differ from those of the tuning (KS {found.ks:.2f}, PSI {found.psi:.2f}), for which "
+                     "the promise is: are these the numbers that the policy sees?")  # fmt: skip
     if values != "auto":
         notes.append(f"scores were taken as {values} without a check")
     rows = [("promised risk", shown(promise)), ("measured risk", shown(errors / n if n else math.nan)),
