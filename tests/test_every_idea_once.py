@@ -21,7 +21,7 @@ HOMES = {
     "ONNX Runtime session": (r"\bInferenceSession\(", "runtime/onnxruntime/engine.py"),
     "agreement": (
         r"\b2(?:\.0)? \* (?:\w+\.)?matched\b|/ \((?:len\()?a\)? \+ (?:len\()?b\)?\)",
-        "optimize/agreement.py",
+        "optimize/compare/tasks.py",
     ),
     "minimum agreement": (r"(?:int8\W+|floor\w* *[:=] *)0\.97\b", "optimize/agreement.py"),
     "models taking turns": (r"\brange\(-?warm\w*", "runtime/processor.py"),

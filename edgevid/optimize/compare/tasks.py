@@ -115,19 +115,20 @@ class BoxTask(FrameTask):
         above = [found.scores > np.float32(side[1]) for found, side in zip((faint_a, faint_b), self.sides, strict=True)]
         a, b = faint_a[above[0]], faint_b[above[1]]
         rows, ious = match_boxes(a, b)
+        matched = len(rows)
         scores = np.stack((a.scores[rows[:, 0]], b.scores[rows[:, 1]]), axis=1)
         missed, extra = (d[np.setdiff1d(np.arange(len(d)), rows[:, k])] for k, d in enumerate((a, b)))
         crossed = (match_boxes(missed, faint_b[~above[1]]), match_boxes(extra, faint_a[~above[0]]))
         one, other = (Detections(d.boxes, d.scores, np.zeros_like(d.labels)) for d in (missed, extra))
         self._counts.update(
-            reference=len(a), candidate=len(b), matched=len(rows), exact=int((ious >= EXACT_IOU).sum()),
+            reference=len(a), candidate=len(b), matched=matched, exact=int((ious >= EXACT_IOU).sum()),
             crossed=sum(len(found[0]) for found in crossed), changed=len(match_boxes(one, other)[0]),
         )  # fmt: skip
         self._ious.append(ious)
         self._scores.append(scores)
         drift = float(np.abs(scores[:, 1] - scores[:, 0]).max(initial=0.0))
-        text = f"{len(missed)} missed, {len(extra)} extra, {len(rows)} matched, score drift up to {drift:.2f}"
-        return self.count(FramePair(frame, 2.0 * len(rows), float(len(a) + len(b)), drift, text, a, b, rows))
+        text = f"{len(missed)} missed, {len(extra)} extra, {matched} matched, score drift up to {drift:.2f}"
+        return self.count(FramePair(frame, 2.0 * matched, float(len(a) + len(b)), drift, text, a, b, rows))
 
     def metrics(self) -> TaskMetrics:
         """The sums over all frames."""
