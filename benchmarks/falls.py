@@ -2,9 +2,9 @@
 
     python benchmarks/falls.py [--data ../shared/data/actions/falls_gmdcsa24] [--cache runs/falls] [--pictures FOLDER]
 
-A clip's person is detected (PicoDet-S 416), tracked, and shown to MoveNet at 15 Hz, as in the pipeline. A kernel ridge
-model of the joints' features, as the second opinion of a head and `--head ridge` of `edgevid train actions` are, says of
-each window of 20 moments whether it is a fall. It is trained on windows that end 0.3 to 2.0 s after a fall of other
+A clip's person is detected (PicoDet-S 416), tracked, and shown to MoveNet at 15 Hz, as in the pipeline. A kernel
+ridge model of the joints' features, as the second opinion of a head and `edgevid train actions --head ridge` are, says
+of each window of 20 moments whether it is a fall. It is trained on windows that end 0.3 to 2.0 s after a fall of other
 subjects began, against those that end before it and all of daily life, mirrored too. Three moments in a row raise the
 alarm, once for a track: a fixed rule, so that nothing is chosen on the subject that judges it. `evaluate_alarms`
 counts: an alarm is right from the begin of a fall to the end of its clip, each clip a camera.

@@ -29,7 +29,7 @@ from edgevid.actions.layout import find_layout
 from edgevid.evaluate.actions.data import SKELETONS_HZ, Corpus, Example
 from edgevid.learn.actions.augment import as_estimated
 from edgevid.learn.actions.baselines import SOLVERS
-from edgevid.learn.actions.experiment import _described, make_head
+from edgevid.learn.actions.experiment import describe, make_head, training_windows
 from edgevid.learn.actions.fit import TrainOptions, fit, predict
 from edgevid.learn.actions.train import official_splits, window_of
 from edgevid.types import Array
@@ -71,16 +71,16 @@ def judged(train: Corpus, test: Corpus, kind: str, options: TrainOptions, path: 
     rng, layout = np.random.default_rng(options.seed), test.layout
     assert layout is not None
     spoiled = tuple(replace(one, raw=as_estimated(one.raw, layout, rng)) for one in test.examples)
-    own, half = _described(head, train, options), np.arange(len(test)) // 10 % 2 == 0
-    machines = {way: Typicality.fit(*own, train.labels, len(train.names), solve) for way, solve in SOLVERS.items()}
+    own, half = training_windows(head, train, options), np.arange(len(test)) // 10 % 2 == 0
+    machines = {way: Typicality.fit(*own, len(train.names), solve) for way, solve in SOLVERS.items()}
     for held in (test, replace(test, examples=spoiled)):
-        logits, windows = predict(head, held, options), _described(head, held, options)
+        logits, windows = predict(head, held, options), describe(head, held, options)
         for way, machine in machines.items():
             found[way].append(machine.opinion(*windows).argmax(1))
         found["head"].append(logits.argmax(1))
         mixed = np.zeros(len(held), int)
         for chosen in (half, ~half):
-            clear = [predict(head, test, options), *_described(head, test, options)]  # weighed on true joints
+            clear = [predict(head, test, options), *describe(head, test, options)]  # weighed on true joints
             made = machines["ridge"].calibrated(*(one[chosen] for one in clear), test.labels[chosen])
             mixed[~chosen] = made.mixed(softmax(logits), made.opinion(*windows)).argmax(1)[~chosen]
         found["with opinion"].append(mixed)

@@ -31,7 +31,6 @@ class PoseNoise(NamedTuple):
 
 MOVENET = PoseNoise(0.025, 0.46, 0.006, 0.003, 0.001, 0.37)
 """Between two looks at the same people; what both get wrong in the same way is not in it."""
-HARDER = PoseNoise(0.10, 0.8, 0.05, 0.10, 0.02, 0.8)  # What heads are trained with, as MOVENET is a lower bound
 
 
 def augment(raw: Array, layout: JointLayout | None, rng: Rng) -> Array:
@@ -52,7 +51,7 @@ def augment(raw: Array, layout: JointLayout | None, rng: Rng) -> Array:
     points = (points - center) @ turn * np.exp(rng.normal(0, SCALE, layout.dims)) + center
     points = points + rng.normal(0, NOISE, points.shape) * _size(points)
     rows = layout.rows(points, confidence)
-    return as_estimated(rows, layout, rng, HARDER) if rng.random() < ESTIMATED else rows
+    return as_estimated(rows, layout, rng) if rng.random() < ESTIMATED else rows
 
 
 def as_estimated(rows: Array, layout: JointLayout, rng: Rng, noise: PoseNoise = MOVENET) -> Array:

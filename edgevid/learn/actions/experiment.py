@@ -24,6 +24,7 @@ from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, Thumb
 from edgevid.evaluate.page import page
 from edgevid.evaluate.recognition import Scored, class_views, of_scored
 from edgevid.files.atomic import atomic_path, write_atomic
+from edgevid.learn.actions.augment import as_estimated
 from edgevid.learn.actions.baselines import SOLVERS
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
 from edgevid.learn.actions.fit import CHECKPOINT, Fitted, TrainOptions, fit, predict, predict_steps, step_of, windows_of
@@ -202,9 +203,9 @@ def _kernels(head: Head, split: Split, options: TrainOptions) -> tuple[dict[str,
     """Accuracy of each of `SOLVERS`, and of the head with the second opinion: by turns, half of the held-out groups
     chooses the mixture for the other half."""
     test, found = split.test, {}
-    logits, described = predict(head, test, options), _described(head, test, options)
+    logits, described = predict(head, test, options), describe(head, test, options)
     for kind, solve in SOLVERS.items():
-        known = Typicality.fit(*_described(head, split.train, options), split.train.labels, len(test.names), solve)
+        known = Typicality.fit(*training_windows(head, split.train, options), len(test.names), solve)
         opinion = known.opinion(*described)
         found[kind] = float((opinion.argmax(1) == test.labels).mean())
     groups = list(dict.fromkeys(example.group for example in test.examples))
@@ -236,8 +237,8 @@ def _deploy(
     predicted, shares = logits.argmax(-1), softmax(logits)
     if not head.per_step:  # what tells clips that are unlike the training's, calibrated on held-out scenes
         solve, mixtures = SOLVERS.get(kind), ALONE if kind in SOLVERS else MIXTURES
-        known = Typicality.fit(*_described(head, data.train, options), data.train.labels, len(test.names), solve)
-        described = _described(head, test, options)
+        known = Typicality.fit(*training_windows(head, data.train, options), len(test.names), solve)
+        described = describe(head, test, options)
         typicality = known.calibrated(logits, *described, truth, mixtures)
         shares = typicality.mixed(shares, typicality.opinion(*described))
         predicted = shares.argmax(1) if kind in SOLVERS else predicted
@@ -278,7 +279,18 @@ def _deploy(
     return outcome
 
 
-def _described(head: Head, corpus: Corpus, options: TrainOptions) -> tuple[Array, Array]:
+def training_windows(head: Head, corpus: Corpus, options: TrainOptions) -> tuple[Array, Array, Array]:
+    """What typicality is fitted to, its valid steps and classes; skeletons also as a pose model would find them."""
+    parts = [corpus]
+    if layout := corpus.layout:
+        rng = np.random.default_rng(options.seed)
+        spoiled = (dataclasses.replace(e, raw=as_estimated(e.raw, layout, rng)) for e in corpus.examples)
+        parts.append(dataclasses.replace(corpus, examples=tuple(spoiled)))
+    windows, valid = zip(*(describe(head, part, options) for part in parts), strict=True)
+    return np.concatenate(windows), np.concatenate(valid), np.tile(corpus.labels, len(parts))
+
+
+def describe(head: Head, corpus: Corpus, options: TrainOptions) -> tuple[Array, Array]:
     """What typicality looks at, and which steps are valid."""
     features, valid, _ = windows_of(corpus, options)
     with torch.no_grad():

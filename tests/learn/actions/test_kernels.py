@@ -60,7 +60,7 @@ def test_skeletons_in_3d_become_a_recognizer(tmp_path: Path, kind: str) -> None:
     assert recipe.tables["layout"]["dims"] == 3
     held = read_rows(tmp_path, recipe)
     assert held is not None
-    assert evaluate_rows(outcome.recipe, held).report.accuracy == pytest.approx(outcome.trials[0].accuracy)
+    assert evaluate_rows(outcome.recipe, held).report.accuracy == 1  # of a graph with its second opinion
     if kind == "graph":
         assert outcome.parity.stream < 1e-5
     else:
