@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevid.abstain import Policy
+from edgevid.abstain import Policy, Settings
 from edgevid.errors import InputError
 from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.types import Clips, Detections, Frame, Reason, Scores, SpeedReport, Speeds, Tracks, Verdicts
@@ -333,6 +333,18 @@ def test_nothing_is_recognized_in_an_image_that_shows_nothing() -> None:
     assert len(dark.tracks) == len(dark.verdicts["action"]) == 1
     assert dark.verdicts["action"].labels.tolist() == [-1]
     assert Reason.OK not in dark.verdicts["action"].reason
+
+
+@pytest.mark.parametrize(("limit", "label"), [(0.6, 1), (0.99, -1)])
+def test_a_policy_may_decide_in_the_dark(limit: float, label: int) -> None:
+    policy = Policy(Recognize.names, Settings(0.5, per_band={"dark": limit}))
+    task = RecognitionTask(Cut(), Recognize(), policy)
+    pipeline = Pipeline(OneBox(), Follow(), quality=Gloomy(), recognitions={"action": task})
+    pipeline.process(frame(0))
+    dark = pipeline.process(frame(1))
+    assert (dark.image, len(dark.scores["action"])) == (Reason.DARK, 1)
+    assert dark.verdicts["action"].labels.tolist() == [label]
+    assert dark.verdicts["action"].reason[0] == (Reason.OK if label >= 0 else Reason.DARK)
 
 
 def test_only_what_was_emitted_is_withheld() -> None:
