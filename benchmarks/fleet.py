@@ -4,6 +4,7 @@
     python benchmarks/fleet.py --soak 100000        eight cameras at full speed, this many frames in all
     python benchmarks/fleet.py --kills 20           eight RTSP cameras (needs GStreamer's RTSP server)
     python benchmarks/fleet.py --equal 150          results in a fleet and in runs of their own
+    python benchmarks/fleet.py --choice             eight other clips: cameras at work at a time
     python benchmarks/fleet.py --batch              cameras on a stand-in device that charges for each call
     python benchmarks/fleet.py --ultralytics        the same clips by its predict on a .streams list, same ONNX file
     python benchmarks/fleet.py --before 5dc170a0^   one camera's cost now, and before there were fleets
@@ -271,6 +272,18 @@ def overload(seconds: float, workers: int | None, *, peer: bool, repeats: int = 
     return {"clips": CLIPS, "seconds": seconds, "alone_cpu_s": alone, **found, "bars": bars, "results/s of runs": every}
 
 
+def choice(seconds: float) -> dict[str, Any]:
+    """Runs with several numbers of cameras at work, in turns, on clips that do not judge."""
+    global CLIPS
+    CLIPS = tuple(map(str, sorted((VIDEOS.parent / "actions/falls_gmdcsa24").glob("*.mp4"))[:8]))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for workers in (2, 3, 4, 6) * 2:
+        run = in_a_fleet(seconds, workers)
+        found.setdefault(str(workers), []).append({name: run[name] for name in run if name != "rates"})
+    print({workers: [round(run["results_per_s"], 1) for run in runs] for workers, runs in found.items()})
+    return {"clips": [Path(clip).name for clip in CLIPS], "seconds": seconds, "workers": found}
+
+
 def by_ultralytics(seconds: float) -> dict[str, Any]:
     """The same clips by ultralytics' predict on a .streams list: a thread reads each, a batch has one image of each."""
     import cv2
@@ -455,6 +468,7 @@ def main() -> None:
     parser.add_argument("--equal", type=int)
     parser.add_argument("--batch", action="store_true")
     parser.add_argument("--before", metavar="REVISION")
+    parser.add_argument("--choice", action="store_true")
     given = parser.parse_args()
     os.environ["EDGEVID_SPOOL"] = tempfile.mkdtemp()
     where = conditions({"onnxruntime": version("onnxruntime")})
@@ -466,6 +480,8 @@ def main() -> None:
         save("fleet_kills", kills(given.kills), where)
     elif given.before:
         save("fleet_before", before(given.before), where)
+    elif given.choice:
+        save("fleet_choice", choice(min(given.seconds, 8.0)), where)
     elif given.batch:
         save("fleet_batch", batches(min(given.seconds, 5.0)), where)
     else:
