@@ -37,7 +37,7 @@ WALLS: dict[str, tuple[str, ...]] = {
     "redis": ("output/",),
     "confluent_kafka": ("output/",),
     "duckdb": ("report/",),
-    "sklearn": ("insight/",),
+    "sklearn": ("insight/", "learn/"),
     "pyarrow": ("output/", "insight/"),
     "pg8000": ("insight/",),
     "ray": ("run/",),
