@@ -206,6 +206,7 @@ def test_kitti_by_class_without_vans_areas_and_low_boxes(tmp_path: Path) -> None
     by_class = {row[0]: row for row in one.tables["By class"].rows}
     assert by_class["car"][5] == 1 - 1 / 1  # the true car is found, one false box at 700 counts
     assert by_class["person"][5] == 0
+    assert one.notes[-1] == "no result is of person: all of theirs are missed; --classes leaves them out"
 
 
 def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:
