@@ -84,7 +84,7 @@ class Case:
     """One training: which classes it knows, and the outputs for its training, known and unknown clips."""
 
     def __init__(self, data: Path, cache: Path, split: int, seed: int, inner: bool) -> None:
-        self.split, self.seed, self.options = split, seed, TrainOptions(20, 15.0, 100, 0, seed=seed)
+        self.split, self.seed, self.options = split, seed, TrainOptions(20, rate_hz=15.0, epochs=100, seed=seed)
         with np.load(data / f"GT_train_{split}.npz") as file:
             names = tuple(sorted(set(map(str, file["label"]))))
         train, test = (read_skeletons(data / f"GT_{part}_{split}.npz", names) for part in ("train", "test"))
