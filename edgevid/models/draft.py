@@ -163,7 +163,7 @@ def draft_clip(engine: OrtEngine, path: Path) -> Drafted | None:
 
 
 def _paired(engine: OrtEngine) -> tuple[dict[str, str], list[TensorSpec]]:
-    """The output of each state's next value by the state's name, told by its name or else by its shape, in order; and
+    """The output of each state's next value by the state's name, known by its name or else by its shape, in order; and
     the outputs that are left."""
     states, free = dict[str, str](), list(engine.outputs)
     for spec in engine.inputs if len(engine.inputs) > 1 else ():

@@ -111,7 +111,7 @@ def test_a_backbone_is_cut_out_of_an_image_model(tmp_path: Path, capsys: pytest.
         (["actions", "nowhere"], "expected a folder"),
         (
             ["actions", "nowhere", "--head", "rnn"],
-            "expected one of gru, lstm, transformer, asformer, mstcn, linear, compact, got 'rnn'",
+            "expected one of gru, lstm, transformer, graph, asformer, mstcn, linear, svm, ridge, compact, got 'rnn'",
         ),
         (["actions", "nowhere", "--test", "0.95"], "--test"),
         (["backbone", "nowhere", "--out", "cut"], "nowhere"),
