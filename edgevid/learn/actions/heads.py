@@ -304,16 +304,14 @@ class JointGraph(nn.Module):
 
     def __init__(self, features: int, layout: JointLayout, width: int) -> None:
         super().__init__()
-        self.joints, self.refined = len(layout.joints), JOINT_WIDTH // 2
+        self.joints, self.sizes = len(layout.joints), [JOINT_WIDTH // 2] * 2 + [JOINT_WIDTH] * 3
         self.inward = nn.Linear(features // self.joints, JOINT_WIDTH)
         self.place = nn.Parameter(torch.randn(self.joints, JOINT_WIDTH) * 0.1)
         up = torch.eye(self.joints)[torch.from_numpy(layout.roots)]
         ways = torch.stack((torch.eye(self.joints), up, up.T / up.sum(0).clamp(min=1)[:, None]))
         self.ways = nn.ParameterList([nn.Parameter(ways.clone()) for _ in range(DEPTH)])
         self.norms = nn.ModuleList([nn.LayerNorm(JOINT_WIDTH) for _ in range(DEPTH)])
-        sizes = (JOINT_WIDTH, 2 * self.refined, 3 * JOINT_WIDTH)
-        self.pairs = nn.ModuleList([nn.Linear(JOINT_WIDTH, sizes[1]) for _ in range(DEPTH)])
-        self.values = nn.ModuleList([nn.Linear(JOINT_WIDTH, sizes[2]) for _ in range(DEPTH)])
+        self.mixes = nn.ModuleList([nn.Linear(JOINT_WIDTH, sum(self.sizes)) for _ in range(DEPTH)])
         self.gates = nn.Parameter(torch.zeros(DEPTH))
         self.outward = nn.Linear(self.joints * JOINT_WIDTH, width)
 
@@ -321,13 +319,9 @@ class JointGraph(nn.Module):
         """(..., width) of channels (..., J * C)."""
         lead = x.shape[:-1]
         x = self.inward(x.reshape(-1, self.joints, x.shape[-1] // self.joints)) + self.place
-        for ways, norm, pairs, values, gate in zip(
-            self.ways, self.norms, self.pairs, self.values, self.gates, strict=True
-        ):
-            normed = norm(x)
-            one, other = pairs(normed).split(self.refined, dim=-1)
-            refined = gate * (one @ other.transpose(1, 2) / self.refined**0.5).tanh()
-            parts = values(normed).split(JOINT_WIDTH, dim=-1)
+        for ways, norm, mix, gate in zip(self.ways, self.norms, self.mixes, self.gates, strict=True):
+            one, other, *parts = mix(norm(x)).split(self.sizes, dim=-1)
+            refined = gate * (one @ other.transpose(1, 2) / self.sizes[0] ** 0.5).tanh()
             mixed = [(way + refined) @ part for way, part in zip(ways.unbind(0), parts, strict=True)]
             x = x + nn.functional.gelu(mixed[0] + mixed[1] + mixed[2])
         return self.outward(x.reshape(*lead, -1))

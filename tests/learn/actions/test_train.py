@@ -15,6 +15,7 @@ from edgevid.errors import InputError
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
 from edgevid.actions.clip_spec import ClipSpec  # noqa: E402
+from edgevid.actions.layout import LAYOUTS  # noqa: E402
 from edgevid.learn.actions import train as module  # noqa: E402
 from edgevid.learn.actions.train import official_splits, split_by_group  # noqa: E402
 from edgevid.runtime.engine import InputSpec  # noqa: E402
@@ -69,7 +70,7 @@ def test_official_splits_and_heads_of_other_classes(tmp_path: Path) -> None:
         official_splits(tmp_path)
     skeleton_file(tmp_path / "GT_test_1.npz", ["run", "walk"])
     train, test, _ = official_splits(tmp_path)["1"]
-    assert (train.names, len(train), len(test), train.joints) == (("run", "walk"), 6, 2, "jhmdb15")
+    assert (train.names, len(train), len(test), train.layout) == (("run", "walk"), 6, 2, LAYOUTS["jhmdb-15"])
     skeleton_file(tmp_path / "GT_test_1.npz", ["run", "fly"])
     with pytest.raises(InputError, match=r"got also \['fly'\]"):
         official_splits(tmp_path)
