@@ -135,11 +135,11 @@ def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
         console.print(f"The baseline {better} is better than this head: --head {better} makes it the recognizer.")
     if segments := [t.segments for t in outcome.trials if t.segments is not None]:
         simple = [t.baseline_segments for t in outcome.trials if t.baseline_segments is not None]
-        rows = []
+        by_head = []
         for name, found in ((head, segments), ("linear layer per step", simple)):
             means = [sum(column) / len(found) for column in zip(*(s[:5] for s in found), strict=True)]
-            rows.append((name, *(f"{value:.1f}" for value in means)))
-        print_rows(console, ("head", "accuracy", "edit", "F1@10", "F1@25", "F1@50"), rows, title="Segments, %")
+            by_head.append((name, *(f"{value:.1f}" for value in means)))
+        print_rows(console, ("head", "accuracy", "edit", "F1@10", "F1@25", "F1@50"), by_head, title="Segments, %")
         recalls = zip(outcome.report.names, outcome.report.recall.tolist(), strict=True)
         console.print("right by class: " + ", ".join(f"{name} {share:.0%}" for name, share in recalls))
         pairs = (f"{true} as {found} {times} times" for true, found, times, _ in outcome.report.confused(3))

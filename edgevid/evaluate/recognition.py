@@ -296,7 +296,7 @@ def _segments(
 
     notes = [*notes, f"edit and F1 leave out {', '.join(background) or 'no class'}"]
     labels = sorted({*chain(*truths), *chain(*found)})
-    pairs = ([labels.index(one) for one in chain(*side)] for side in (truths, found))
+    true, made = ([labels.index(one) for one in chain(*side)] for side in (truths, found))
     known = [str(one) if classes is None else classes[one] for one in labels]
-    tables, plots = class_views(ClassReport.of(*pairs, len(labels), known))
+    tables, plots = class_views(ClassReport.of(true, made, len(labels), known))
     return Evaluation("segmentation", names, "video", measure, tables=tables, plots=plots, notes=notes)
