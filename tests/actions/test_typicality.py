@@ -65,7 +65,9 @@ def test_padding_does_not_count() -> None:
     kept = features[0, 3:]
     at = (np.arange(len(kept)) + 0.5) / len(kept)
     course = [np.sqrt(2) * np.cos(np.pi * k * at) @ kept / len(kept) for k in (1, 2, 3)]  # of a cosine transform
-    np.testing.assert_allclose(pool(features, valid)[0], np.r_[kept.mean(0), kept.std(0), *course], atol=1e-6)
+    np.testing.assert_allclose(
+        pool(features, valid)[0], np.concatenate([kept.mean(0), kept.std(0), *course]), atol=1e-6
+    )
 
 
 def test_a_file_gives_the_same_and_another_head_s_is_rejected(tmp_path: Path) -> None:
