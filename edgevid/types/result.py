@@ -23,14 +23,10 @@ class DisplaySpeed(NamedTuple):
     """The speed to display for one track."""
 
     kind: Literal["live", "smoothed"]
-    mps: float
-    """m/s, NaN when abstaining."""
-    sigma: float
-    """Standard error in m/s, NaN where unknown."""
-    heading: float
-    """Degrees from +x towards +y, NaN at rest or when abstaining."""
-    age_s: float
-    """How long ago the value held, seconds."""
+    mps: float  # m/s, NaN when abstaining
+    sigma: float  # Standard error in m/s, NaN where unknown
+    heading: float  # Degrees from +x towards +y, NaN at rest or when abstaining
+    age_s: float  # How long ago the value held, seconds
     reason: Reason
 
 
@@ -38,12 +34,10 @@ class DisplaySpeed(NamedTuple):
 class SpeedReport:
     """The speeds that are known at one moment."""
 
-    live: Speeds = field(default_factory=Speeds.empty)
-    """One row per track, of now."""
+    live: Speeds = field(default_factory=Speeds.empty)  # One row per track, of now
     smoothed: Speeds = field(default_factory=Speeds.empty)
     """Smoothed values of about half a second ago: store, report and alarm on these."""
-    track_speeds: Speeds = field(default_factory=Speeds.empty)
-    """One value per track that ended now."""
+    track_speeds: Speeds = field(default_factory=Speeds.empty)  # One value per track that ended now
 
     def __repr__(self) -> str:
         return f"live {self.live!r}\nsmoothed {self.smoothed!r}\ntrack_speeds {self.track_speeds!r}"
@@ -75,30 +69,21 @@ class Result(Hinted):
     """Everything that was found in one frame; its length is the number of tracks."""
 
     frame_index: int
-    time: float
-    """Seconds on the stream's clock."""
-    size: tuple[int, int]
-    """(width, height) of the frame in pixels."""
+    time: float  # Seconds on the stream's clock
+    size: tuple[int, int]  # (width, height) of the frame in pixels
     detections: Detections
     tracks: Tracks
     speeds: SpeedReport = field(default_factory=SpeedReport)
     """Live, smoothed and track speeds (empty without a calibration)."""
-    scores: Mapping[str, Scores] = field(default_factory=dict)
-    """Raw class scores of this frame by task ("action", ...)."""
-    verdicts: Mapping[str, Verdicts] = field(default_factory=dict)
-    """By task; every task has one row per track."""
+    scores: Mapping[str, Scores] = field(default_factory=dict)  # Raw class scores of this frame by task ("action", ...)
+    verdicts: Mapping[str, Verdicts] = field(default_factory=dict)  # By task; every task has one row per track
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Class names by task; "class" names the detector's labels."""
-    timings: Mapping[str, float] = field(default_factory=dict)
-    """Seconds spent in each stage."""
-    utc: float = math.nan
-    """The frame's time in UTC seconds since 1970; NaN outside of a run."""
-    events: tuple[Event, ...] = ()
-    """What happened since the frame before; found by a run (docs/events.md)."""
-    damaged: bool = False
-    """Whether the frame is damaged, so that objects were predicted and not detected."""
-    gated: bool = False
-    """Whether the frame needed no detection, so that objects were predicted and not detected."""
+    timings: Mapping[str, float] = field(default_factory=dict)  # Seconds spent in each stage
+    utc: float = math.nan  # The frame's time in UTC seconds since 1970; NaN outside of a run
+    events: tuple[Event, ...] = ()  # What happened since the frame before; found by a run (docs/events.md)
+    damaged: bool = False  # Whether the frame is damaged, so that objects were predicted and not detected
+    gated: bool = False  # Whether the frame needed no detection, so that objects were predicted and not detected
     image: Reason = Reason.OK
     """OK, or why nothing can be recognized in the image: DARK, BLURRED, OVEREXPOSED or DAMAGED."""
 
