@@ -36,7 +36,7 @@ def shuffled(folder: Path, seed: int) -> tuple[Path, Path, Path]:
     skeletons(folder / "A_test_1.npz", joints[CLIPS : 2 * CLIPS], labels[CLIPS : 2 * CLIPS])
     new = np.r_[:CLIPS, 2 * CLIPS : 3 * CLIPS]
     mixed = skeletons(folder / "mixed.npz", joints[new], labels[new])
-    config = TrainConfig(folder, "gru", folder / "head", seeds=1, epochs=20, rate_hz=30, window=STEPS, threads=1)
+    config = TrainConfig(folder, "gru", folder / "head", seeds=1, epochs=40, rate_hz=30, window=STEPS, threads=1)
     return train_actions(config).recipe, train, mixed
 
 
