@@ -89,8 +89,11 @@ def main() -> None:
     every = {key: np.concatenate([one[key] for one in tracks]) for key in tracks[0]}
     plain = every["seen"] & ~every["far"] & ~every["swapped"]
     lengths = np.linalg.norm(every["away"], axis=-1)
-    pairs = [(one["away"][1:][both], one["away"][:-1][both]) for one in tracks for both in [
-        (one["seen"] & ~one["far"] & ~one["swapped"])[1:] & (one["seen"] & ~one["far"] & ~one["swapped"])[:-1]]]  # fmt: skip
+    clean = [one["seen"] & ~one["far"] & ~one["swapped"] for one in tracks]
+    pairs = [
+        (one["away"][1:][ok[1:] & ok[:-1]], one["away"][:-1][ok[1:] & ok[:-1]])
+        for one, ok in zip(tracks, clean, strict=True)
+    ]
     now, before = (np.concatenate([pair[k] for pair in pairs]).ravel() for k in (0, 1))
     stay = {
         key: (np.concatenate([one[key][1:][one[key][:-1]] for one in tracks])) for key in ("dropped", "far", "swapped")

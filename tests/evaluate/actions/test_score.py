@@ -11,8 +11,8 @@ from recognizer_models import clip_model, feature_model, window_head
 from edgevid.actions import load_recognizer
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, Example
-from edgevid.runtime import Recipe
 from edgevid.evaluate.recognition import check_classes, evaluate_crops, evaluate_rows, read_rows, score
+from edgevid.runtime import Recipe
 from edgevid.video.writer import VideoWriter
 
 
