@@ -179,7 +179,7 @@ class PlaneCore:
         t.steps = [Step(time, 0.0, x, p, x, p)]
         alone = p.copy()
         alone[:2, :2] /= max(1.0, 60 * self.s["correlation_s"])
-        t.steady = Steady(x, alone, time, np.array(contact))
+        t.steady = Steady(x, alone, time, np.array(contact)) if self.s["steady_noise"] > 0 else None
         t.first_time = t.last_time = t.stationary_since = time
         t.count, t.outliers = 1, 0
 
@@ -188,8 +188,6 @@ class PlaneCore:
         dt, q = time - last.time, self.s["process_noise"]
         x, p = _predict(last.x, last.p, dt, q)
         step, steady = Step(time, dt, x, p, x, p), t.steady
-        if self.s["steady_noise"] <= 0:
-            steady = None
         if steady is not None:
             more = max(0.0, steady.drifting - DRIFT_GATE)
             steady.x, steady.p = _predict(steady.x, steady.p, dt, min(MOST_NOISE, self.s["steady_noise"] + more))
@@ -275,7 +273,7 @@ class PlaneCore:
     def _live_row(self, t: Track) -> list[float]:
         """The steady filter's; its error is as wide as its innovations are, and as the other one is away."""
         agile, steady = t.steps[-1], t.steady
-        if steady is None or self.s["steady_noise"] <= 0:
+        if steady is None:
             return self._row(t, agile.time, agile.x, agile.p)
         row = self._row(t, agile.time, np.append(agile.x[:2], steady.x[2:]), steady.p)
         v, variance = steady.x[2:], row[PlaneColumn.VARIANCE]
@@ -309,7 +307,7 @@ class PlaneCore:
         done = 0
         while done + 1 < len(t.steps) and t.steps[done].time <= limit:
             row = self._row(t, t.steps[done].time, *smooth[done])
-            if t.steady is not None and self.s["steady_noise"] > 0:
+            if t.steady is not None:
                 # What it differs by from a steady speed that fits is noise.
                 off = math.hypot(*(smooth[done][0][2:] - t.steady.x[2:]))
                 fits, variance = max(0.0, 1 - t.steady.drifting / DRIFT_GATE), row[PlaneColumn.VARIANCE]

@@ -59,7 +59,8 @@ class PolicyCore:
         float32 rows of probabilities of `score_ids` at `times`; rows that are not finite are counted in `rejected`.
         ValueError where a row does not sum to 1 within 0.01."""
         self._check(len(ids), len(boxes), len(score_ids), values, times)
-        self._tracks = {int(n): self._tracks.get(int(n)) or self._blank() for n in ids}
+        classes = len(self._thresholds)
+        self._tracks = {int(n): self._tracks.get(int(n)) or Evidence(*np.zeros((3, classes))) for n in ids}
         sides = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
         for number, side in zip(ids, sides, strict=True):
             self._tracks[int(number)].small = bool(side < np.float32(self._s["min_side_px"]))
@@ -83,10 +84,6 @@ class PolicyCore:
             if track is not None and track.count:
                 out[row] = self._posterior(track)
         return out
-
-    def _blank(self) -> Evidence:
-        size = len(self._thresholds)
-        return Evidence(np.zeros(size), np.zeros(size), np.zeros(size))
 
     def _check(self, ids: int, boxes: int, score_ids: int, values: F32, times: F64) -> None:
         if boxes != ids or len(values) != score_ids or len(times) != score_ids:

@@ -251,7 +251,9 @@ class TrackerCore:
             self._apply(self._associate(known, high, last, s.match_thresh, labels), frame)
         new = [o for o in self.objects if not o.confirmed]
         self._apply(self._associate(new, high, fused, s.new_match_thresh, labels), frame)
-        self._remove_stale(time)
+        self.objects = [
+            o for o in self.objects if o.match >= 0 or (o.confirmed and time - o.last_time <= s.lost_after_s)
+        ]
         self._spawn(high, frame, first)
         self._time = time
         return self._report(time, coast_s)
@@ -270,9 +272,22 @@ class TrackerCore:
         return [(rows[r], free[c]) for r, c in max_weight_matching(weights)]
 
     def _apply(self, found: list[tuple[TrackedObject, int]], frame: tuple[F32, F32, I32, float]) -> None:
-        boxes, scores, labels, time = frame
+        (boxes, scores, labels, time), s = frame, self.s
         for o, d in found:
-            self._update_object(o, boxes[d], float(scores[d]), int(labels[d]), d, time)
+            box, score = boxes[d].copy(), float(scores[d])
+            if s.observation_centric and time - o.last_time > 1.5 / REFERENCE_RATE and o.last_time < self._time:
+                self._re_update(o, box, time)
+            o.motion.update(box)
+            o.box = box if s.observed_boxes else o.motion.box()
+            o.last_box = box
+            o.recent.append((box, time))
+            while len(o.recent) > 2 and time - o.recent[1][1] >= 0.25:
+                o.recent.pop(0)
+            self._vote(o, int(labels[d]), score, time - o.last_time)
+            o.score, o.match, o.last_time = score, d, time
+            o.confirmed = o.confirmed or time - o.start_time >= s.confirm_after_s
+            if s.observation_centric:
+                o.at_observation = deepcopy(o.motion)
 
     @staticmethod
     def _lost_sight(tracked: set[int], found: list[tuple[TrackedObject, int]], boxes: F32) -> bool:
@@ -317,22 +332,6 @@ class TrackerCore:
             if o.match < 0 and any(sure):
                 o.shift(x, y, vx, vy)
 
-    def _update_object(self, o: TrackedObject, box: F32, score: float, label: int, d: int, time: float) -> None:
-        s = self.s
-        if s.observation_centric and time - o.last_time > 1.5 / REFERENCE_RATE and o.last_time < self._time:
-            self._re_update(o, box, time)
-        o.motion.update(box)
-        o.box = box.copy() if s.observed_boxes else o.motion.box()
-        o.last_box = box.copy()
-        o.recent.append((box.copy(), time))
-        while len(o.recent) > 2 and time - o.recent[1][1] >= 0.25:
-            o.recent.pop(0)
-        self._vote(o, label, score, time - o.last_time)
-        o.score, o.match, o.last_time = score, d, time
-        o.confirmed = o.confirmed or time - o.start_time >= s.confirm_after_s
-        if s.observation_centric:
-            o.at_observation = deepcopy(o.motion)
-
     @staticmethod
     def _vote(o: TrackedObject, label: int, score: float, elapsed: float) -> None:
         """Majority vote (Boyer and Moore) on the class, weighted by confidence and forgetting slowly."""
@@ -351,12 +350,6 @@ class TrackerCore:
             o.motion.predict(dt, True, self.s.position_noise)
             o.motion.update(o.last_box + np.float32(k / steps) * (box - o.last_box))
         o.motion.predict(dt, True, self.s.position_noise)
-
-    def _remove_stale(self, time: float) -> None:
-        """Removes objects without a detection for too long, and new ones that were not detected again."""
-        self.objects = [
-            o for o in self.objects if o.match >= 0 or (o.confirmed and time - o.last_time <= self.s.lost_after_s)
-        ]
 
     def _spawn(self, high: list[int], frame: tuple[F32, F32, I32, float], first: bool) -> None:
         boxes, scores, labels, time = frame
