@@ -14,7 +14,7 @@ from edgevid.errors import EdgevidError, InputError, SourceError, check_part, ch
 from edgevid.files.folders import camera_spool
 from edgevid.output.delivery import Delivery, Worker
 from edgevid.output.events import EventFinder
-from edgevid.output.sinks import AnySink, Sink, as_sink
+from edgevid.output.sinks import AnySink, as_sink
 from edgevid.run.watchdog import uninterrupted
 from edgevid.site.build import header_of
 from edgevid.types import Closing, Event, Frame, Header, Reason, Result, SpeedReport
@@ -143,7 +143,7 @@ def run(
         stack.callback(pipeline.close)
         for sink in parts:
             if not hasattr(sink, "send"):  # the emitter closes those in their threads
-                stack.callback(_close, sink)
+                stack.callback(_one_sentence(sink)(sink.close))
         origin = masked(str(getattr(source, "uri", getattr(source, "path", ""))))
         header = header or header_of(pipeline, origin)
         emitter = Emitter(source, header, parts, summary, on_event, speed_limit_kmh)
@@ -299,11 +299,6 @@ def _resize(
     pipeline.resize(frame.size)
     if zones is not None:
         zones.resize(frame.size)
-
-
-def _close(sink: Sink) -> None:
-    with _one_sentence(sink):
-        sink.close()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -62,11 +62,8 @@ def train_detector(
     if task.schedule.batch % processes:
         raise InputError(f"batch: expected a multiple of {processes} processes, got {task.schedule.batch}")
     trainer = _trainer(task, 0, processes, device)
-    if processes == 1:
+    with _workers(task, processes) if processes > 1 else nullcontext():
         trainer.run(task.checkpoint, save_every=task.save_every, progress=progress)
-    else:
-        with _workers(task, processes):
-            trainer.run(task.checkpoint, save_every=task.save_every, progress=progress)
     average: StreetDetector = trainer.average.cpu()
     return average
 

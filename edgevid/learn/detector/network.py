@@ -227,8 +227,6 @@ def loss(raw: Tensor, truth: Truth, points: Tensor, strides: Tensor) -> Tensor:
     classes = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * focus
     total = quality[positive].sum().clamp(min=1.0)
     class_loss = (classes.sum(2) * counts).sum() / total
-    if not bool(positive.any()):
-        return class_loss
     expected = truth.boxes.gather(1, picked[..., None].expand(-1, -1, 4))[positive]
     box_loss = ((1 - complete_iou(boxes[positive], expected)) * quality[positive]).sum() / total
     return class_loss + BOX_GAIN * box_loss

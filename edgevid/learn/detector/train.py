@@ -155,11 +155,7 @@ class Trainer:
         """Averages the gradients of all processes."""
         if not _is_distributed():
             return
-        weights = list(self.network.parameters())
-        for weight in weights:
-            if weight.grad is None:  # a batch without objects has no box loss
-                weight.grad = torch.zeros_like(weight)
-        gradients = [w.grad for w in weights if w.grad is not None]
+        gradients = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
         flat = torch.cat([g.flatten() for g in gradients])
         distributed.all_reduce(flat)
         flat /= distributed.get_world_size()

@@ -58,5 +58,13 @@ def test_the_deployed_output_is_the_decoded_one() -> None:
     size = boxes[:, 2:] - boxes[:, :2]
     torch.testing.assert_close(out[0, 2:4].T, size)
     torch.testing.assert_close(out[0, :2].T, (boxes[:, :2] + boxes[:, 2:]) / 2)
+
+
+def test_a_batch_without_objects_has_a_finite_gradient_of_every_weight() -> None:
+    network = StreetDetector(SMALL)
     empty = Truth(torch.zeros(1, 1, 4), torch.zeros(1, 1), torch.zeros(1, 1))
-    assert float(loss(raw, empty, points, strides)) > 0
+    value = loss(network(torch.rand(1, 3, SMALL.height, SMALL.width)), empty, *anchor_points(SMALL))
+    value.backward()
+    assert float(value.detach()) > 0
+    gradients = [weight.grad for weight in network.parameters()]
+    assert all(one is not None and bool(one.isfinite().all()) for one in gradients)
