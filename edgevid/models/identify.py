@@ -34,8 +34,7 @@ class DecoderGuess:
     outputs: tuple[str, ...]
     classes: int  # Number of classes; 0 where the model does not tell
     family: str  # The models that export this way
-    preprocessing: Mapping[str, Any] = field(default_factory=lambda: LETTERBOX)
-    """Fields of InputSpec other than the size."""
+    preprocessing: Mapping[str, Any] = field(default_factory=lambda: LETTERBOX)  # Of InputSpec, other than the size
     notes: tuple[str, ...] = (ASSUMED,)
     names: tuple[str, ...] = ()  # Of the classes, where the family has always the same
 

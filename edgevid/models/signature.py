@@ -27,8 +27,7 @@ class ModelSignature:
     height: int
     layout: Layout
     producer: str
-    names: tuple[str, ...]
-    """Class names from the exporter's metadata, in the order of their keys; empty where it wrote none."""
+    names: tuple[str, ...]  # Class names of the exporter's metadata, in the order of their keys; empty: it wrote none
     ultralytics: bool
     head: str = ""  # Name of the model's last layer, from the exporter's metadata
     channels: int = 3  # Channels of the image: 1 or 3

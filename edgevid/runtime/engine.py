@@ -29,8 +29,7 @@ class InputSpec:
     width: Count  # Columns of the model's input
     height: Count  # Rows of the model's input
     color: Color = "RGB"  # Order of the model's channels
-    resize: Resize = "letterbox"
-    """"letterbox" keeps the aspect ratio and pads; "stretch" fills the input."""
+    resize: Resize = "letterbox"  # "letterbox" keeps the aspect ratio and pads; "stretch" fills the input
     anchor: Anchor = "center"  # Where a letterboxed image sits
     pad: Annotated[float, Ge(0), Le(255)] = PAD  # Value of padding, 0 to 255, before normalization
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)  # Subtracted from 0..255 values, in the model's channel order

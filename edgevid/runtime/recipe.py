@@ -56,27 +56,20 @@ class Decode:
     """How a detector's outputs become boxes; docs/recipes.md lists the keys of each kind."""
 
     kind: DecoderKind
-    layout: OutputLayout = "columns"
-    """"columns": anchors along the last axis (4 + C, N); "rows": (N, 4 + C)."""
+    layout: OutputLayout = "columns"  # "columns": anchors along the last axis (4 + C, N); "rows": (N, 4 + C)
     objectness: bool = False  # Whether a fifth value of each anchor multiplies its classes (YOLOv5)
-    box: BoxFormat | None = None
-    """"cxcywh" center and size, or "xyxy" corners; None: "xyxy" for kind "end-to-end", else "cxcywh"."""
+    box: BoxFormat | None = None  # "cxcywh" or "xyxy" (corners); None: "xyxy" for kind "end-to-end", else "cxcywh"
     normalized: bool = False  # Whether boxes are fractions of the input's size
     logits: bool = False  # Whether class values are logits, and a sigmoid makes scores of them
     strides: Annotated[tuple[Count, ...], Len(1)] = ()  # Input pixels per cell of each level
     offset: Share = 0.5  # Where the anchor sits in its cell
-    score_threshold: Share = 0.25
-    """Lowest score of a box unless the user sets another: model families spread their scores differently."""
-    class_thresholds: tuple[Share, ...] = ()
-    """Lowest score of each class, in the order of the names, unless the user sets another score."""
-    nms_iou: Share | None = None
-    """IoU above which the lower-scoring box is suppressed; None: the model suppresses duplicates itself."""
-    masks: Annotated[int, Ge(0)] = 0
-    """Mask coefficients after the other values of each box; a second output has as many prototypes."""
+    score_threshold: Share = 0.25  # Lowest score of a box unless the user sets another; families of models differ
+    class_thresholds: tuple[Share, ...] = ()  # Lowest score of each class, in their order, unless the user sets one
+    nms_iou: Share | None = None  # IoU above which the lower-scoring box is suppressed; None: the model does so itself
+    masks: Annotated[int, Ge(0)] = 0  # Mask coefficients that follow each box; a second output has as many prototypes
     keypoints: Annotated[int, Ge(0)] = 0  # Key points after the other values of each box
     keypoint_values: Literal[2, 3] = 3  # Values of a key point: 3 are x, y and confidence, 2 are x and y
-    rotated: bool = False
-    """Whether an angle in radians follows the other values of each box, which is center and size then."""
+    rotated: bool = False  # Whether an angle (radians) follows the values of each box, which is center and size then
 
     def __post_init__(self) -> None:
         if bool(self.masks) + bool(self.keypoints) + self.rotated > 1:
@@ -116,8 +109,7 @@ class AccuracyFloor:
     """The accuracy that a model must keep in one precision."""
 
     floor: float  # The lowest accepted value of `metric`
-    metric: str
-    """What is measured: "AP50 of person"."""
+    metric: str  # What is measured: "AP50 of person"
     data: str = ""  # What it is measured on
 
 
@@ -133,8 +125,7 @@ class Recipe:
     source: Source = Source()
     input: InputSpec | None = None  # Preprocessing of image models; None for models that take no image
     input_name: str = ""  # Name of the image's input; empty: the model's first
-    outputs: tuple[str, ...] = ()
-    """Names of the outputs to read, in the decoder's order; empty: all, in the model's order."""
+    outputs: tuple[str, ...] = ()  # Outputs to read, in the decoder's order; empty: all, in the model's order
     decode: Decode | None = None
     names: tuple[str, ...] = ()  # Class names by label
     precisions: Mapping[str, AccuracyFloor] = field(default_factory=lambda: MappingProxyType({}))
@@ -264,8 +255,7 @@ class RecipeFile:
     pose: Table = field(default_factory=dict)  # Outputs of a pose model
     quantize: Table = field(default_factory=dict)  # Settings of `edgevid quantize`
     export: Table = field(default_factory=dict)  # How the model was exported
-    trained: Table = field(default_factory=dict)
-    """Hashes of the clips and scenes that it was trained on (docs/evaluate.md)."""
+    trained: Table = field(default_factory=dict)  # Hashes of clips and scenes that it was trained on (docs/evaluate.md)
 
     def __post_init__(self) -> None:
         task = self.model.task

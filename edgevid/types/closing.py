@@ -5,8 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 C = TypeVar("C", bound="Closing")
-Progress = Callable[[int, int, str], None]
-"""Called with what is done, its total, and a text."""
+Progress = Callable[[int, int, str], None]  # Called with what is done, its total, and a text
 
 
 class Closing(ABC):

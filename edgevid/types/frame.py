@@ -236,8 +236,7 @@ class Mask(NamedTuple):
 
     left: int
     top: int
-    pixels: U8
-    """(h, w) uint8, 1 where the object is."""
+    pixels: U8  # (h, w) uint8, 1 where the object is
 
     def full(self, size: tuple[int, int]) -> Array:
         """(height, width) bool over a whole frame of `size` (width, height)."""

@@ -159,8 +159,7 @@ class Table(Hinted):
     """Base of the column tables: checks at construction, selects rows, iterates named rows."""
 
     __slots__ = ()
-    ALIASES: ClassVar[Mapping[str, str]] = {}
-    """Names of columns in supervision, which `of` takes too."""
+    ALIASES: ClassVar[Mapping[str, str]] = {}  # Names of columns in supervision, which `of` takes too
 
     def __new__(cls, *columns: Any, **named: Any) -> Any:
         if named:

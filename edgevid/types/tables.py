@@ -102,14 +102,10 @@ class _Boxed(Table):
 class Detections(_Boxed):
     """What a detector found in one frame."""
 
-    boxes: F32 = column(np.float32, 4, row="box")
-    """(N, 4) x1, y1, x2, y2 in frame pixels."""
-    scores: F32 = column(np.float32, row="score")
-    """(N,) confidence, 0 to 1."""
-    labels: I32 = column(np.int32, row="label")
-    """(N,) class index into the recipe's names."""
-    masks: Array = column(object, row="mask", optional=True)
-    """(N,) a Mask of each object's pixels; None where the model gives none."""
+    boxes: F32 = column(np.float32, 4, row="box")  # (N, 4) x1, y1, x2, y2 in frame pixels
+    scores: F32 = column(np.float32, row="score")  # (N,) confidence, 0 to 1
+    labels: I32 = column(np.int32, row="label")  # (N,) class index into the recipe's names
+    masks: Array = column(object, row="mask", optional=True)  # (N,) a Mask of each object; None where there is none
     keypoints: F32 = column(np.float32, None, 3, row="keypoints", optional=True)
     """(N, K, 3) x and y in frame pixels and confidence, 0 to 1; K is 0 where the model gives none."""
     rotated: F32 = column(np.float32, None, row="rotated", optional=True)
@@ -141,20 +137,14 @@ class Detections(_Boxed):
 class Tracks(_Boxed):
     """The tracked objects at one moment."""
 
-    ids: I64 = column(np.int64, row="id")
-    """(N,) positive, unique within the tracker instance, not used again until its `reset`."""
+    ids: I64 = column(np.int64, row="id")  # (N,) positive, unique within the tracker, not used again until its `reset`
     boxes: F32 = column(np.float32, 4, row="box")
     """(N, 4) x1, y1, x2, y2 in frame pixels: the filtered box, or the predicted one while coasting."""
-    scores: F32 = column(np.float32, row="score")
-    """(N,) score of the last matched detection."""
-    labels: I32 = column(np.int32, row="label")
-    """(N,) class index."""
-    match: I32 = column(np.int32, row="match")
-    """(N,) row of the frame's Detections, -1 while coasting."""
-    age: F32 = column(np.float32, row="age")
-    """(N,) seconds since the first detection."""
-    unseen: F32 = column(np.float32, row="unseen")
-    """(N,) seconds since the last matched detection; 0 when matched now."""
+    scores: F32 = column(np.float32, row="score")  # (N,) score of the last matched detection
+    labels: I32 = column(np.int32, row="label")  # (N,) class index
+    match: I32 = column(np.int32, row="match")  # (N,) row of the frame's Detections, -1 while coasting
+    age: F32 = column(np.float32, row="age")  # (N,) seconds since the first detection
+    unseen: F32 = column(np.float32, row="unseen")  # (N,) seconds since the last matched detection; 0 when matched now
     keypoints: F32 = column(np.float32, None, 3, row="keypoints", optional=True)
     """(N, K, 3) key points of the matched detection, NaN while coasting; K is 0 where there are none."""
     rotated: F32 = column(np.float32, None, row="rotated", optional=True)
@@ -185,12 +175,10 @@ class Tracks(_Boxed):
 class Clips(Table):
     """Pixel clips of the objects that are due for recognition."""
 
-    ids: I64 = column(np.int64, row="id")
-    """(M,) track ids."""
+    ids: I64 = column(np.int64, row="id")  # (M,) track ids
     pixels: U8 = column(np.uint8, None, None, None, 3, row="pixels")
     """(M, T, h, w, 3) RGB crops, oldest first; masked steps are black."""
-    times: F64 = column(np.float64, None, row="times")
-    """(M, T) seconds of each crop, NaN where the step is padding."""
+    times: F64 = column(np.float64, None, row="times")  # (M, T) seconds of each crop, NaN where the step is padding
     boxes: F32 = column(np.float32, None, 4, row="boxes")
     """(M, T, 4) x1, y1, x2, y2 in frame pixels of each crop's content (it may pass the image border)."""
     keypoints: F32 = column(np.float32, None, None, 3, row="keypoints", optional=True)
@@ -201,12 +189,9 @@ class Clips(Table):
 class Scores(Table):
     """Class probabilities of objects, from a recognizer."""
 
-    ids: I64 = column(np.int64, row="id")
-    """(M,) track ids."""
-    values: F32 = column(np.float32, None, row="values")
-    """(M, C) probabilities that sum to 1."""
-    times: F64 = column(np.float64, row="time")
-    """(M,) seconds of the newest frame of the clip."""
+    ids: I64 = column(np.int64, row="id")  # (M,) track ids
+    values: F32 = column(np.float32, None, row="values")  # (M, C) probabilities that sum to 1
+    times: F64 = column(np.float64, row="time")  # (M,) seconds of the newest frame of the clip
     typicality: F32 = column(np.float32, None, row="typicality", optional=True)
     """(M, 1) conformal p-value that the clip is like the training's (0: unlike); (M, 0) where unknown."""
 
@@ -215,14 +200,11 @@ class Scores(Table):
 class Verdicts(Table):
     """The class emitted for each object, or the reason for abstaining."""
 
-    ids: I64 = column(np.int64, row="id")
-    """(N,) track ids."""
-    labels: I32 = column(np.int32, row="label")
-    """(N,) class index, -1 when abstaining."""
+    ids: I64 = column(np.int64, row="id")  # (N,) track ids
+    labels: I32 = column(np.int32, row="label")  # (N,) class index, -1 when abstaining
     confidence: F32 = column(np.float32, row="confidence")
     """(N,) calibrated confidence of the best class, also when abstaining; 0 without any observation."""
-    reason: U8 = column(np.uint8, row="reason", enum=Reason)
-    """(N,) Reason."""
+    reason: U8 = column(np.uint8, row="reason", enum=Reason)  # (N,) Reason
 
     def withheld(self, reason: Reason) -> Verdicts:
         """The same verdicts; those that were emitted are abstained from for `reason`."""
@@ -241,18 +223,13 @@ class Verdicts(Table):
 class Speeds(Table):
     """Speeds over the ground, one row per object; abstained rows carry NaN and a Reason."""
 
-    ids: I64 = column(np.int64, row="id")
-    """(N,) track ids."""
-    mps: F64 = column(np.float64, row="mps")
-    """(N,) m/s, NaN when abstaining."""
-    sigma: F64 = column(np.float64, row="sigma")
-    """(N,) standard error in m/s, NaN where unknown."""
+    ids: I64 = column(np.int64, row="id")  # (N,) track ids
+    mps: F64 = column(np.float64, row="mps")  # (N,) m/s, NaN when abstaining
+    sigma: F64 = column(np.float64, row="sigma")  # (N,) standard error in m/s, NaN where unknown
     heading: F64 = column(np.float64, row="heading")
     """(N,) direction of travel on the plane, degrees from +x towards +y, NaN at rest or when abstaining."""
-    time: F64 = column(np.float64, row="time")
-    """(N,) the moment in seconds that the value holds for (smoothed values hold for the past)."""
-    reason: U8 = column(np.uint8, row="reason", enum=Reason)
-    """(N,) Reason."""
+    time: F64 = column(np.float64, row="time")  # (N,) seconds that the value holds for: of smoothed ones in the past
+    reason: U8 = column(np.uint8, row="reason", enum=Reason)  # (N,) Reason
     path: F64 = column(np.float64, None, row="path", optional=True)
     """(N, 3) of track speeds: the peak in m/s, seconds stopped and degrees turned; (N, 0) of others."""
 
