@@ -23,8 +23,7 @@ from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Precision, Recipe, TensorSpec
 from edgevid.types import Array, Detections
 
-METRIC = "agreement"
-"""The `metric` of a recipe's [precision.*] whose floor is one of agreement; other metrics need labels."""
+METRIC = "agreement"  # The `metric` of a recipe's [precision.*] whose floor is one of agreement; others need labels
 FLOORS: Mapping[Precision, float] = MappingProxyType({"fp32": 0.99, "fp16": 0.99, "int8": 0.97})
 """Minimum agreement by precision where neither the caller nor the recipe states one."""
 MATCH_IOU = 0.5

@@ -138,8 +138,7 @@ def _work(engine: Engine, recipe: Recipe | None) -> Callable[[Frame], Any]:
 
 
 MAX_FRAMES = 32  # Most frames that are held in memory and used in turn
-RUNTIMES: dict[str, Runtime] = {"cpu": "onnxruntime", "openvino": "openvino"}
-"""Devices that a choice is made of, and what runs them."""
+RUNTIMES: dict[str, Runtime] = {"cpu": "onnxruntime", "openvino": "openvino"}  # By device: what runs it
 GAIN = 0.95  # OpenVINO is taken below this share of ONNX Runtime's time: less is noise
 
 

@@ -178,8 +178,7 @@ class Device:
 
     name: str
     what: str
-    gflops: Mapping[str, Positive]
-    """1e9 dense operations per second, by precision; a missing precision is not supported."""
+    gflops: Mapping[str, Positive]  # 1e9 dense operations per second, by precision; a missing one is not supported
     gb_per_s: Positive  # Memory bandwidth
     memory_gb: Positive  # 0 where unknown
 

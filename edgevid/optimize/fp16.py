@@ -34,8 +34,7 @@ from edgevid.types import Array, Frame
 
 LARGEST = 65504.0  # The largest FP16 value
 HEADROOM = 2.0  # Measured values must stay this factor below the largest: other frames will go a little higher
-MAX_POSITION = 256.0
-"""Above this FP16 values are 1/4 apart and more: positions in pixels behind the last layer stay FP32."""
+MAX_POSITION = 256.0  # Above it FP16 values are 1/4 apart and more: positions in pixels behind the last layer stay FP32
 FP32_OPS: Mapping[str, str] = {
     **dict.fromkeys(("CumSum", "Pow", "ReduceSumSquare", "ReduceL2"), "sums and powers lose much in FP16"),
     **dict.fromkeys(("InstanceNormalization", "LayerNormalization"), "divides by a small variance"),
@@ -57,8 +56,7 @@ class Fp16Report:
     fp16_nodes: int  # Number of operators in FP16
     fp32_nodes: dict[str, str]  # Name of each operator that stays in FP32, and why
     frames: int  # Frames on which activations were measured
-    agreement: TaskMetrics | None = None
-    """With the FP32 model on those frames, as a device rounds FP16; None without frames."""
+    agreement: TaskMetrics | None = None  # With the FP32 model on them, as a device rounds FP16; None without frames
     floor: Floor | None = None
     warnings: list[str] = field(default_factory=list)
 

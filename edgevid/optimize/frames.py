@@ -19,8 +19,8 @@ from edgevid.evaluate.recognition import replay_crops
 from edgevid.files import sha256_of_all
 from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array, Frame
-from edgevid.video.images import IMAGES, ImageSource, read_image
-from edgevid.video.open import open_video
+from edgevid.video.images import ImageSource, read_image
+from edgevid.video.open import is_live, open_video
 
 LISTS = frozenset((".txt", ".lst", ".list"))  # Suffixes of text files that name images, one per line
 
@@ -43,21 +43,23 @@ def read_frames(source: str | Path, count: int | None = None) -> Iterator[NamedF
     if count is not None and count < 1:
         raise InputError(f"--max-frames: expected at least 1, got {count}")
     text = str(source)
-    path = Path(text)
-    if path.is_file() and path.suffix.lower() in LISTS:
-        return _non_empty(_images(_listed(path), count), text)
-    if path.is_file() and path.suffix.lower() in IMAGES:
-        return _non_empty(_images([path], count), text)
-    if text.isdigit() or text.startswith("/dev/video") or ("://" in text and not text.startswith("file://")):
+    if is_live(text):
         raise InputError(
             f"--data: {masked(text)} is a live source, whose frames cannot be repeated; record it "
             "(`edgevid run SOURCE --out clip.mp4` or a recorder) and give the file"
         )
-    with open_video(text) as opened:
-        if isinstance(opened, ImageSource):
-            return _non_empty(_images(opened.paths, count), text)
-        announced, path = opened.frame_count, Path(text.removeprefix("file://"))
-    return _non_empty(_of_video(path, count, announced), text)
+    if Path(text).is_file() and Path(text).suffix.lower() in LISTS:
+        frames = _images(_listed(Path(text)), count)
+    else:
+        with open_video(text) as opened:
+            if isinstance(opened, ImageSource):
+                frames = _images(opened.paths, count)
+            else:
+                frames = _of_video(Path(text.removeprefix("file://")), count, opened.frame_count)
+    first = next(frames, None)  # read at once, so that an empty source fails at once
+    if first is None:
+        raise SourceError(f"--data: {source}: expected at least one image, none can be decoded")
+    return chain((first,), frames)
 
 
 def spread_indices(total: int, count: int | None) -> list[int]:
@@ -69,14 +71,6 @@ def spread_indices(total: int, count: int | None) -> list[int]:
     if count is None or count >= total:
         return list(range(total))
     return [(2 * i + 1) * total // (2 * count) for i in range(count)]
-
-
-def _non_empty(frames: Iterator[NamedFrame], source: str) -> Iterator[NamedFrame]:
-    """The same frames with the first one already read, so that an empty source fails at once."""
-    first = next(frames, None)
-    if first is None:
-        raise SourceError(f"--data: {source}: expected at least one image, none can be decoded")
-    return chain((first,), frames)
 
 
 def _listed(path: Path) -> list[Path]:
@@ -241,11 +235,9 @@ def _replayed(head: Recipe, sources: list[Path], count: int, hold_out: bool) -> 
 
 def frames_sha256(runner: FrameRunner, frames: Sequence[Frame]) -> str:
     """SHA-256 of the model's inputs: the images after preprocessing, in order."""
-
-    def parts() -> Iterator[Any]:
-        for frame in frames:
-            for name, array in sorted(runner.inputs(frame).items()):
-                yield f"{name} {array.dtype} {array.shape}"
-                yield np.ascontiguousarray(array).data
-
-    return sha256_of_all(parts())
+    return sha256_of_all(
+        part
+        for frame in frames
+        for name, array in sorted(runner.inputs(frame).items())
+        for part in (f"{name} {array.dtype} {array.shape}", np.ascontiguousarray(array).data)
+    )

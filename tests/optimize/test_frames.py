@@ -92,7 +92,7 @@ def test_no_frames_is_an_error_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no image")
     with pytest.raises(SourceError, match="none of the 1 can be decoded"):
         read_frames(tmp_path)
-    with pytest.raises(SourceError, match="none can be decoded"):
+    with pytest.raises(SourceError, match="none of the 1 can be decoded"):
         read_frames(tmp_path / "a.jpg")
     with pytest.raises(SourceError, match="no such file"):
         read_frames(tmp_path / "absent.mp4")

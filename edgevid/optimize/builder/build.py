@@ -83,8 +83,7 @@ class BuildResult:
 
     engine: Path
     manifest: Manifest
-    rejected: list[ParityError] = field(default_factory=list)
-    """Precisions below the floor that were tried before (`try_next`)."""
+    rejected: list[ParityError] = field(default_factory=list)  # Precisions tried before, below the floor (`try_next`)
     warnings: list[str] = field(default_factory=list)  # The builder's own
 
 

@@ -81,11 +81,6 @@ def tally(types: dict[str, str]) -> dict[str, int]:
     return dict(Counter(types.values()).most_common())
 
 
-OLDEST = (10, 3)  # The oldest supported TensorRT (JetPack 6)
-_NEWEST_MAJOR = 11
-_RTX_OLDEST = (1, 1)
-
-
 @dataclass(slots=True)
 class Built:
     """A serialized engine and what its builder reported."""
@@ -93,8 +88,7 @@ class Built:
     plan: bytes
     version: str
     layers: int  # Layers of the network before fusion
-    convolutions: dict[str, str]
-    """Type that each convolution computes in, by ONNX layer; "?" where the log does not show it."""
+    convolutions: dict[str, str]  # Type that each computes in, by ONNX layer; "?" where the log does not show it
     warnings: list[str] = field(default_factory=list)
     timing_cache: bytes = b""
 
@@ -103,10 +97,7 @@ def choose_backend(requested: BackendChoice = "auto") -> Backend:
     """The backend that is installed, TensorRT first, which is missed where none is."""
     if requested != "auto":
         return requested
-    for backend, package in BACKENDS.items():
-        if importlib.util.find_spec(package) is not None:
-            return backend
-    return "tensorrt"
+    return next((b for b, package in BACKENDS.items() if importlib.util.find_spec(package)), "tensorrt")
 
 
 def installed_version(backend: Backend) -> str:
@@ -123,9 +114,9 @@ def load_backend(backend: Backend) -> Any:
     if not hasattr(trt, "Builder"):
         raise ModelError(f"{TITLES[backend]} {trt.__version__}: has no builder; install the full package")
     installed = tuple(int(n) for n in re.findall(r"\d+", trt.__version__)[:2])
-    if backend == "tensorrt" and not OLDEST <= installed < (_NEWEST_MAJOR + 1, 0):
+    if backend == "tensorrt" and not (10, 3) <= installed < (12, 0):  # JetPack 6 has 10.3
         raise ModelError(f"TensorRT: expected 10.3 to 11.x, got {trt.__version__}")
-    if backend == "tensorrt-rtx" and installed < _RTX_OLDEST:
+    if backend == "tensorrt-rtx" and installed < (1, 1):
         raise ModelError(f"TensorRT-RTX: expected 1.1 or newer, got {trt.__version__}")
     return trt
 
@@ -237,7 +228,7 @@ def _configure(trt: Any, config: Any, options: BuildOptions, backend: Backend) -
         if level is None:
             raise InputError(f"--hardware-compatibility: TensorRT {trt.__version__} has none; take 10.13")
         config.hardware_compatibility_level = level
-    if backend == "tensorrt-rtx" and options.compute_capabilities:
+    if options.compute_capabilities:
         config.num_compute_capabilities = len(options.compute_capabilities)
         for i, capability in enumerate(options.compute_capabilities):
             config.set_compute_capability(getattr(trt.ComputeCapability, "SM" + capability.replace(".", "")), i)

@@ -38,10 +38,8 @@ class BuildOptions:
     """The options of one build; InputError for values out of range."""
 
     precision: Precision = "fp16"
-    backend: BackendChoice = "auto"
-    """"tensorrt", "tensorrt-rtx", or "auto": TensorRT where it is installed, else TensorRT-RTX."""
-    batch: tuple[int, int, int] = (1, 1, 1)
-    """Minimum, optimal and maximum images of one run, for models with a dynamic batch."""
+    backend: BackendChoice = "auto"  # "auto": TensorRT where it is installed, else TensorRT-RTX
+    batch: tuple[int, int, int] = (1, 1, 1)  # Minimum, optimal and maximum images of a run, where the batch is dynamic
     shapes: Mapping[str, tuple[Shape, Shape, Shape]] = field(default_factory=dict)
     """Minimum, optimal and maximum shape of inputs whose dynamic axes neither batch nor recipe fixes."""
     workspace_mb: Annotated[int | None, Ge(1)] = None  # Device memory for the builder's tactics; None: all of it
@@ -50,8 +48,7 @@ class BuildOptions:
     version_compatible: bool = False  # Whether newer TensorRT versions may load the engine; it can be slower
     hardware_compatibility: HardwareCompatibility = "none"
     """"none": this device only; "same-capability"; "ampere+": compute capability 8.0 and higher."""
-    compute_capabilities: tuple[str, ...] = ()
-    """Compute capabilities to build for, TensorRT-RTX only; empty: 8.0 and higher."""
+    compute_capabilities: tuple[str, ...] = ()  # Those to build for, TensorRT-RTX only; empty: 8.0 and higher
     fallback_precision: FallbackPrecision = "fp16"  # Precision of the layers of an INT8 engine that are not INT8
     tf32: bool = False  # Whether FP32 may be rounded to TF32 in tensor cores; off, so that fp32 means it
     timing_cache: Path | None = None  # File of the tactics that earlier builds measured; None: next to the engine
@@ -126,11 +123,9 @@ SAME_GRAPH = "not run: the graph is the ONNX model itself"
 class Verification:
     """How an engine is verified against its model."""
 
-    data: str | Path | None = None
-    """Video, folder or list of images; None skips verification, and the manifest records that."""
+    data: str | Path | None = None  # Video, folder or list of images; None: no verification, as the manifest records
     max_frames: int = 100  # Frames compared, spread evenly over `data`
-    min_agreement: float | None = None
-    """Minimum agreement, 0 to 1; None: the recipe's floor, else the default of the precision."""
+    min_agreement: float | None = None  # 0 to 1; None: the recipe's floor, else the default of the precision
     try_next: bool = False  # Whether the next precision is tried where one does not reach the floor
 
 

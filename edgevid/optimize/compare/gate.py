@@ -24,8 +24,7 @@ from edgevid.runtime.processor import as_rows
 from edgevid.types import Array, Frame, as_frame
 from edgevid.video.images import thumbnail
 
-FEW_FRAMES, FEW_THINGS = 20, 100
-"""With fewer frames, or things compared, a report notes that it rests on little evidence."""
+FEW_FRAMES, FEW_THINGS = 20, 100  # With fewer frames, or things compared, a report notes that it has little evidence
 
 
 @dataclass(frozen=True, slots=True)

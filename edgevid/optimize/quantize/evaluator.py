@@ -2,9 +2,10 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +76,15 @@ def median_cpu_ms(
     """Median processor time in ms/frame of each file on one thread, the files taking turns over `frames`. Preprocessing
     is not counted. ModelError where a file does not run."""
 
-    def timed(runner: FrameRunner) -> Callable[[int], float]:
-        def run(number: int) -> float:
-            inputs = runner.inputs(frames[number % len(frames)])
-            start = time.thread_time()  # which a busy machine does not lengthen
-            runner.engine.run(inputs)
-            return time.thread_time() - start
-
-        return run
+    def timed(runner: FrameRunner, number: int) -> float:
+        inputs = runner.inputs(frames[number % len(frames)])
+        start = time.thread_time()  # which a busy machine does not lengthen
+        runner.engine.run(inputs)
+        return time.thread_time() - start
 
     with ExitStack() as stack:
         engines = [stack.enter_context(OrtEngine(p, device="cpu", threads=1)) for p in files]
-        work = [timed(FrameRunner(recipe, engine)) for engine in engines]
+        work = [partial(timed, FrameRunner(recipe, engine)) for engine in engines]
         return [1000 * float(np.median(seconds)) for seconds in take_turns(work, runs, warm_up)]
 
 

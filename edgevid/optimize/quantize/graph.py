@@ -164,11 +164,10 @@ def _make_names_unique(nodes: Iterable[Any]) -> None:
         taken.add(name)
 
 
-def rewrite_hard_swish(model: Any) -> int:
-    """Rewrites x * clip(x + 3, 0, 6) / 6 and HardSwish(x) as x * HardSigmoid(x); returns how many were found. (A.
-    Howard et al., "Searching for MobileNetV3", 2019.) Two operators instead of four."""
-    onnx = load_onnx()
-    make, graph, count = onnx.helper.make_node, Graph(model), 0
+def rewrite_hard_swish(model: Any) -> None:
+    """Rewrites x * clip(x + 3, 0, 6) / 6 and HardSwish(x) as x * HardSigmoid(x) (A. Howard et al., "Searching for
+    MobileNetV3", 2019): two operators instead of four."""
+    make, graph = load_onnx().helper.make_node, Graph(model)
     nodes: list[Any] = []
     for node in graph.nodes:
         found = _hard_swish(graph, node)
@@ -180,10 +179,8 @@ def rewrite_hard_swish(model: Any) -> int:
         nodes = [one for one in nodes if one.output[0] not in gone]
         nodes.append(make("HardSigmoid", [x], [f"{y} gate"], alpha=1 / 6, beta=0.5))
         nodes.append(make("Mul", [x, f"{y} gate"], [y]))
-        count += 1
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    return count
 
 
 def _hard_swish(graph: Graph, last: Any) -> tuple[str, list[Any]] | None:

@@ -52,8 +52,7 @@ class Plan:
     folded: Mapping[str, str] = field(default_factory=dict)
     """CPU: tensors whose only consumer is a Relu or Clip that rounding to bytes replaces -> its output."""
     quantized_bias: bool = False
-    reduce_range: bool = False
-    """7-bit weights, for x86 without VNNI, whose sums of two byte products saturate at 16 bits."""
+    reduce_range: bool = False  # 7-bit weights, for x86 without VNNI, whose sums of two byte products saturate
 
 
 def asymmetric_scale(limits: Range) -> Scale:
@@ -90,16 +89,10 @@ def clipped_range(graph: Graph, name: str, limits: Range) -> Range:
 
 def plan_tensorrt(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str] = frozenset()) -> Plan:
     """Symmetric int8 at the inputs of all layers that are not in `excluded`; float biases."""
-    layers, float_layers = [], []
-    tensors: dict[str, Scale] = {}
-    for node in graph.layers():
-        source = node.input[0]
-        if node.name in excluded or source not in ranges:
-            float_layers.append(node.name)
-            continue
-        layers.append(node.name)
-        tensors[source] = symmetric_scale(ranges[source])
-    return Plan(tensors, tuple(layers), tuple(float_layers))
+    inputs = {n.name: n.input[0] for n in graph.layers()}
+    layers = {name: i for name, i in inputs.items() if name not in excluded and i in ranges}
+    tensors = {i: symmetric_scale(ranges[i]) for i in layers.values()}
+    return Plan(tensors, tuple(layers), tuple(name for name in inputs if name not in layers))
 
 
 def plan_cpu(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str] = frozenset()) -> Plan:
@@ -128,11 +121,10 @@ def plan_cpu(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str]
         grown = bool(new)
         integer |= new
     tensors = _scales(graph, ranges, integer, folded)
-    names = {n.name for n in layers}
     return Plan(
         tensors,
         tuple(n.name for n in layers if n.name in integer),
-        tuple(n.name for n in graph.layers() if n.name not in integer or n.name not in names),
+        tuple(n.name for n in graph.layers() if n.name not in integer),
         frozenset(integer),
         {k: v for k, v in folded.items() if graph.producer[k].name in integer},
         quantized_bias=True,
@@ -205,5 +197,4 @@ def _scales(
     return scales
 
 
-PLANNERS: Mapping[str, Callable[..., Plan]] = {"int8-cpu": plan_cpu, "int8-trt": plan_tensorrt}
-"""The planner of each variant."""
+PLANNERS: Mapping[str, Callable[..., Plan]] = {"int8-cpu": plan_cpu, "int8-trt": plan_tensorrt}  # By variant

@@ -43,8 +43,7 @@ class QuantizedFile:
     plan: Plan
     agreement: TaskMetrics | None  # On the held-out frames; None where it was made from stored ranges
     excluded_nodes: tuple[str, ...]  # Names of activations and layers that are not quantized, the most sensitive first
-    sensitivities: Mapping[str, float]
-    """Drift of the answers from rounding each activation or layer alone, the largest first."""
+    sensitivities: Mapping[str, float]  # Drift from rounding each activation or layer alone, the largest first
     speedup: float | None  # Speed relative to FP32 on this processor, one thread; None for TensorRT's file
 
 

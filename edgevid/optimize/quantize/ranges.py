@@ -27,8 +27,7 @@ Calibrator = Literal["min-max", "percentile", "entropy"]
 CALIBRATORS: tuple[Calibrator, ...] = get_args(Calibrator)
 BINS, NEGATIVE = 1 << 16, 1 << 15
 PERCENTILE = 99.999  # Share of an activation's values, in percent, that the percentile calibrator's range holds
-LINEAR_BINS, LEVELS, STEP = 1024, 128, 8
-"""Entropy: bins of |x|, levels of INT8's half, and bins from one tried threshold to the next."""
+LINEAR_BINS, LEVELS, STEP = 1024, 128, 8  # Entropy: bins of |x|, levels of INT8's half, bins between tried thresholds
 
 
 def activation_ranges(
@@ -205,16 +204,13 @@ def measure_ranges(
 
     operators = MEASURED_OPS if only_planned else None
     found = activation_ranges(graph, inputs(), calibrator, operators=operators)
-    ranges = {name: (_number(a), _number(b)) for name, (a, b) in found.items() if np.isfinite(a + b)}
+    # A float32 is kept as the shortest decimal that restores it.
+    finite = {name: np.asarray(limits, np.float32) for name, limits in found.items() if np.isfinite(limits).all()}
+    ranges = {name: (float(str(low)), float(str(high))) for name, (low, high) in finite.items()}
     for node in graph.nodes:
         if node.op_type in PASS_THROUGH_OPS and node.input[0] in ranges:
             ranges = {o: ranges[node.input[0]] for o in node.output if o in graph.floats} | ranges
     return dict(sorted(ranges.items()))
-
-
-def _number(value: float) -> float:
-    """A float32 as the shortest decimal that restores it."""
-    return float(str(np.float32(value)))
 
 
 def measure_means(
