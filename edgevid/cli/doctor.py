@@ -7,7 +7,7 @@ import re
 import sys
 from functools import cache
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -175,16 +175,12 @@ def package(dist: metadata.Distribution) -> Package:
 
 def gpl_parts(packages: list[Package]) -> dict[str, list[str]]:
     """By package, what is GPL in it, itself included; GPL with an exception for its users does not count."""
-    found = {}
+    found = dict[str, list[str]]()
     for one in packages:
-        parts = [n for kind, names in one.bundled.items() if _is_gpl(kind) for n in names]
-        if parts := ([one.name] if _is_gpl(one.license) else []) + parts:
-            found[one.name] = parts
+        for kind, names in [(one.license, [one.name]), *one.bundled.items()]:
+            if re.match("A?GPL", kind) and "exception" not in kind:
+                found.setdefault(one.name, []).extend(names)
     return found
-
-
-def _is_gpl(license: str) -> bool:
-    return bool(re.match("A?GPL", license)) and "exception" not in license
 
 
 def _ffmpeg(dist: metadata.Distribution) -> tuple[str, set[str]]:
@@ -220,7 +216,7 @@ def _library(file: str) -> str:
 
 
 def _notices(dist: metadata.Distribution) -> list[tuple[str, str]]:
-    """(Project, license) from the notices in the wheel: `Name:` and `License:` lines, or titled sections."""
+    """(Project, license) from the notices in the wheel: their lines `Name:` and `License:`."""
     found: list[tuple[str, str]] = []
     for path in dist.files or ():
         if not re.search(r"(?i)licen[sc]e|notice|copying", path.name) or path.suffix in (".py", ".pyc"):
@@ -230,11 +226,4 @@ def _notices(dist: metadata.Distribution) -> list[tuple[str, str]]:
         except (OSError, UnicodeDecodeError):
             continue
         found += re.findall(r"(?m)^Name: (.+)\n(?:.*\n)*?License: (.+)$", text)
-        sections = re.split(r"(?m)^_{5,}\s*$", text)[1:]
-        for section in sections:
-            title = section.strip().partition("\n")[0].strip()
-            kinds = [kind for words, kind in known()["words"].items() if words in section]
-            found += [(title, kind) for kind in kinds]
-        if sections:
-            found.append((f"{len(sections)} projects in {PurePosixPath(path).name}", "see there"))
     return found
