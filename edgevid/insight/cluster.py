@@ -34,8 +34,7 @@ class Clusters:
     scale: Array
     centroids: Array
     limits: Array
-    names: tuple[str, ...]
-    """Of the clusters, "" where no one named it."""
+    names: tuple[str, ...]  # Of the clusters, "" where no one named it
 
     def scaled(self, features: Array) -> Array:
         """(N, F) features in interquartile ranges from the median, clipped."""
@@ -58,27 +57,20 @@ class Clusters:
 
 @dataclass(slots=True)
 class Clustering:
-    """Clusters and what was found about them. N series, K clusters.
-
-    `labels` (N,): the cluster of each series; `distances` (N,) to its centroid, in interquartile ranges; `sizes`
-    (K,) series; `order` (K,): rare clusters first, each kind the farthest from the largest cluster first; `medoids`:
-    rows nearest to each centroid; `curves`: their (T,) values, by row; `tried`: per number of clusters inertia per
-    series and silhouette on the sample; `stability` (K,): mean Jaccard index with the nearest cluster of ten
-    repetitions on other samples; `hdbscan`: its number of clusters on the sample, and share of outliers; `left_out`:
-    series that the cleaning rules left out, by reason."""
+    """Clusters and what was found about them. N series, K clusters."""
 
     clusters: Clusters
     ids: list[str]
-    labels: Array
-    distances: Array
-    sizes: Array
-    order: Array
-    medoids: dict[int, list[int]]
-    curves: dict[int, Array]
-    tried: list[tuple[int, float, float]]
-    stability: Array
-    hdbscan: tuple[int, float]
-    left_out: dict[str, int] = field(default_factory=dict)
+    labels: Array  # (N,) The cluster of each series
+    distances: Array  # (N,) To its centroid, in interquartile ranges
+    sizes: Array  # (K,) Series of each cluster
+    order: Array  # (K,) Rare clusters first, each kind the farthest from the largest cluster first
+    medoids: dict[int, list[int]]  # Rows nearest to each centroid
+    curves: dict[int, Array]  # (T,) Values of these, by row
+    tried: list[tuple[int, float, float]]  # Per number of clusters inertia per series and silhouette, on the sample
+    stability: Array  # (K,) Mean Jaccard index with the nearest cluster of ten repetitions on other samples
+    hdbscan: tuple[int, float]  # Its number of clusters on the sample, and share of outliers
+    left_out: dict[str, int] = field(default_factory=dict)  # By reason, series that the cleaning rules left out
 
     def profile(self, number: int, count: int = 4) -> list[tuple[str, float]]:
         """The features that are farthest from the median of all series, in interquartile ranges."""

@@ -26,6 +26,7 @@ from edgevid.types import Array, Frame, Result
 
 log = logging.getLogger("edgevid")
 
+GAP_S = 1 / 60  # At least so long from one image to the next
 MAX_IN_FLIGHT = 2  # Images that may be on their way to one client before it acknowledges them
 MAX_MESSAGES = 400  # Text messages that wait for one client; older ones are dropped
 
@@ -56,7 +57,7 @@ class Client:
         self._loop, self._on_room = loop, on_room
         self._packet: Packet | None = None
         self._offered = False
-        self._messages: deque[str] = deque()
+        self._messages = deque[str](maxlen=MAX_MESSAGES)
         self._in_flight: deque[Packet] = deque()
         self._wake = asyncio.Event()
         self._last = 0
@@ -119,8 +120,6 @@ class Client:
             self._wake.set()
 
     def _queue(self, message: str) -> None:
-        if len(self._messages) >= MAX_MESSAGES:
-            self._messages.popleft()
         self._messages.append(message)
         self._wake.set()
 
@@ -129,12 +128,10 @@ class Broadcast:
     """Takes results from the frame loop and hands them to all clients."""
 
     def __init__(
-        self, describe: Callable[[Published], Mapping[str, Any]], *, quality: int = 80, max_side: int = 1280,
-        max_fps: float = 60.0,
-    ) -> None:  # fmt: skip
-        """`describe` makes a record, in the encoding thread; images have JPEG `quality`, a longest side of
-        `max_side` pixels, and come at `max_fps` at most."""
-        self._describe, self._quality, self._max_side, self._gap = describe, quality, max_side, 1 / max_fps
+        self, describe: Callable[[Published], Mapping[str, Any]], *, quality: int = 80, max_side: int = 1280
+    ) -> None:
+        """`describe` makes a record, in the encoding thread; images have JPEG `quality` and at most `max_side` pixels."""
+        self._describe, self._quality, self._max_side = describe, quality, max_side
         self._changed = threading.Condition()
         self.clients: tuple[Client, ...] = ()  # The connected clients
         self._slot: Published | None = None
@@ -215,7 +212,7 @@ class Broadcast:
             for client in takers:
                 client.offer(packet)
             with self._changed:
-                self._changed.wait_for(lambda: self._closed, timeout=self._gap + start - clock.monotonic())
+                self._changed.wait_for(lambda: self._closed, timeout=GAP_S + start - clock.monotonic())
 
     def _encode(self, newest: Published) -> bytes:
         start = clock.thread_time()

@@ -78,6 +78,8 @@ class Playback:
 class Rounds:
     """A source that is played again at its end, and from other moments of it: times go on all the while."""
 
+    live: bool  # As of the source
+
     def __init__(self, source: Any, playback: Playback, reopen: Callable[[], Any] | None, tap: Any) -> None:
         """`reopen` opens the source again, None: it is played once; `tap` gets its packets, or is None."""
         self._source, self._playback, self._reopen, self._tap = source, playback, reopen, tap

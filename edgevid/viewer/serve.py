@@ -26,7 +26,8 @@ import secrets
 import socket
 import threading
 import webbrowser
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -38,6 +39,7 @@ from edgevid.types import Closing
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection, Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STATIC = Path(__file__).parent / "static"  # Stylesheets and scripts of the pages; they are in the wheel
 PORT = 8470  # The first port that is tried by default
@@ -60,7 +62,7 @@ class Server(Closing):
         not a loopback address. `allowed_hosts` are host names to answer to besides localhost (behind a proxy).
         Raises MissingExtraError, InputError (a bad token or port) and SourceError (an address that is in use or of
         another machine)."""
-        self._uvicorn = require("uvicorn", extra="viewer", purpose=purpose)
+        uvicorn = require("uvicorn", extra="viewer", purpose=purpose)
         for module in ("websockets", "starlette"):
             require(module, extra="viewer", purpose=purpose)
         require_opencv(purpose)
@@ -71,12 +73,18 @@ class Server(Closing):
         self._socket = _bind(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])
         hosts = [*allowed_hosts, host, socket.gethostname()] if public else list(allowed_hosts)
-        self._app = SecurityMiddleware(
+        guarded = SecurityMiddleware(
             app, token=self.token, viewer_token=viewer_token and _checked(viewer_token), allowed_hosts=hosts,
             public=public, port=self.port,
         )  # fmt: skip
-        self._server: Any = None
-        self._thread: threading.Thread | None = None
+        config = uvicorn.Config(
+            guarded, log_config=None, access_log=False, server_header=False, proxy_headers=False,
+            ws_per_message_deflate=False,  # JPEG does not shrink further
+            ws_max_size=1 << 20, timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        run = partial(self._server.run, [self._socket])
+        self._thread = threading.Thread(target=run, name="edgevid-viewer", daemon=True)
 
     @property
     def url(self) -> str:
@@ -91,15 +99,6 @@ class Server(Closing):
 
     def __enter__(self) -> Server:
         """Serves from a thread; returns when the page can be opened."""
-        config = self._uvicorn.Config(
-            self._app, log_config=None, access_log=False, server_header=False, proxy_headers=False,
-            ws_per_message_deflate=False,  # JPEG does not shrink further
-            ws_max_size=1 << 20, timeout_graceful_shutdown=2,
-        )  # fmt: skip
-        self._server = self._uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="edgevid-viewer", daemon=True
-        )
         self._thread.start()
         atexit.register(self.close)  # responses that native code still makes end before Python does
         while self._thread.is_alive() and not self._server.started:
@@ -112,8 +111,8 @@ class Server(Closing):
     def close(self) -> None:
         """Ends every connection and releases the address."""
         atexit.unregister(self.close)
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
+        self._server.should_exit = True
+        if self._thread.is_alive():
             self._thread.join(timeout=5)
         self._socket.close()
 
@@ -223,11 +222,6 @@ def _bind(host: str, port: int | None) -> socket.socket:
                 ) from None
 
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "media-src 'self'; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -247,7 +241,7 @@ class SecurityMiddleware:
     """An ASGI application behind the three checks; every response carries the security headers."""
 
     def __init__(
-        self, app: App, *, token: str | None, viewer_token: str | None = None, allowed_hosts: Iterable[str] = (),
+        self, app: ASGIApp, *, token: str | None, viewer_token: str | None = None, allowed_hosts: Iterable[str] = (),
         public: bool = False, port: int = 0,
     ) -> None:  # fmt: skip
         """Who has the `viewer_token` may look, and change nothing. `allowed_hosts` are further host names to answer to;
@@ -337,7 +331,7 @@ def _same_origin(request: HTTPConnection) -> bool:
 def _with_headers(send: Send) -> Send:
     """`send` with the security headers on every response; headers of the application take precedence."""
 
-    async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             own = list(message.get("headers", ()))
             known = {name.lower() for name, _ in own}

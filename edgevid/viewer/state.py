@@ -230,7 +230,7 @@ class EventStore(SqliteSink):
     def __init__(self, path: str | Path = MEMORY) -> None:
         """A database that a run's sink fills, or, in memory, what `add` gets."""
         super().__init__(path)
-        self._reading, self._added = threading.Lock(), 0
+        self._reading = threading.Lock()
 
     def add(self, event: Event) -> None:
         """Takes an event, where no sink brings it into the database."""
@@ -238,10 +238,8 @@ class EventStore(SqliteSink):
             return
         with self._reading:
             self.send([event])
-            self._added += 1
-            if self._added % 1000 == 0:
-                limit = "rowid <= (SELECT max(rowid) FROM events) - ?"
-                self._base.execute(f"DELETE FROM events WHERE {limit}", (MOST_KEPT,))
+            limit = "rowid <= (SELECT max(rowid) FROM events) - ?"
+            self._base.execute(f"DELETE FROM events WHERE {limit}", (MOST_KEPT,))
 
     def find(self, filters: Mapping[str, str], *, limit: int = 100) -> list[dict[str, Any]]:
         """Events without the fields that do not apply; a filter may name several values, split by commas. InputError

@@ -22,18 +22,6 @@ from edgevid.viewer.state import ViewerState
 TILE_SIDE, TILE_QUALITY = 640, 75  # Longest side of a small image in pixels, and its JPEG quality
 
 
-class _Unpaced:
-    """A source whose pages neither pause nor seek: the fleet alone reads it."""
-
-    live = True
-
-    def __init__(self, source: Any) -> None:
-        self._source = source
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-
 class Wall:
     """The states of the cameras that a fleet shows, and the application that serves them."""
 
@@ -51,10 +39,11 @@ class Wall:
         """What is shown of a run that begins."""
         record, given = camera.loaded.site.record, camera.given
         state = self._states[camera.name] = ViewerState(
-            _Unpaced(camera.source), camera.pipeline, title=camera.name, model=camera.pipeline.detector.recipe.name,
+            camera.source, camera.pipeline, title=camera.name, model=camera.pipeline.detector.recipe.name,
             calibration=build_calibration(camera.loaded, camera.source.size), monitor=camera.zones, unit=self._unit,
             site_file=given if isinstance(given, Path) else None, recordings=record.folder if record else None,
         )  # fmt: skip
+        state.source.live = True  # its page neither pauses nor seeks: the fleet alone reads it
         self._apps[camera.name] = viewer_app(state)
         return state
 

@@ -13,6 +13,11 @@ from edgevid.types import Detections, Frame, Result, SpeedReport, Tracks
 from edgevid.viewer.broadcast import MAX_IN_FLIGHT, Broadcast, Client, unpack
 
 
+@pytest.fixture(autouse=True)
+def _without_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgevid.viewer.broadcast.GAP_S", 0.001)
+
+
 def moment(index: int = 0, size: tuple[int, int] = (64, 48)) -> tuple[Frame, Result]:
     frame = Frame(np.full((size[1], size[0], 3), 90, np.uint8), index / 25, index)
     empty = (Detections.empty(), Tracks.empty(), SpeedReport())
@@ -20,7 +25,7 @@ def moment(index: int = 0, size: tuple[int, int] = (64, 48)) -> tuple[Frame, Res
 
 
 def broadcast() -> Broadcast:
-    return Broadcast(lambda m: {"frame": m.result.frame_index}, max_fps=1000)
+    return Broadcast(lambda m: {"frame": m.result.frame_index})
 
 
 async def images(client: Client, count: int, *, answer: bool = True) -> list[dict]:
@@ -118,7 +123,7 @@ def test_publishing_does_not_wait_for_encoding() -> None:
             assert gate.wait(10)
             return {"frame": given.result.frame_index}
 
-        made = Broadcast(describe, max_fps=1000)
+        made = Broadcast(describe)
         client = made.join()
         made.publish(*moment(0))
         await until(entered.is_set)
@@ -189,7 +194,7 @@ def test_one_image_that_fails_does_not_end_the_encoding(caplog: pytest.LogCaptur
         return {"frame": m.result.frame_index}
 
     async def look() -> None:
-        made = Broadcast(describe, max_fps=1000)
+        made = Broadcast(describe)
         client = made.join()
         for index in range(2):
             made.publish(*moment(index))
