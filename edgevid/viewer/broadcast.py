@@ -130,7 +130,7 @@ class Broadcast:
     def __init__(
         self, describe: Callable[[Published], Mapping[str, Any]], *, quality: int = 80, max_side: int = 1280
     ) -> None:
-        """`describe` makes a record, in the encoding thread; images have JPEG `quality` and at most `max_side` pixels."""
+        """`describe` makes a record, in its thread; images have JPEG `quality` and at most `max_side` pixels."""
         self._describe, self._quality, self._max_side = describe, quality, max_side
         self._changed = threading.Condition()
         self.clients: tuple[Client, ...] = ()  # The connected clients
