@@ -78,15 +78,14 @@ def label(sources: list[str], data: Path, models: str, every: float) -> None:
 
     require("torch", extra="train", purpose="edgevid train")
     check_folder(data)
-    from edgevid.learn.detector.label import Ensemble, write_clip
-    from edgevid.learn.detector.network import CLASSES
+    from edgevid.learn.detector.label import write_clip
 
     found = [Detector.load(name.strip(), score_threshold=0.05) for name in models.split(",")]
-    ensemble, console = Ensemble(found, CLASSES), results(soft_wrap=False)
+    console = results(soft_wrap=False)
     for source in sources:
         clip = Path(source).stem.replace("_", "-")
         with open_video(source) as video:
-            counts = write_clip(clip, video, ensemble, data, every_s=every)
+            counts = write_clip(clip, video, found, data, every_s=every)
         console.print(f"{clip}: " + (", ".join(f"{n} {k}" for k, n in counts.items()) or "nothing confident"))
 
 

@@ -7,8 +7,10 @@ several frames keep their score, boxes that flicker become ignored regions.
 Rendered frames: scenes of `edgevid.synthetic.render` from cameras of many heights, tilts and focal lengths. Occluded
 and too small objects are ignored regions."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -25,57 +27,44 @@ COLUMNS = ("boxes", "scores", "labels")
 OVERLAP = 0.55  # IoU from which boxes of one class are one object
 
 
-def detect_classes(detector: Detector, classes: Sequence[str], image: Array) -> Detections:
-    """Detections in `image` (H, W, 3) uint8 RGB with labels of `classes`, matched by name."""
+def detect_classes(detector: Detector, image: Array) -> Detections:
+    """Detections in `image` (H, W, 3) uint8 RGB with labels of CLASSES, matched by name."""
     found = detector.detect([Frame(np.ascontiguousarray(image), 0.0, 0)])[0]
-    index = {name: label for label, name in enumerate(classes)}
-    labels = np.array([index.get(name, -1) for name in detector.names], np.int32)[found.labels]
+    index = [CLASSES.index(name) if name in CLASSES else -1 for name in detector.names]
+    labels = np.array(index, np.int32)[found.labels]
     return Detections(boxes=found.boxes, scores=found.scores, labels=labels)[labels >= 0]
 
 
-class Ensemble:
-    """Detectors whose results are fused, in the classes of the detector to be trained."""
+def detect_fused(detectors: Sequence[Detector], image: Array) -> Detections:
+    """The fused detections of `image` (H, W, 3) uint8 RGB in CLASSES; detectors should keep low scores (0.05)."""
+    whole = []
+    for detector in detectors:
+        mirrored = detect_classes(detector, image[:, ::-1])
+        boxes = mirrored.boxes.copy()
+        boxes[:, [0, 2]] = image.shape[1] - mirrored.boxes[:, [2, 0]]
+        whole += [detect_classes(detector, image), replace(mirrored, boxes=boxes)]
+    return _suppress([fuse(whole), fuse([_tiled(detector, image) for detector in detectors])])
 
-    def __init__(self, detectors: Sequence[Detector], classes: Sequence[str]) -> None:
-        """`detectors` should keep low scores (0.05); their class names are matched to `classes` by name."""
-        self.detectors, self.classes = list(detectors), list(classes)
 
-    def detect(self, image: Array) -> Detections:
-        """The fused detections of `image` (H, W, 3) uint8 RGB."""
-        whole = []
-        for detector in self.detectors:
-            whole.append(detect_classes(detector, self.classes, image))
-            mirrored = detect_classes(detector, self.classes, image[:, ::-1])
-            boxes = mirrored.boxes.copy()
-            boxes[:, [0, 2]] = image.shape[1] - mirrored.boxes[:, [2, 0]]
-            whole.append(Detections(boxes=boxes, scores=mirrored.scores, labels=mirrored.labels))
-        tiled = [self._tiled(detector, image) for detector in self.detectors]
-        return _suppress([fuse(whole), fuse(tiled)])
-
-    def _tiled(self, detector: Detector, image: Array) -> Detections:
-        """One view of four tiles; boxes at an inner tile edge are dropped for those of the other tiles."""
-        high, wide = image.shape[:2]
-        tall, broad = int(high * 0.6), int(wide * 0.6)
-        parts = []
-        for top in (0, high - tall):
-            for left in (0, wide - broad):
-                tile = image[top : top + tall, left : left + broad]
-                found = detect_classes(detector, self.classes, tile)
-                inner = np.zeros(len(found), bool)
-                for side, edge, is_inner in ((0, 0, left > 0), (1, 0, top > 0), (2, broad, left == 0),
-                                             (3, tall, top == 0)):  # fmt: skip
-                    if is_inner:
-                        inner |= np.abs(found.boxes[:, side] - edge) < 4
-                moved = found.boxes + np.array([left, top, left, top], np.float32)
-                parts.append(Detections(boxes=moved, scores=found.scores, labels=found.labels)[~inner])
-        return _suppress(parts)
+def _tiled(detector: Detector, image: Array) -> Detections:
+    """One view of four tiles; boxes at an inner tile edge are dropped for those of the other tiles."""
+    high, wide = image.shape[:2]
+    tall, broad = int(high * 0.6), int(wide * 0.6)
+    parts = []
+    for top, left in product((0, high - tall), (0, wide - broad)):
+        found = detect_classes(detector, image[top : top + tall, left : left + broad])
+        inner = [left > 0, top > 0, left == 0, top == 0]  # the sides of the tile that are not the image's
+        cut = ((np.abs(found.boxes - [0, 0, broad, tall]) < 4) & inner).any(1)
+        moved = found.boxes + np.array([left, top, left, top], np.float32)
+        parts.append(replace(found, boxes=moved)[~cut])
+    return _suppress(parts)
 
 
 def _suppress(parts: Sequence[Detections]) -> Detections:
     """All detections without the lower-scoring ones of a class that overlap."""
     boxes, scores, labels = (np.concatenate([getattr(p, c) for p in parts]) for c in COLUMNS)
     kept = kernels.nms(boxes, scores, labels, OVERLAP, max_detections=len(boxes))
-    return Detections(boxes=boxes[kept], scores=scores[kept], labels=labels[kept])
+    return Detections(boxes=boxes, scores=scores, labels=labels)[kept]
 
 
 def fuse(views: Sequence[Detections]) -> Detections:
@@ -139,21 +128,18 @@ def smooth_scores(labeled: Sequence[tuple[float, Detections]]) -> list[Detection
             mean = float(np.mean([labeled[n][1].scores[row] for n, row in places]))
             for n, row in places:
                 scores[n][row] = 0.5 * (mean + labeled[n][1].scores[row])
-    return [
-        Detections(boxes=d.boxes, scores=s.astype(np.float32), labels=d.labels)
-        for (_, d), s in zip(labeled, scores, strict=True)
-    ]
+    return [replace(d, scores=s.astype(np.float32)) for (_, d), s in zip(labeled, scores, strict=True)]
 
 
-def label_lines(detections: Detections, classes: Sequence[str]) -> str:
+def label_lines(detections: Detections) -> str:
     """The label file of one image: confident boxes with their weight, others as ignored regions."""
     rows = [row for row in detections if row.score >= IGNORE_SCORE]
     weights = [min(1.0, 0.4 + row.score) if row.score >= LABEL_SCORE else -1.0 for row in rows]
-    return "".join(label_line(classes[r.label], r.box, weight) for r, weight in zip(rows, weights, strict=True))
+    return "".join(label_line(CLASSES[r.label], r.box, weight) for r, weight in zip(rows, weights, strict=True))
 
 
 def write_clip(
-    clip: str, frames: Iterable[Frame], ensemble: Ensemble, folder: Path, *, every_s: float
+    clip: str, frames: Iterable[Frame], detectors: Sequence[Detector], folder: Path, *, every_s: float
 ) -> Mapping[str, int]:
     """Labels one clip's frames, `every_s` seconds apart, into a data folder; counts labels by class."""
     kept: list[Array] = []
@@ -163,14 +149,13 @@ def write_clip(
         if frame.time >= due:
             due = frame.time + every_s - 1e-6
             kept.append(frame.image.copy())
-            labeled.append((frame.time, ensemble.detect(frame.image)))
+            labeled.append((frame.time, detect_fused(detectors, frame.image)))
     smoothed = smooth_scores(labeled) if len(labeled) > 2 else [d for _, d in labeled]
-    counts: dict[str, int] = defaultdict(int)
+    counts = Counter[str]()
     for n, (image, detections) in enumerate(zip(kept, smoothed, strict=True)):
-        text = label_lines(detections, ensemble.classes)
+        text = label_lines(detections)
         write_image(folder, f"{clip}_{n:05d}", image, text)
-        for line in text.splitlines():
-            counts[line.split()[0]] += not line.endswith("-1.00")
+        counts.update(line.split()[0] for line in text.splitlines() if not line.endswith("-1.00"))
     return counts
 
 
