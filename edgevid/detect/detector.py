@@ -133,9 +133,7 @@ class Detector(Hinted):
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """One table per frame, boxes in its pixels; frames share a run of the model up to its batch size. Threads may
         share a detector: they take turns, as its buffers and its engine's are reused."""
-        if isinstance(frames, (Frame, np.ndarray)):
-            frames = [frames]
-        frames = [frame if isinstance(frame, Frame) else as_frame(frame) for frame in frames]
+        frames = [as_frame(one) for one in ([frames] if isinstance(frames, (Frame, np.ndarray)) else frames)]
         size = self._image_input.shape[0]
         step = max(len(frames), 1) if size < 0 else size
         found: list[Detections] = []

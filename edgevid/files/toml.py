@@ -39,13 +39,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 def _must_be_64_bit(value: Any) -> None:
     """ValueError for integers beyond 64 bits, which TOML does not have but Python reads."""
-    if isinstance(value, dict):
-        for inner in value.values():
-            _must_be_64_bit(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            _must_be_64_bit(inner)
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _must_be_64_bit(inner)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise ValueError("a whole number with more than 64 bits")
 
 

@@ -68,9 +68,7 @@ Rectangle = tuple[int, int, int, int]  # Left, top, width, height in pixels of t
 def input_shape(spec: InputSpec) -> tuple[int, int, int]:
     """Shape of one image of the model's input, without the batch axis."""
     channels = 1 if spec.color == "GRAY" else 3
-    if spec.layout == "NCHW":
-        return channels, spec.height, spec.width
-    return spec.height, spec.width, channels
+    return (channels, spec.height, spec.width) if spec.layout == "NCHW" else (spec.height, spec.width, channels)
 
 
 def write_letterbox(frame: Frame, rectangle: Rectangle, spec: InputSpec, out: Array, *, write_pad: bool = True) -> None:

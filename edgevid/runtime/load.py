@@ -193,11 +193,9 @@ def choices_file() -> Path:
 
 def read_choice(model: Path) -> Choice | None:
     """The choice for a model file; None where it was not measured with this processor and these versions."""
-    found = _all()
-    try:
-        return Choice(**found[_key(model)]) if found else None
-    except (KeyError, TypeError, OSError):
-        return None
+    with suppress(KeyError, TypeError, OSError):
+        return Choice(**_all()[_key(model)])
+    return None
 
 
 def remember_choice(model: Path, choice: Choice) -> Path:
@@ -216,10 +214,9 @@ def count_choices() -> tuple[int, int]:
 
 
 def _all() -> dict[str, dict[str, Any]]:
-    found = {}
-    with suppress(OSError, ValueError):
-        found = json.loads(choices_file().read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
+    with suppress(OSError, ValueError, TypeError):  # TypeError: another value than an object
+        return {**json.loads(choices_file().read_text(encoding="utf-8"))}
+    return {}
 
 
 def _key(model: Path) -> str:

@@ -63,11 +63,6 @@ class Manifest:
         """Whether newer TensorRT versions may load it."""
         return bool(self.options.get("version_compatible"))
 
-    @property
-    def hardware_compatibility(self) -> str:
-        """Hardware compatibility: "none", "same-capability" or "ampere+"."""
-        return str(self.options.get("hardware_compatibility", "none"))
-
     def rebuild_command(self, model: str | Path | None = None) -> str:
         """The command that builds such an engine again on this machine."""
         words = ["edgevid", "build", str(model or self.model), "--precision", self.precision]
@@ -221,8 +216,9 @@ def _of_the_device(manifest: Manifest, gpu: Gpu) -> str:
     if manifest.gpu == gpu.name and manifest.capability == gpu.capability:
         return ""
     built = f"it was built for {manifest.gpu} (compute capability {manifest.capability}), this is {gpu}"
-    if manifest.hardware_compatibility == "same-capability" and manifest.capability == gpu.capability:
+    reach = manifest.options.get("hardware_compatibility")
+    if reach == "same-capability" and manifest.capability == gpu.capability:
         return ""
-    if manifest.hardware_compatibility == "ampere+":
+    if reach == "ampere+":
         return "" if _numbers(gpu.capability) >= (8, 0) else built + ", and it needs 8.0 or higher"
     return built

@@ -124,8 +124,7 @@ def conditions() -> dict[str, Any]:
 def clocks() -> str:
     """The processor's clock at this moment, "2595 MHz" or "600 to 1500 MHz" over its cores."""
     now = [int(t) / 1000 for p in sorted(CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq")) if (t := text_of(p))]
-    if not now:
-        now = [float(clock) for clock in cpu_info().get("cpu mhz", [])]
+    now = now or [float(clock) for clock in cpu_info().get("cpu mhz", [])]
     if not now:
         return ""
     low, high = round(min(now)), round(max(now))
@@ -161,8 +160,7 @@ def _tool_output(*command: str) -> list[str]:
 def as_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The conditions as rows of a table."""
     for key, value in found.items():
-        parts = isinstance(value, dict)
-        yield key, ", ".join(f"{name} {what}" for name, what in value.items()) if parts else str(value)
+        yield key, ", ".join(map(" ".join, value.items())) if isinstance(value, dict) else str(value)
 
 
 def take_turns(

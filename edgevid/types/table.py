@@ -91,13 +91,6 @@ def column(dtype: Any, *tail: int | None, row: str, enum: type[IntEnum] | None =
     return field(metadata=metadata, default=None) if optional else field(metadata=metadata)
 
 
-@lru_cache(maxsize=1024)
-def _no_elements(cls: type, start: int, length: int) -> tuple[tuple[str, Array], ...] | None:
-    """The blank columns from `start` on; None where one has elements, which tables must not share."""
-    made = tuple((column.name, column.blank(length)) for column in _columns(cls)[start:])
-    return made if all(array.size == 0 for _, array in made) else None
-
-
 class _Column(NamedTuple):
     name: str
     dtype: np.dtype[Any]
@@ -174,11 +167,9 @@ class Table(Hinted):
             if array is None and length >= 0:  # an optional column
                 object.__setattr__(self, name, column.blank(length))
                 continue
-            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1 + len(tail):
+            right = isinstance(array, np.ndarray) and array.dtype == dtype and array.ndim == 1 + len(tail)
+            if not right or any(n not in (None, got) for got, n in zip(array.shape[1:], tail, strict=True)):
                 raise self._error(name, dtype, tail, array)
-            for got, expected in zip(array.shape[1:], tail, strict=True):
-                if expected is not None and got != expected:
-                    raise self._error(name, dtype, tail, array)
             if length >= 0 and len(array) != length:
                 first = _columns(type(self))[0].name
                 raise InputError(
@@ -229,11 +220,8 @@ class Table(Hinted):
         made, known = object.__new__(cls), _COLUMNS.get(cls) or _columns(cls)
         for column, array in zip(known, columns, strict=False):
             _set(made, column[0], array)
-        if (given := len(columns)) < len(known):
-            length = len(columns[0])
-            blanks = _no_elements(cls, given, length)  # type: ignore[arg-type]
-            for name, array in blanks or ((c.name, c.blank(length)) for c in known[given:]):
-                _set(made, name, array)
+        for column in known[len(columns) :]:
+            _set(made, column.name, column.blank(len(columns[0])))
         return made
 
     def __len__(self) -> int:

@@ -5,8 +5,9 @@ import importlib.util
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -158,8 +159,7 @@ class PyCuda(Cuda):
             library.cuDevicePrimaryCtxRelease_v2(self.gpu.index)
 
 
-def _free(made: Any) -> None:
-    made.free()
+_free = methodcaller("free")
 
 
 def _drop(made: Any) -> None:
@@ -185,9 +185,7 @@ def open_cuda(device: str = "auto") -> Cuda:
 def _installed() -> str:
     if importlib.util.find_spec("pycuda") is not None:
         return "pycuda"
-    try:
+    with suppress(ModuleNotFoundError):  # the package above it
         if importlib.util.find_spec("cuda.bindings") is not None:
             return "cuda-bindings"
-    except ModuleNotFoundError:  # the package above it
-        pass
     raise MissingExtraError("cuda-bindings (or pycuda)", "tensorrt", "running TensorRT engines")

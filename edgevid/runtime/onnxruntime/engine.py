@@ -77,9 +77,8 @@ def open_session(
     if save is not None:
         options.optimized_model_filepath = str(save)
     source = model if isinstance(model, bytes) else str(model)
-    if list(providers) == list(CPU):
-        return onnxruntime.InferenceSession(source, options, providers=list(CPU))
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if list(providers) != list(CPU):
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if isinstance(providers[0], list):  # the devices of a plug-in; the CPU takes what they do not
         options.add_provider_for_devices(providers[0], {})
         return onnxruntime.InferenceSession(source, options)

@@ -225,7 +225,11 @@ class Session:
         key = (self._shapes, made)
         graph = self._graphs.get(key)
         if graph is None and self._record and key in self._warm and len(self._graphs) < KEPT_GRAPHS:
-            graph = self._recorded(key, made)
+            try:
+                graph = self._graphs[key] = Graph(self._cuda, self.stream, lambda: self._enqueue(made))
+            except ModelError as error:
+                log.info("%s: runs without a CUDA graph, it cannot be recorded (%s)", self._path.name, error)
+                self._record = False
         if graph is not None:
             graph.launch(self.stream)
         else:
@@ -233,16 +237,6 @@ class Session:
             self._warm.add(key)  # TensorRT initializes itself in the first run of a shape
         self.stream.synchronize()
         return {spec.name: self._buffers[spec.name].view for spec in self.outputs}
-
-    def _recorded(self, key: tuple[Shapes, str], made: str) -> Graph | None:
-        try:
-            graph = Graph(self._cuda, self.stream, lambda: self._enqueue(made))
-        except ModelError as error:
-            log.info("%s: runs without a CUDA graph, it cannot be recorded (%s)", self._path.name, error)
-            self._record = False
-            return None
-        self._graphs[key] = graph
-        return graph
 
     def _enqueue(self, made: str) -> None:
         for spec in self.inputs:
