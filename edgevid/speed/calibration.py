@@ -66,29 +66,24 @@ def check_lens(image: F64, size: tuple[int, int], k1: float, focal: float) -> No
 
 
 def check_spread(image: F64, meters: F64) -> None:
-    """InputError for points without area, duplicate points, and four corners in crossed order."""
+    """InputError for points without area and duplicate points; of four also unless they are in order around, no three
+    on one line, and convex in pixels and in meters."""
     _check_duplicates(image, meters)
+    convex = []
     for points, what in ((image, "pixels"), (meters, "meters")):
-        hull = shapely.MultiPoint(points).convex_hull
         extent = float(np.ptp(points, axis=0).max())
-        if hull.area < 1e-4 * max(extent, 1e-9) ** 2:
+        if shapely.MultiPoint(points).convex_hull.area < 1e-4 * max(extent, 1e-9) ** 2:
             raise InputError(f"calibration: the {what} lie on one line; choose points that span an area")
-    if len(image) == 4:
-        _check_corners(image, meters)
-
-
-def _check_corners(image: F64, meters: F64) -> None:
-    """Four points: in order around, no three on one line, convex in pixels and in meters."""
-    shapes = {what: shapely.Polygon(points) for points, what in ((image, "pixels"), (meters, "meters"))}
-    for what, shape in shapes.items():
+        if len(points) > 4:
+            continue
+        shape = shapely.Polygon(points)
         if not shape.is_valid:
             raise InputError(f"calibration: the four {what} cross over; give the corners in order around")
-    for points, what in ((image, "pixels"), (meters, "meters")):
         triangles = [shapely.Polygon(np.delete(points, left, axis=0)) for left in range(4)]
-        if shapely.minimum_clearance(triangles).min() < 0.005 * float(np.ptp(points, axis=0).max()):
+        if shapely.minimum_clearance(triangles).min() < 0.005 * extent:
             raise InputError(f"calibration: three of the four {what} lie on one line; no three corners may")
-    convex = [shape.equals(shape.convex_hull) for shape in shapes.values()]
-    if not any(convex):
+        convex.append(shape.equals(shape.convex_hull))
+    if convex and not any(convex):
         raise InputError("calibration: the corners turn both ways; the four points must form a convex shape")
     if not all(convex):
         raise InputError(

@@ -110,7 +110,7 @@ def calibration_tables(calibration: CameraCalibration, provenance: str = "") -> 
     pixels, meters = calibration.image.round(2), calibration.meters.round(3)
     lens = {"k1": calibration.k1, "focal_px": calibration.focal} if calibration.k1 else {}
     region, rectangle, points = {}, {}, []
-    if not has_default_region(calibration):
+    if not any(calibration.region.equals(area) for area in default_regions(calibration.image)):
         region = {"pixels": np.array(calibration.region.exterior.coords)[:-1].round(1)}
     if (size := rectangle_size(calibration)) is not None:
         rectangle = {"pixels": pixels, "width_m": round(size[0], 3), "length_m": round(size[1], 3)}
@@ -120,11 +120,6 @@ def calibration_tables(calibration: CameraCalibration, provenance: str = "") -> 
                 "meters_error": calibration.meters_error or None}  # fmt: skip
     some: dict[str, Row] = {"lens": lens, "region": region, "rectangle": rectangle}
     return {"": [top], **{title: [row] * bool(row) for title, row in some.items()}, "[points]": points}
-
-
-def has_default_region(calibration: CameraCalibration) -> bool:
-    """Whether the region is one that follows from the points, not one that a user chose."""
-    return any(calibration.region.equals(area) for area in default_regions(calibration.image))
 
 
 def rectangle_size(calibration: CameraCalibration) -> tuple[float, float] | None:

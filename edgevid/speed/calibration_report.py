@@ -45,8 +45,7 @@ def examine(calibration: CameraCalibration) -> CalibrationReport:
     """Errors, outliers, scale, camera and warnings of a calibration."""
     outliers, scales, camera = find_outliers(calibration), _scales(calibration), calibration.camera()
     warnings = (
-        *_point_warnings(calibration, outliers), *_extent_warnings(calibration), *_scale_warnings(scales),
-        *_camera_warnings(calibration, camera),
+        *_point_warnings(calibration, outliers), *_scale_warnings(scales), *_camera_warnings(calibration, camera),
     )  # fmt: skip
     return CalibrationReport(calibration.error_px(), calibration.error_m(), outliers, scales, camera, warnings)
 
@@ -79,6 +78,7 @@ def is_mirrored(calibration: CameraCalibration) -> bool:
 
 
 def _point_warnings(calibration: CameraCalibration, outliers: tuple[int, ...]) -> Iterator[str]:
+    """Whether the points agree, and span the region that they are meant for."""
     if outliers:
         numbers = ", ".join(str(row + 1) for row in outliers)
         yield f"the other points contradict point {numbers}: check it, or remove it"
@@ -90,10 +90,6 @@ def _point_warnings(calibration: CameraCalibration, outliers: tuple[int, ...]) -
     frame = shapely.box(-2, -2, calibration.size[0] + 2, calibration.size[1] + 2)
     if not shapely.contains_xy(frame, calibration.image).all():
         yield "points lie outside the image: check their pixels"
-
-
-def _extent_warnings(calibration: CameraCalibration) -> Iterator[str]:
-    """Whether the points span the region that they are meant for."""
     hull = shapely.MultiPoint(calibration.image).convex_hull
     area = calibration.region.intersection(shapely.box(0, 0, *calibration.size))
     share = hull.intersection(area).area / area.area if area.area > 0 else 1.0
@@ -163,7 +159,7 @@ def without(calibration: CameraCalibration, rows: tuple[int, ...]) -> CameraCali
     keep = np.setdiff1d(np.arange(len(calibration.image)), rows)
     return make_calibration(
         calibration.image[keep], calibration.meters[keep], calibration.size, region=calibration.region,
-        k1=calibration.k1, focal=calibration.focal, name=calibration.name,
+        k1=calibration.k1, focal=calibration.focal, name=calibration.name, meters_error=calibration.meters_error,
     )  # fmt: skip
 
 

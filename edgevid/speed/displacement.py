@@ -105,23 +105,20 @@ class _Anchor:
         if settings.average_s is None:
             steps = settings.average
         else:
-            steps = sum(end.time >= place.time - settings.average_s - 1e-9 for end in self.places[1:])
+            steps = sum(one.time >= place.time - settings.average_s - 1e-9 for one in self.places[1:])
         self.places = self.places[-steps - 1 :]
         if len(self.places) < 2:
             return False
-        self.value = self._mean(settings.vector, q)
-        return True
-
-    def _mean(self, vector: bool, q: float) -> _Value:
-        first, last = self.places[0], self.places[-1]
-        moved = np.diff([place.meters for place in self.places], axis=0)
-        seconds = np.diff([place.time for place in self.places])
+        first = self.places[0]
+        moved = np.diff([one.meters for one in self.places], axis=0)
+        seconds = np.diff([one.time for one in self.places])
         mean = (moved / seconds[:, None]).mean(0)
-        speed = float(np.hypot(*mean)) if vector else float((np.hypot(*moved.T) / seconds).mean())
+        speed = float(np.hypot(*mean)) if settings.vector else float((np.hypot(*moved.T) / seconds).mean())
         u = unit(mean[None])[0]
         # The displacements follow on one another: of their mean only the two ends are left.
-        ends = float(((u @ first.root) ** 2).sum() + ((u @ last.root) ** 2).sum())
-        length = last.time - first.time
+        ends = float(((u @ first.root) ** 2).sum() + ((u @ place.root) ** 2).sum())
+        length = place.time - first.time
         variance = ends / length**2 + q * length / 12
-        middle, place = (first.time + last.time) / 2, last.meters - moved.sum(0) / 2
-        return _Value(middle, u * speed, variance, place, mean)
+        middle = (first.time + place.time) / 2
+        self.value = _Value(middle, u * speed, variance, place.meters - moved.sum(0) / 2, mean)
+        return True

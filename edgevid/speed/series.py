@@ -75,17 +75,12 @@ def resampled(values: Array, points: int = POINTS) -> Array:
     length = len(values)
     if length == points:
         return values
-    shape, found = (-1, *[1] * (values.ndim - 1)), values
-    if length > points:
-        starts = np.linspace(0, length, points, endpoint=False).astype(int)
-        counts = np.diff(np.append(starts, length)).reshape(shape)
-        found = np.add.reduceat(values, starts, axis=0) / counts
-    else:
-        at = np.linspace(0, length - 1, points)
-        left = np.minimum(at.astype(int), length - 2)
-        share = (at - left).reshape(shape)
-        found = values[left] * (1 - share) + values[left + 1] * share
-    return found
+    if length < points:
+        at, known = np.linspace(0, length - 1, points), np.arange(length)
+        return np.apply_along_axis(lambda column: np.interp(at, known, column), 0, values)
+    starts = np.linspace(0, length, points, endpoint=False).astype(int)
+    counts = np.diff(np.append(starts, length)).reshape(-1, *[1] * (values.ndim - 1))
+    return np.asarray(np.add.reduceat(values, starts, axis=0) / counts)
 
 
 def _starts(mask: Array) -> Array:

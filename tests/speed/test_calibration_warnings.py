@@ -24,7 +24,7 @@ def above(errors: Any = 0.0, size: tuple[int, int] = (1000, 1000), **options: An
 
 
 def warnings(calibration: CameraCalibration, outliers: tuple[int, ...] = ()) -> list[str]:
-    return [*report._point_warnings(calibration, outliers), *report._extent_warnings(calibration)]
+    return list(report._point_warnings(calibration, outliers))
 
 
 def scale(**values: float) -> Scale:
