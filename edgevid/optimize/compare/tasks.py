@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,23 +25,33 @@ DEFINITION = "share of both models' boxes that match one to one, same class, at 
 
 
 class Task(ABC):
-    """Compares two models frame by frame, and sums up what agrees of their answers."""
+    """Compares two models frame by frame, and sums up what agrees of their answers. Those of one can be stored."""
 
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = (
+        "each frame is used as one whole image: give crops of the objects where the model expects crops",
+    )
     side: Callable[[Engine, Recipe], Any]  # What runs one of the two models
 
-    def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
-        self.recipe = recipe
+    def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe, threshold: float | None = None) -> None:
+        self.recipe, self.threshold = recipe, threshold
         self.agreeing, self.total, self.drifts = 0.0, 0.0, list[float]()
         self.sides = [self.side(engine, how) for engine, how in ((a, recipe), (b, other))]
 
     @abstractmethod
-    def compare(self, frame: NamedFrame) -> FramePair:
-        """Both models' answers to one frame."""
+    def answer(self, side: int, frame: NamedFrame) -> Any:
+        """That of the reference (0) or the candidate (1)."""
+
+    @abstractmethod
+    def pair(self, frame: NamedFrame, a: Any, b: Any) -> FramePair:
+        """Compares both models' answers, and counts them."""
 
     @abstractmethod
     def metrics(self) -> TaskMetrics:
         """The agreement over all frames."""
+
+    def compare(self, frame: NamedFrame) -> FramePair:
+        """Both models' answers to one frame."""
+        return self.pair(frame, self.answer(0, frame), self.answer(1, frame))
 
     def count(self, pair: FramePair) -> FramePair:
         """Keeps the pair's figures, not its pixels."""
@@ -63,41 +73,22 @@ class Task(ABC):
         return self.metrics_of(unit, " by top-1 class", definition, drift_details("probability", self.drifts))
 
 
-class FrameTask(Task):
-    """Models with one answer per image: frames are independent, so that one model's answers can be stored."""
-
-    notes: tuple[str, ...] = (
-        "each frame is used as one whole image: give crops of the objects where the model expects crops",
-    )
-
-    @abstractmethod
-    def answer(self, side: int, frame: NamedFrame) -> Any:
-        """That of the reference (0) or the candidate (1)."""
-
-    @abstractmethod
-    def pair(self, frame: NamedFrame, a: Any, b: Any) -> FramePair:
-        """Compares both models' answers, and counts them."""
-
-    def compare(self, frame: NamedFrame) -> FramePair:
-        return self.pair(frame, self.answer(0, frame), self.answer(1, frame))
-
-
-class BoxTask(FrameTask):
+class BoxTask(Task):
     """Detectors: boxes that match one to one."""
 
     notes: tuple[str, ...] = ()
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe, threshold: float | None = None) -> None:
-        self._threshold, self._counts = threshold, Counter[str]()
+        self._counts = Counter[str]()
         self._ious, self._scores = [np.zeros(0, np.float32)], [np.zeros((0, 2), np.float32)]
-        super().__init__(a, b, recipe, other)
+        super().__init__(a, b, recipe, other, threshold)
 
     def side(self, engine: Engine, recipe: Recipe) -> tuple[Detector, float]:
         """A detector, and the score above which its boxes count. It decodes those just below, too, to distinguish a
         missed box from one that only crossed the threshold; suppression goes from the highest score down, so they
         change nothing above it."""
         stated = DetectorRecipe.of(recipe).decode.score_threshold
-        limit = stated if self._threshold is None else self._threshold
+        limit = stated if self.threshold is None else self.threshold
         return Detector(engine, recipe, score_threshold=max(limit - MARGIN, 0.0)), limit
 
     def answer(self, side: int, frame: NamedFrame) -> Detections:
@@ -149,7 +140,7 @@ class BoxTask(FrameTask):
         return self.metrics_of("boxes", " at IoU 0.5", DEFINITION, details, scores)
 
 
-class ClassTask(FrameTask):
+class ClassTask(Task):
     """Classifiers: the most probable class."""
 
     @staticmethod
@@ -194,7 +185,7 @@ class HeadTask(ClassTask):
         return actions.softmax(row) if np.isfinite(row).all() else row
 
 
-class JointTask(FrameTask):
+class JointTask(Task):
     """Single-person pose models: joints at the same position."""
 
     side = PoseExtractor
@@ -226,7 +217,7 @@ class JointTask(FrameTask):
         return self.metrics_of("joints", " by position", definition, drift_details("score", self.drifts))
 
 
-class FeatureTask(FrameTask):
+class FeatureTask(Task):
     """Frozen feature networks: the direction of the feature vector."""
 
     side = FeatureExtractor
@@ -259,69 +250,59 @@ class ClipTask(Task):
 
     notes: tuple[str, ...] = ("whole frames are used, in their order, as the steps of one object's clip",)
 
-    def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe) -> None:
-        super().__init__(a, b, recipe, other)
-        self._spec, self._time = self.sides[0].spec, 0.0
-        self._steps: deque[tuple[Array, float]] = deque(maxlen=self._spec.steps)
-
     @staticmethod
     def side(engine: Engine, recipe: Recipe) -> Any:
-        """A recognizer."""
-        return KINDS[recipe.task](engine, recipe)
+        """A recognizer, and the pixels and times of the last frames."""
+        recognizer = KINDS[recipe.task](engine, recipe)
+        return recognizer, deque[tuple[Array, float]](maxlen=recognizer.spec.steps)
 
-    def compare(self, frame: NamedFrame) -> FramePair:
-        """Both models' most probable class of the clip that ends with this frame, once it is full."""
-        size = (self._spec.width, self._spec.height)
+    def answer(self, side: int, frame: NamedFrame) -> Array | None:
+        """(C,) probabilities of the clip that ends with this frame: None before it is full, NaN for a broken answer."""
+        (recognizer, steps), spec = self.sides[side], self.sides[0][0].spec
         whole = np.array([[0, 0, *frame.frame.size]], np.float32)
-        self._steps.append((crop(frame.frame, whole, size)[0].copy(), self._time))
-        self._time += 1.0 / self._spec.rate_hz  # each frame is one step, however far apart they were
-        if len(self._steps) < self._spec.steps:
-            return FramePair(frame, 0.0, 0.0, 0.0, "the first clip is not full yet", None, None)
-        a, b = map(self._probabilities, self.sides)
-        return self.count(class_pair(frame, a, b, self.recipe.names))
-
-    def metrics(self) -> TaskMetrics:
-        """Top-1 agreement over the clips."""
-        if not self.drifts:
-            raise InputError(
-                f"compare: expected at least the {self._spec.steps} frames of one clip of "
-                f"{self.recipe.name}, got {len(self._steps)}"
-            )
-        return self.top_classes("clips")
-
-    def _probabilities(self, recognizer: actions.Recognizer) -> Array:
-        """(C,) probabilities; NaN where the model's answer is not finite."""
-        pixels = np.stack([pixels for pixels, _ in self._steps])[None]
-        times = np.array([[time for _, time in self._steps]])
-        boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (1, len(self._steps), 1))
+        time = steps[-1][1] + 1.0 / spec.rate_hz if steps else 0.0  # one step a frame, however far apart they were
+        steps.append((crop(frame.frame, whole, (spec.width, spec.height))[0].copy(), time))
+        if len(steps) < spec.steps:
+            return None
+        pixels, times = zip(*steps, strict=True)
+        boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (1, spec.steps, 1))
         try:
-            found = recognizer.recognize(Clips(np.ones(1, np.int64), pixels, times, boxes))
+            found = recognizer.recognize(Clips(np.ones(1, np.int64), np.stack(pixels)[None], np.array([times]), boxes))
         except ModelError as error:
             if "NaN" not in str(error):
                 raise
             return np.full(len(self.recipe.names), np.nan)
         return np.asarray(found.values[0], np.float64)
 
+    def pair(self, frame: NamedFrame, a: Array | None, b: Array | None) -> FramePair:
+        """Compares the most probable class of both models, once there is a clip."""
+        if a is None or b is None:
+            return FramePair(frame, 0.0, 0.0, 0.0, "the first clip is not full yet", None, None)
+        return self.count(class_pair(frame, a, b, self.recipe.names))
+
+    def metrics(self) -> TaskMetrics:
+        """Top-1 agreement over the clips."""
+        recognizer, steps = self.sides[0]
+        if not self.drifts:
+            raise InputError(
+                f"compare: expected at least the {recognizer.spec.steps} frames of one clip of "
+                f"{self.recipe.name}, got {len(steps)}"
+            )
+        return self.top_classes("clips")
+
+
+TASKS: Mapping[str, type[Task]] = {
+    **{"detect": BoxTask, "classify": ClassTask, "head": HeadTask, "pose": JointTask, "features": FeatureTask},
+    **dict.fromkeys(KINDS, ClipTask),
+}
+
 
 def task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None) -> Task:
     """The comparison for the recipe's task; InputError for tasks without one."""
-    if recipe.task in KINDS:
-        return ClipTask(a, b, recipe, other)
-    return frame_task_of(a, b, recipe, other, threshold=threshold)
-
-
-def frame_task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None) -> FrameTask:
-    """The comparison for a task whose frames are independent; InputError for other tasks."""
-    if recipe.task == "detect":
-        return BoxTask(a, b, recipe, other, threshold)
-    kinds: dict[str, type[FrameTask]]
-    kinds = {"classify": ClassTask, "head": HeadTask, "pose": JointTask, "features": FeatureTask}
-    if recipe.task not in kinds:
-        raise InputError(
-            f"{recipe.name}: has the task {recipe.task!r}; expected one that takes images: "
-            f"detect, {', '.join((*kinds, *KINDS))}"
-        )
-    return kinds[recipe.task](a, b, recipe, other)
+    if recipe.task not in TASKS:
+        expected = f"expected one that takes images: {', '.join(TASKS)}"
+        raise InputError(f"{recipe.name}: has the task {recipe.task!r}; {expected}")
+    return TASKS[recipe.task](a, b, recipe, other, threshold)
 
 
 def drift_details(what: str, drifts: list[float]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.optimize.agreement import TaskMetrics, match_boxes
-from edgevid.optimize.compare.tasks import frame_task_of
+from edgevid.optimize.compare.tasks import task_of
 from edgevid.optimize.frames import FrameRunner, NamedFrame
 from edgevid.optimize.quantize.apply import apply_plan
 from edgevid.optimize.quantize.graph import Graph
@@ -35,14 +35,14 @@ class Evaluator:
         self.recipe = recipe
         self.frames = [NamedFrame(f"frame {n}", frame) for n, frame in enumerate(frames, start=1)]
         with _engine(reference) as engine:
-            task = frame_task_of(engine, engine, recipe, recipe)
+            task = task_of(engine, engine, recipe, recipe)
             self._answers = [task.answer(0, frame) for frame in self.frames]
 
     def agreement(self, model: Any, *, disable_optimizations: bool = False) -> TaskMetrics:
         """How well `model` (a path or an onnx ModelProto) agrees with the reference. `disable_optimizations` for graphs
         that are meant for TensorRT: see OrtEngine."""
         with _engine(model, disable_optimizations) as engine:
-            task = frame_task_of(engine, engine, self.recipe, self.recipe)
+            task = task_of(engine, engine, self.recipe, self.recipe)
             for frame, answer in zip(self.frames, self._answers, strict=True):
                 task.pair(frame, answer, task.answer(1, frame))
             return task.metrics()

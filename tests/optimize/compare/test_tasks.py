@@ -9,7 +9,7 @@ from fake_engine import FakeEngine
 
 from edgevid.errors import InputError
 from edgevid.optimize.compare.gate import compare_engines
-from edgevid.optimize.compare.tasks import BoxTask, ClassTask, ClipTask, FeatureTask, JointTask, frame_task_of, task_of
+from edgevid.optimize.compare.tasks import BoxTask, ClassTask, ClipTask, FeatureTask, JointTask, task_of
 from edgevid.runtime import TensorSpec
 from edgevid.types import Array
 
@@ -86,10 +86,10 @@ def test_each_task_has_its_comparison(task: str, model: FakeEngine, kind: type) 
     assert type(task_of(model, model, how, how)) is kind
 
 
-def test_clips_are_no_independent_frames() -> None:
-    how = recipe(task="clip", decode=None)
-    with pytest.raises(InputError, match="expected one that takes images"):
-        frame_task_of(always(PERSON), always(PERSON), how, how)
+def test_a_task_without_images_has_no_comparison() -> None:
+    how = recipe(task="skeleton", decode=None)
+    with pytest.raises(InputError, match="has the task 'skeleton'; expected one that takes images: detect, classify"):
+        task_of(always(PERSON), always(PERSON), how, how)
 
 
 def test_a_classifier_of_other_classes_is_an_error() -> None:
