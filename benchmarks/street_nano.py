@@ -35,7 +35,7 @@ from edgevid.kernels import iou
 from edgevid.learn.detector.data import load, read_labels, write_image
 from edgevid.learn.detector.distributed import Task, train_detector
 from edgevid.learn.detector.export import export_onnx, write_recipe
-from edgevid.learn.detector.label import Ensemble, write_clip, write_rendered
+from edgevid.learn.detector.label import detect_fused, write_clip, write_rendered
 from edgevid.learn.detector.network import CLASSES, Shape, StreetDetector
 from edgevid.learn.detector.train import Schedule
 from edgevid.types import Detections
@@ -80,12 +80,12 @@ NMS_IOU = 0.5
 SUMMARY = "Ships with edgevid: people and vehicles, {}x{}, trained by this project"
 
 
-def taught(image_path: Path, ensemble: Ensemble, kept: Path) -> Detections:
+def taught(image_path: Path, teachers: list[Detector], kept: Path) -> Detections:
     """The teachers' detections of one image, read from `kept` where they are there."""
     file = kept / f"{image_path.stem}.npz"
     if not file.exists():
         kept.mkdir(parents=True, exist_ok=True)
-        found = ensemble.detect(read_image(image_path))
+        found = detect_fused(teachers, read_image(image_path))
         np.savez(file, b=found.boxes, s=found.scores, l=found.labels)
     held = np.load(file)
     return Detections(boxes=held["b"], scores=held["s"], labels=held["l"])
@@ -111,7 +111,7 @@ def completed(path: Path, found: Detections, whole: bool) -> str:
     return "".join(f"{CLASSES[k]} {' '.join(f'{v:.1f}' for v in box)} {weight:.2f}\n" for k, box, weight in rows)
 
 
-def write_roads(roads: Path, out: Path, ensemble: Ensemble) -> None:
+def write_roads(roads: Path, out: Path, teachers: list[Detector]) -> None:
     """roads/train and roads/proposals, with the teachers' labels added."""
     with (roads / "SOURCES.tsv").open(encoding="utf-8", newline="") as file:
         sources = [row for row in csv.DictReader(file, delimiter="\t") if row["tier"] in "AB"]
@@ -122,7 +122,7 @@ def write_roads(roads: Path, out: Path, ensemble: Ensemble) -> None:
         image, folder = read_image(picture), picture.parents[1]
         text = completed(
             folder / "labels" / f"{picture.stem}.txt",
-            taught(picture, ensemble, out / "teachers"),
+            taught(picture, teachers, out / "teachers"),
             row["source"] == "coco",
         )
         if (doubt := folder / "ignore" / f"{picture.stem}.txt").exists():  # center x, y, width, height in shares
@@ -157,12 +157,12 @@ def prepare(data: Path, out: Path) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     write_notice(data / "roads", out / "NOTICE.txt")
-    ensemble = Ensemble([Detector.load(t, score_threshold=0.05, threads=1) for t in LABELERS], CLASSES)
-    write_roads(data / "roads", out, ensemble)
+    teachers = [Detector.load(t, score_threshold=0.05, threads=1) for t in LABELERS]
+    write_roads(data / "roads", out, teachers)
     for name, every in CLIPS:
         path = data / name
         with open_video(path) as video:
-            counts = write_clip(path.stem.replace("_", "-"), video, ensemble, out / "train", every_s=every)
+            counts = write_clip(path.stem.replace("_", "-"), video, teachers, out / "train", every_s=every)
         print(f"{name}: {dict(counts)}", flush=True)
     write_rendered(out / "train", scenes=50)
     (out / "prepared").touch()
