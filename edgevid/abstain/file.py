@@ -105,8 +105,7 @@ class PolicyTable:
     format: Literal["edgevid-policy 1"]  # Of this kind of file
     names: Annotated[tuple[str, ...], Checked("at least one class name, each once", _names)] = ()
     """The recognizer's classes."""
-    task: str = ""
-    """The recognizer's task: "action"."""
+    task: str = ""  # The recognizer's task: "action"
     model_sha256: Sha256 = ""  # Of the recognizer's model file; left out: bound to no model
     decide: Decide | None = None  # When a verdict is emitted
     tree: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -24,8 +24,7 @@ Layout = Literal["NCTHW", "NTCHW", "NTHWC"]
 class ClipSpec:
     """Temporal sampling and spatial cropping of a model's clips."""
 
-    steps: Count = 32
-    """Crops in one clip: the model's T. 1 for models of single images or with their own state."""
+    steps: Count = 32  # Crops in one clip: the model's T. 1 for models of single images or with their own state
     rate_hz: float = 8.0  # Moments per second, on a grid of the stream's clock that all objects share
     width: Count = 112
     height: Count = 112
@@ -74,8 +73,7 @@ class ClipSection(ClipSpec):
     """The table [clip]: a spec, and what a clip model takes and gives."""
 
     layout: Layout = "NTCHW"  # Axes of a clip model's input; the images in it are as [input] says
-    activation: Activation = "softmax"
-    """"softmax": the model gives logits; "none": it gives probabilities."""
+    activation: Activation = "softmax"  # "softmax": the model gives logits; "none": it gives probabilities
     inside: str = ""  # Detector of the part of an object that is recognized, aligned by key points: a name, or a recipe
 
     @classmethod

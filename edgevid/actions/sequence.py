@@ -27,8 +27,7 @@ EMPTY = np.iinfo(np.int64).min // 2
 class HeadSection(StateTable):
     """A recipe's table [head]: the inputs and the schedule of a temporal head."""
 
-    kind: Literal["window", "step"]
-    """"window": features (B, T, D) and mask (B, T) at once; "step": one step and states."""
+    kind: Literal["window", "step"]  # "window": features (B, T, D) and mask (B, T) at once; "step": one step and states
     extractor: str = ""  # Recipe of the feature or pose model, relative to this one, or a model's name
     features: Count  # D that the head was trained on
     window: Count = 32  # T, in moments of the clip's rate

@@ -42,8 +42,7 @@ class Box(NamedTuple):
 class BoxTable:
     """Boxes of F frames; row i of all columns is one box."""
 
-    names: tuple[str, ...]
-    """Class names in lower case; one, "", where the format has none."""
+    names: tuple[str, ...]  # Class names in lower case; one, "", where the format has none
     frames: tuple[tuple[str, int | str], ...]  # Sequence, and number or name, of every frame
     frame: Array  # (N,) index into `frames`
     labels: Array  # (N,) index into `names`

@@ -58,8 +58,7 @@ class Evaluation:
 
     task: str
     groups: Sequence[str]  # What is resampled: rows of one group depend on each other
-    group: str
-    """What a group is: "sequence", "clip", "track"."""
+    group: str  # What a group is: "sequence", "clip", "track"
     measure: Callable[[Array], Mapping[str, float]]
     """The metrics where each group (G,) counts so many times; NaN where undefined."""
     units: Mapping[str, str] = field(default_factory=dict)

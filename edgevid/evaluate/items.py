@@ -23,8 +23,7 @@ class Item(NamedTuple):
     labels: Mapping[str, str]
     """Class by attribute: "label" of a folder per class; the columns of a CSV; none of a detector's image."""
     group: str  # Its scene: a split keeps all items of a group on one side
-    split: str = ""
-    """"train", "val", "test" or another word; empty: not split yet."""
+    split: str = ""  # "train", "val", "test" or another word; empty: not split yet
     camera: str = ""
     day: str = ""
     start: str = ""  # With `end` the labeled part of a long video, in seconds

@@ -58,8 +58,7 @@ class Measured:
     time: float
     mps: float  # NaN where abstained
     sigma: float  # Standard error, NaN where none is stated
-    reason: str
-    """"OK" where a speed is emitted."""
+    reason: str  # "OK" where a speed is emitted
 
 
 class _Row(NamedTuple):

@@ -30,8 +30,7 @@ class LabelErrors(NamedTuple):
     """M suspicious items, the surest first: (M,) rows, kinds, the likelier class, and by how much it is."""
 
     rows: Array
-    kinds: tuple[str, ...]
-    """ "label", "duplicate" and "outlier", as many as apply, joined by "+"."""
+    kinds: tuple[str, ...]  # "label", "duplicate" and "outlier", as many as apply, joined by "+"
     suggested: Array
     margin: Array  # Probability of the given label minus that of the suggested one
     noise: float  # Estimated share of wrong labels among all items

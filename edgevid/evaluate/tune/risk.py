@@ -24,11 +24,9 @@ class RiskCoverage:
     wrong: Array  # (K,) int, wrong ones among them
     n: int
     errors: int  # Wrong ones among all n
-    aurc: float
-    """Mean over k of the risk of the k most confident (Geifman et al. 2019)."""
+    aurc: float  # Mean over k of the risk of the k most confident (Geifman et al. 2019)
     aurc_optimal: float  # AURC of the same errors ranked perfectly
-    augrc: float
-    """Mean over k of (wrong among the k most confident) / n (Traub et al. 2024, arXiv 2407.01032)."""
+    augrc: float  # Mean over k of (wrong among the k most confident) / n (Traub et al. 2024, arXiv 2407.01032)
 
     @property
     def coverage(self) -> Array:
@@ -244,8 +242,7 @@ class Reliability:
     counts: Array  # (B,) verdicts in each bin
     confidence: Array  # (B,) their mean confidence, NaN where empty
     accuracy: Array  # (B,) the share of correct ones, NaN where empty
-    ece: float
-    """Expected calibration error: mean |accuracy - confidence|, weighted by counts (Guo et al. 2017)."""
+    ece: float  # Expected calibration error: mean |accuracy - confidence|, weighted by counts (Guo et al. 2017)
 
 
 def reliability(confidence: Array, right: Array, bins: int = BINS) -> Reliability:

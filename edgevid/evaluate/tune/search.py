@@ -37,8 +37,7 @@ class Target:
     much as `value` abstentions."""
     value: float = 0.0
     confidence: float = 0.95  # Of the guarantee of max-risk
-    method: Method = "fixed-sequence"
-    """Of max-risk: "fixed-sequence" or "naive" (no guarantee)."""
+    method: Method = "fixed-sequence"  # Of max-risk: "fixed-sequence" or "naive" (no guarantee)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS or self.method not in METHODS:
