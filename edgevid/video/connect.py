@@ -67,9 +67,7 @@ def network_address(typed: str) -> str:
 
 def _encoded(text: str) -> str:
     """Percent-encoded, except for what is so already."""
-    return "".join(
-        part if number % 2 else quote(part, safe="") for number, part in enumerate(re.split(r"(%[0-9a-fA-F]{2})", text))
-    )
+    return re.sub(r"%(?![0-9a-fA-F]{2})|[^%]+", lambda plain: quote(plain[0], safe=""), text)
 
 
 @dataclass
@@ -100,9 +98,8 @@ class Connector:
         self._hooks, self._stall_s, self._transport = hooks, stall_s, transport
         self.hwaccel = hwaccel
         self.address = network_address(uri)
-        self._after: int | None = None  # The last HLS segment that was read
         self._client: HttpClient | None = None
-        self._stream: Any = None
+        self._segments: HlsStream | None = None
         self.finite = False  # Whether an HTTP address of unknown length has turned out to be a recording
         self._before = b""
 
@@ -112,7 +109,11 @@ class Connector:
         if re.match(r"(?i)https?://", address):
             return self._http()
         if re.fullmatch(r"\d+", address) or address.startswith("/dev/video"):
-            return self._camera(f"/dev/video{address}" if address.isdigit() else address)
+            device = f"/dev/video{address}" if address.isdigit() else address
+            try:
+                return Connection("live", self._open(device, format="v4l2"))
+            except FileNotFoundError:
+                raise PermanentError(f"there is no such device: {device}") from None
         options: dict[str, str] = {}
         if re.match(r"(?i)rtsps?://", address):
             # No "nobuffer": it throws away what was read to learn the format, the first key frame with it,
@@ -141,11 +142,6 @@ class Connector:
         if self._client is not None:
             self._client.abort()
 
-    def remember(self) -> None:
-        """Notes how far an HLS stream was read."""
-        if isinstance(self._stream, HlsStream):
-            self._after = self._stream.after
-
     def sent_a_recording(self, connection: Connection) -> bool:
         """Whether the end of a stream was that of a recording: marked as one by HTTP, or come once before. HTTP marks
         the end of a body in chunks; another one may have been cut off. No camera sends the same bytes twice."""
@@ -160,16 +156,10 @@ class Connector:
             options["hwaccel"] = self.hwaccel
         return av.open(source, timeout=(limit_s, limit_s), **options)
 
-    def _camera(self, device: str) -> Connection:
-        try:
-            return Connection("live", self._open(device, format="v4l2"))
-        except FileNotFoundError:
-            raise PermanentError(f"there is no such device: {device}") from None
-
     def _http(self) -> Connection:
         client = self._client = HttpClient(self.address, timeout_s=self._stall_s)
         hooks = self._hooks
-        response = self._stream = HttpStream(client, check=hooks.check_alive)
+        response = HttpStream(client, check=hooks.check_alive)
         kind, head = response.content_type, response.peek()
         playlist = "mpegurl" in kind or response.url.partition("?")[0].lower().endswith((".m3u8", ".m3u"))
         if kind.startswith("multipart/") or head.startswith(b"--"):
@@ -192,8 +182,8 @@ class Connector:
         return Connection("file" if finite else "live", container, response, container.format.name in NOMINAL)
 
     def _hls(self, client: HttpClient, response: HttpStream) -> Connection:
-        stream = HlsStream(client, response, self._hooks, after=self._after, stall_s=self._stall_s)
-        self._stream = stream
+        after = self._segments.after if self._segments is not None else None  # the last one that was read
+        stream = self._segments = HlsStream(client, response, self._hooks, after=after, stall_s=self._stall_s)
         if stream.playlist.encrypted:
             limit_s = SEGMENTS_STALL * self._stall_s
             container = self._open(self.address, stall_s=limit_s, options=trusted_certificates())

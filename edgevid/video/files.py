@@ -236,7 +236,7 @@ def _decode(container: Any, stream: Any, damage: DamageDetector) -> Iterator[tup
     no reference to the source: the buffers of a source that is dropped are freed at once."""
     base = stream.time_base.numerator, stream.time_base.denominator  # a Fraction for each frame takes longer
     for packet in _packets(container, stream, damage):
-        for frame, damaged in damage.flush() if packet is None else damage.decode(packet):
+        for frame, damaged in damage.decode(packet):
             pts, dts = frame.pts, frame.dts
             yield (
                 (frame, damaged),
@@ -249,14 +249,12 @@ def _packets(container: Any, stream: Any, damage: DamageDetector) -> Iterator[An
     packets, failed = container.demux(stream), 0
     while failed < DAMAGE_LIMIT:
         try:
-            packet = next(packets)
+            yield next(packets)
             failed = 0
-        except StopIteration:
+        except StopIteration:  # noqa: PERF203
             return
         except (av.FFmpegError, IndexError):  # IndexError: a damaged packet names a stream that is not
             failed += 1
             packets = container.demux(stream)  # a generator that raised is spent; the file goes on
             damage.failed += 1
-            continue
-        yield packet
     yield None

@@ -163,8 +163,9 @@ class HlsStream:
                 self._hooks.report("skipped", f"{missed} segments had left the playlist")
                 self.after = segment.sequence - 1
             new_init = segment.init if segment.init != self._init else None
+            url, span = new_init or (segment.url, segment.span)
             try:
-                self._part = self._open(*(new_init or (segment.url, segment.span)))
+                self._part = HttpStream(self._client, url, span=span, check=self._hooks.check, retry=self._hooks.retry)
             except HttpError as error:
                 if error.status >= 500:
                     self._hooks.retry(error)
@@ -183,9 +184,6 @@ class HlsStream:
             else:
                 self.after = segment.sequence
             return True
-
-    def _open(self, url: str, span: Span | None) -> HttpStream:
-        return HttpStream(self._client, url, span=span, check=self._hooks.check, retry=self._hooks.retry)
 
     def _reload(self) -> None:
         """The playlist again, half a segment or a second after the last time; without one, it stalls."""

@@ -113,12 +113,10 @@ def read_image(path: Path | BinaryIO) -> Array | None:
     try:
         data = path.read_bytes() if isinstance(path, Path) else path.read()
         with av.open(io.BytesIO(data), "r") as container:
-            for av_frame in container.decode(video=0):
-                matrix = exif_matrix(data) or matrix_of(av_frame)
-                return upright(av_frame.to_ndarray(format="rgb24"), matrix)
-    except (av.FFmpegError, OSError, ValueError):
+            av_frame = next(container.decode(video=0))
+            return upright(av_frame.to_ndarray(format="rgb24"), exif_matrix(data) or matrix_of(av_frame))
+    except (av.FFmpegError, OSError, ValueError, StopIteration):
         return None
-    return None
 
 
 def resize_area(image: Array, size: tuple[int, int]) -> Array:
@@ -163,7 +161,6 @@ def _found(where: str | Path) -> Iterable[Path]:
     return map(Path, glob.glob(str(where)))
 
 
-def _natural(path: Path) -> list[tuple[int, int | str]]:
+def _natural(path: Path) -> str:
     """Sorts frame_2 before frame_10."""
-    parts = re.split(r"(\d+)", str(path))
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+    return re.sub(r"\d+", lambda number: number[0].zfill(20), str(path))

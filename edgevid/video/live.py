@@ -212,13 +212,14 @@ class LiveSource(Source):
                 self._poll()
             else:
                 self._take(connection)
+            self._ended = True
+            self._report("ended")
         except _RecordingError:  # nothing has been handed on yet: it is read again, as a file
             self._connector.finite = again = True
             self.decoded = self.dropped = self.corrupted = 0
         except Exception as error:
             self._lost(error)
         finally:
-            self._connector.remember()
             connection.close()
         if again:
             self._read()
@@ -228,7 +229,6 @@ class LiveSource(Source):
         self.live = False
         segments = isinstance(connection.stream, HlsStream)
         if segments and connection.stream.over:
-            self._end()
             return
         resumed = 0.0 if not segments or self._last < 0 else self._last + 1.0 / (self.fps or DEFAULT_FPS)
         given = connection.container or connection.stream
@@ -244,7 +244,6 @@ class LiveSource(Source):
                 frame.time, frame.index = frame.time + resumed, self.decoded
                 self._hand_on(frame, wait_s=None)
                 self._retries = 0
-        self._end()
 
     def _poll(self) -> None:
         """Hands on the image of an address whenever it has changed."""
@@ -307,7 +306,6 @@ class LiveSource(Source):
         if isinstance(connection.stream, HlsStream):
             if connection.stream.stalled:
                 raise TimeoutError(connection.stream.stalled)
-            self._end()
             return
         if backlog.ahead_s > 0 and self._last < 0 and self._connector.sent_a_recording(connection):
             raise _RecordingError
@@ -340,7 +338,3 @@ class LiveSource(Source):
         self.fps, self.codec = fps, codec
         self.reconnections += self._last >= 0
         self._report("connected", f"{size[0]}x{size[1]}")
-
-    def _end(self) -> None:
-        self._ended = True
-        self._report("ended")

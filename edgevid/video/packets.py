@@ -125,25 +125,18 @@ class DamageDetector:
         """Frames from the first on that had an error of their own; -inf once one had none."""
 
     def decode(self, packet: Any) -> list[tuple[Any, bool]]:
-        """The frames that `packet` completes, in presentation order, and whether each is damaged. The decoder
-        gets numbers instead of time stamps, which tell the packet of each frame, even where the stream has no
-        stamps; the frames have the stream's stamps again."""
+        """The frames that `packet` completes (one without data, or None: those that the decoder still holds), in
+        presentation order, and whether each is damaged. The decoder gets numbers instead of time stamps, which tell
+        the packet of each frame, even where the stream has no stamps; the frames have the stream's stamps again."""
         if self._tap is not None:
             self._tap.packet(packet)
         self._number += 1
-        if packet.is_keyframe or len(self._packets) >= self._kept:
+        ended = packet is None or not packet.size
+        if (not ended and packet.is_keyframe) or len(self._packets) >= self._kept:
             self._forget()
-        if packet.size:
+        if not ended:
             self._packets[self._number] = packet, packet.pts, packet.dts
             packet.pts = packet.dts = self._number
-        return self._decode(packet)
-
-    def flush(self) -> list[tuple[Any, bool]]:
-        """The frames that the decoder still holds, where no packet without data ends the stream."""
-        return self._decode(None)
-
-    def _decode(self, packet: Any) -> list[tuple[Any, bool]]:
-        ended = packet is None or not packet.size
         frames: list[Any] = []
         try:
             frames = self._codec.decode(packet)

@@ -89,7 +89,7 @@ class StampRepair:
             yield self._first(held.pop())
         elif newest.stamp is None and self._before == (None, None):
             yield from self._stepped(held)
-        elif LEAST_S < self._ahead(newest) <= NEAR_S:
+        elif LEAST_S < _ahead(newest, self._before) <= NEAR_S:
             yield from self._between(held)
         elif len(held) > 1 and LEAST_S < _ahead(newest, held[-2].stamps) <= self._far:
             held.pop()
@@ -98,10 +98,6 @@ class StampRepair:
             yield from self._settled(held)
         elif len(held) > MOST_HELD:
             yield from self._stepped(held)
-
-    def _ahead(self, frame: _Waiting[T]) -> float:
-        """Seconds by which a frame's stamp follows that of the last frame that has its time."""
-        return _ahead(frame, self._before)
 
     def _first(self, frame: _Waiting[T]) -> tuple[T, float]:
         """The first frame: at the beginning, or, after a seek, as long after it as its stamp states."""
@@ -114,7 +110,7 @@ class StampRepair:
 
     def _continued(self, held: list[_Waiting[T]]) -> Iterator[tuple[T, float]]:
         """All that wait: the last one after a pause that its stamp states, else step by step."""
-        if held and LEAST_S < self._ahead(held[-1]) <= self._far:
+        if held and LEAST_S < _ahead(held[-1], self._before) <= self._far:
             yield from self._between(held)
         else:
             yield from self._stepped(held)
@@ -123,7 +119,7 @@ class StampRepair:
         """The newest frame by its stamp, those that waited evenly before it."""
         newest = held[-1]
         if newest.clock != self._clock:
-            end, self._clock = self._time + self._ahead(newest), newest.clock
+            end, self._clock = self._time + _ahead(newest, self._before), newest.clock
             self._offset = end - (newest.stamp or 0.0)
         else:
             end = (newest.stamp or 0.0) + self._offset

@@ -196,21 +196,15 @@ class FrameEncoder:
         # Stated, because players guess an unstated matrix by the height, and guess differently.
         context = self.stream.codec_context
         context.colorspace, context.color_range = BT709, LIMITED
-        self._reused: Any = None
+        # A new one for each image fragments the heap: at 1080p a program grew by 6 MB per frame.
+        self._reused: Any = av.VideoFrame(*size, "rgb24")
 
     def frame(self, image: Array, time: float) -> Any:
         """The `av.VideoFrame` to encode for an image (H, W, 3) uint8 RGB."""
-        tick = max(round((time - self._start) * TICKS), self._last + 1)
-        av_frame = self._rgb(image).reformat(format=self.stream.pix_fmt, dst_colorspace="ITU709")
-        av_frame.pts, av_frame.time_base, self._last = tick, Fraction(1, TICKS), tick
-        return av_frame
-
-    def _rgb(self, image: Array) -> Any:
-        """The image in one reused `av.VideoFrame`. A new one for each image fragments the heap: at 1080p a
-        program grew by 6 MB per frame."""
-        if self._reused is None:
-            self._reused = av.VideoFrame(*self.size, "rgb24")
         plane = self._reused.planes[0]
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
         rows[: image.shape[0], : 3 * image.shape[1]] = image.reshape(image.shape[0], -1)
-        return self._reused
+        tick = max(round((time - self._start) * TICKS), self._last + 1)
+        av_frame = self._reused.reformat(format=self.stream.pix_fmt, dst_colorspace="ITU709")
+        av_frame.pts, av_frame.time_base, self._last = tick, Fraction(1, TICKS), tick
+        return av_frame

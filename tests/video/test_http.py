@@ -246,7 +246,7 @@ def test_what_a_server_that_cannot_be_reached_says() -> None:
 
 @pytest.mark.parametrize("kind", ["video/mp2t", "multipart/x-mixed-replace; boundary=f", "video/mp4"])
 def test_closing_ends_a_read_that_waits_and_leaves_no_thread(kind: str) -> None:
-    released = threading.Event()
+    asked, released = threading.Event(), threading.Event()
 
     def answer(handler: Any) -> None:
         handler.send_response(200)
@@ -255,13 +255,14 @@ def test_closing_ends_a_read_that_waits_and_leaves_no_thread(kind: str) -> None:
             handler.send_header("Content-Length", "100000")
         handler.end_headers()
         handler.wfile.flush()
+        asked.set()
         released.wait(20)
 
     before = set(threading.enumerate())
     with serving(answer) as address:
         source = LiveSource(f"{address}/x", stall_s=15.0)
-        while source._connector._stream is None or source._connector._stream._response is None:
-            time.sleep(0.01)
+        assert asked.wait(10)
+        time.sleep(0.1)  # now it waits for the first byte
         started = time.monotonic()
         source.close()
         assert not source._thread.is_alive()
