@@ -190,8 +190,6 @@ def in_frame(tracks: Tracks, size: tuple[int, int]) -> Tracks:
 
 def with_instances(tracks: Tracks, detections: Detections) -> Tracks:
     """The tracks with the key points and rotated boxes of the detections that they match."""
-    if not (detections.keypoints.shape[1] or detections.rotated.shape[1]):
-        return tracks
     columns: dict[str, Array] = {}
     for name in ("keypoints", "rotated"):
         values = getattr(detections, name)
@@ -199,7 +197,7 @@ def with_instances(tracks: Tracks, detections: Detections) -> Tracks:
             columns[name] = np.full((len(tracks), *values.shape[1:]), np.nan, np.float32)
             matched = tracks.match >= 0
             columns[name][matched] = values[tracks.match[matched]]
-    return dataclasses.replace(tracks, **columns)
+    return dataclasses.replace(tracks, **columns) if columns else tracks
 
 
 def _with_ids(detections: Any, tracks: Tracks) -> Any:

@@ -135,7 +135,16 @@ class CameraHealth(Closing):
         self._save_s, self._save_at, self._on_alarm = save_s, -np.inf, on_alarm
         self._folder = HealthFolder(folder) if folder is not None else None
         if self._folder is not None:
-            self._load(self._folder)
+            self.view.references, statistics, self.alarm = self._folder.read()
+            try:
+                if statistics is not None:
+                    self.speed_drift.from_dict(statistics)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                self._folder.quarantine(f"statistics: {type(error).__name__}: {error}")
+            if self.view.references:
+                self.view.state, self.view.detail = State.UNKNOWN, "no check yet"
+            for note in self._folder.notes:
+                self._log(note)
 
     @property
     def state(self) -> State:
@@ -210,18 +219,6 @@ class CameraHealth(Closing):
             self._folder.write(self.view.references, self.speed_drift.to_dict(), self.alarm)
         except OSError as error:
             log.warning("camera health: %s cannot be written: %s", self._folder.path, error)
-
-    def _load(self, folder: HealthFolder) -> None:
-        self.view.references, statistics, self.alarm = folder.read()
-        try:
-            if statistics is not None:
-                self.speed_drift.from_dict(statistics)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            folder.quarantine(f"statistics: {type(error).__name__}: {error}")
-        if self.view.references:
-            self.view.state, self.view.detail = State.UNKNOWN, "no check yet"
-        for note in folder.notes:
-            self._log(note)
 
     def _now(self, time: float) -> datetime:
         if self._start is None:

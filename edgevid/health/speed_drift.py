@@ -45,7 +45,6 @@ class Comparison:
     down: float = 0.0
     slots: dict[str, list[float]] = field(default_factory=dict)
     pending: dict[str, list[float]] = field(default_factory=dict)
-    _cache: dict[str, Baseline | None] = field(default_factory=dict)
 
     @property
     def threshold(self) -> float:
@@ -90,7 +89,6 @@ class Comparison:
     def drop(self) -> None:
         """Forgets the pending values."""
         self.pending.clear()
-        self._cache.clear()
 
     def clear(self) -> None:
         """Forgets the evidence."""
@@ -98,12 +96,6 @@ class Comparison:
 
     def baseline(self, groups: list[list[str]]) -> Baseline | None:
         """The baseline of the first group of slots with enough values; None without any."""
-        key = groups[0][0]
-        if key not in self._cache:
-            self._cache[key] = self._measure(groups)
-        return self._cache[key]
-
-    def _measure(self, groups: list[list[str]]) -> Baseline | None:
         for group in groups:
             values = [v for slot in group for v in self.slots.get(slot, ())]
             if len(values) >= MIN_VEHICLES:

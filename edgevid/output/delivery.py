@@ -138,10 +138,6 @@ class Position:
             self.taken = found[-1][0] + 1 if len(found) == limit else spool.end
         return found
 
-    def rewind(self) -> None:
-        """What is not acknowledged is taken again."""
-        self.taken = self.acknowledged
-
     def acknowledge(self, unsent: int) -> None:
         """What was taken, but for the last `unsent` events, is not delivered again."""
         spool, last = self._spool, "SELECT number FROM events WHERE number < ? ORDER BY number DESC LIMIT ?"
@@ -205,7 +201,7 @@ class Worker(Position):
                 if not rows:
                     self.more.wait(TICK_S)
             else:
-                self.rewind()
+                self.taken = self.acknowledged  # so that it comes again
                 if ending and clock.monotonic() > self._end_at:
                     break
                 if self._ending.wait(wait_s * random.uniform(1, 1.5)):
@@ -294,19 +290,17 @@ class Delivery(Closing):
 
     def _append(self, batch: Sequence[Event]) -> None:
         """Writes events to the spool, as soon as its disk takes them, and wakes the workers."""
-        failed = False
         for number in [n for n in self._recent if n < self._spool.end - BATCH]:
             del self._recent[number]
         self._recent.update(enumerate(batch, self._spool.end))
         lines = [json_line(event.to_dict()).encode() for event in batch]
-        while lines:
+        for attempt in count():
             try:
                 self._spool.append(lines)
                 break
             except (OSError, sqlite3.Error) as error:
-                if not failed:
+                if not attempt:
                     log.warning("spool %s: cannot be written: %s", self._spool.folder, reason_of(error))
-                failed = True
                 if self._over.wait(0.5):
                     self.dropped += len(batch)
                     return

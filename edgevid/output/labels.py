@@ -72,10 +72,7 @@ class Glyphs:
         return plate
 
 
-@lru_cache(maxsize=8)
-def glyphs(text: float, pad: int) -> Glyphs:
-    """The letters of one size."""
-    return Glyphs(text, pad)
+glyphs = lru_cache(maxsize=8)(Glyphs)
 
 
 @lru_cache(maxsize=8)

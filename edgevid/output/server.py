@@ -72,17 +72,6 @@ def tls_context(ca: str | Path | None) -> ssl.SSLContext:
     return context
 
 
-def reach(server: Server, ca: str | Path | None = None) -> str:
-    """Connects to a server, by TLS where its scheme says so; SourceError for why that cannot be."""
-    try:
-        with socket.create_connection((server.host, server.port), WAIT_S) as plain:
-            if server.scheme in ("mqtts", "https", "rediss", "kafkas"):
-                tls_context(ca).wrap_socket(plain, server_hostname=server.host).close()
-    except OSError as error:
-        raise unavailable(error) from None
-    return f"{server.host}:{server.port} answers"
-
-
 def unavailable(problem: object) -> SourceError:
     """The error for an exception or a message of a library: what it means, where that is known."""
     text = str(problem) or type(problem).__name__
@@ -175,7 +164,14 @@ class WebhookSink(HttpSink):
 
     def check(self) -> str:
         """Whether the server answers, and its certificate; nothing is sent to it."""
-        return reach(self._server, self._ca)
+        host, port = self._server.host, self._server.port
+        try:
+            with socket.create_connection((host, port), WAIT_S) as plain:
+                if self._server.scheme == "https":
+                    tls_context(self._ca).wrap_socket(plain, server_hostname=host).close()
+        except OSError as error:
+            raise unavailable(error) from None
+        return f"{host}:{port} answers"
 
 
 class RedisSink(Closing):
