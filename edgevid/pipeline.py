@@ -162,7 +162,11 @@ class Pipeline(Hinted):
         self.detector: DetectorLike = found
         self.tracker, self.speed_estimator = tracker, speed_estimator
         self.health, self.quality, self.class_policy = health, quality, class_policy
-        self.recognitions = _tasks({} if recognitions is None else recognitions)
+        expected = "a mapping of names to RecognitionTask: {'action': RecognitionTask(clips, recognizer, policy)}"
+        check_type({} if recognitions is None else recognitions, Mapping, "recognitions", expected)
+        self.recognitions = dict(recognitions or {})
+        for name, task in self.recognitions.items():
+            check_type(task, RecognitionTask, f"recognitions[{name!r}]", expected)
         if "class" in self.recognitions:
             raise InputError("recognitions: 'class' names the detector's labels, choose another task name")
         if damaged not in get_args(Damaged):
@@ -360,19 +364,9 @@ def _parents(policy: object) -> tuple[str, ...]:
     return tuple(getattr(policy, "parents", ()))
 
 
-def _tasks(recognitions: Mapping[str, RecognitionTask]) -> dict[str, RecognitionTask]:
-    """The recognition tasks by name, checked."""
-    expected = "a mapping of names to RecognitionTask: {'action': RecognitionTask(clips, recognizer, policy)}"
-    check_type(recognitions, Mapping, "recognitions", expected)
-    for name, task in recognitions.items():
-        check_type(task, RecognitionTask, f"recognitions[{name!r}]", expected)
-    return dict(recognitions)
-
-
 def _check_returned(method: str, part: object, value: object, kind: type) -> None:
     """InputError where a part's method returned something else."""
-    if not isinstance(value, kind):
-        check_type(value, kind, f"{method} of {type(part).__name__}", kind.__name__)
+    check_type(value, kind, f"{method} of {type(part).__name__}", kind.__name__)
 
 
 @contextmanager

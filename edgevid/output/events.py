@@ -92,7 +92,7 @@ class EventFinder:
         for one in zones:
             if speeds is None:
                 shown = result.display_speeds()
-                speeds = {i: _speed(s.mps, s.sigma, s.heading, s.reason) for i, s in shown.items()}
+                speeds = {i: _speed(row) for i, row in shown.items()}
             found = {} if one.id in self._objects else {"class_name": result.class_name(one.label)}
             times = {"seconds": round(one.seconds, 3)} if one.kind in ("leave", "dwell", "stopped") else {}
             counts = {"count": one.inside} if one.kind.startswith(("enter", "leave", "occup")) else {}
@@ -167,7 +167,7 @@ class EventFinder:
         """Track speeds, and objects that are too fast by more than the standard error allows."""
         for row in speeds.track_speeds:
             one = self._objects.get(row.id)
-            speed = _speed(row.mps, row.sigma, row.heading, row.reason)
+            speed = _speed(row)
             if one is not None:
                 one.speed = speed
             self._add("track-speed", row.time, row.id, **speed)
@@ -178,8 +178,7 @@ class EventFinder:
                     one = self._objects.get(row.id)
                     if one is not None and not one.too_fast:
                         one.too_fast = True
-                        speed = _speed(row.mps, row.sigma, row.heading, row.reason)
-                        self._add("speed-limit", row.time, row.id, **speed)
+                        self._add("speed-limit", row.time, row.id, **_speed(row))
 
     def _verdicts(self, result: Result) -> None:
         """Verdicts that are emitted, changed, or no longer emitted."""
@@ -212,10 +211,9 @@ class EventFinder:
         del self._objects[number]
 
 
-def _speed(mps: float, sigma: float, heading: float, reason: Reason) -> dict[str, Any]:
+def _speed(row: Any) -> dict[str, Any]:
     """The fields of a speed, or of the reason for none."""
-    if reason is not Reason.OK:
-        return {"speed_reason": reason.name}
-    names = ("speed_mps", "speed_sigma_mps", "speed_heading_deg")
-    found = {name: round(float(v), 4) for name, v in zip(names, (mps, sigma, heading), strict=True)}
-    return {name: value for name, value in found.items() if value == value}  # NaN where unknown
+    if row.reason is not Reason.OK:
+        return {"speed_reason": row.reason.name}
+    found = {"speed_mps": row.mps, "speed_sigma_mps": row.sigma, "speed_heading_deg": row.heading}
+    return {name: round(float(value), 4) for name, value in found.items() if value == value}  # NaN where unknown

@@ -111,8 +111,7 @@ class Entities:
                 kmh=round(event.speed_mps * KMH, 2), error_kmh=error, class_name=event.class_name,
                 track=event.track, utc=event.utc,
             )  # fmt: skip
-        elif event.kind in PROBLEMS or event.kind in SOLVED:
-            what = (PROBLEMS | SOLVED)[event.kind]
+        elif what := (PROBLEMS | SOLVED).get(event.kind):
             self._health[what] = event.reason or event.kind if event.kind in PROBLEMS else ""
             self._set_health()
 

@@ -4,6 +4,7 @@ as they came from the camera, without decoding or encoding, by a thread of its o
 from __future__ import annotations
 
 import io
+import math
 import re
 import threading
 import time as clock
@@ -195,9 +196,7 @@ class Recorder(Closing):
 
     def _continue(self, coded: Coded) -> None:
         segment = self._segment
-        if segment is not None and (
-            not segment.fits(coded) or (coded.key and segment.seconds(coded) >= self._segment_s)
-        ):
+        if segment is not None and not segment.fits(coded, self._segment_s):
             self._end(segment)
             segment = self._segment = None
         if segment is None and coded.key:
@@ -267,13 +266,10 @@ class _File:
         self._stream = self._container.add_stream_from_template(first.layout, opaque=True)
         self._first, self._last = first, first.dts - 1
 
-    def seconds(self, coded: Coded) -> float:
-        """How far after the first packet another one is."""
-        return float((coded.dts - self._first.dts) * coded.time_base)
-
-    def fits(self, coded: Coded) -> bool:
-        """Whether a packet continues this file."""
-        return continues(self._first, coded, self._last)
+    def fits(self, coded: Coded, most_s: float = math.inf) -> bool:
+        """Whether a packet continues this file; a key frame after `most_s` begins another one."""
+        full = coded.key and float((coded.dts - self._first.dts) * coded.time_base) >= most_s
+        return not full and continues(self._first, coded, self._last)
 
     def write(self, coded: Coded) -> None:
         """Adds a packet."""

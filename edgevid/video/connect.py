@@ -127,11 +127,7 @@ class Connector:
         try:
             return Connection("live", self._open(address, options=options))
         except av.FFmpegError as error:
-            if (
-                self._transport == "udp"
-                or "rtsp_transport" not in options
-                or not re.search("(?i)protocol not supported|461", str(error))
-            ):
+            if options.get("rtsp_transport") != "tcp" or not re.search("(?i)protocol not supported|461", str(error)):
                 raise  # 461: Unsupported Transport
             self._transport = "udp"
             self._hooks.report("lost", "the camera rejects RTSP over TCP: UDP is tried")

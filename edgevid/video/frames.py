@@ -4,9 +4,12 @@ import re
 import struct
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Literal, get_args
 
+import av
 import numpy as np
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.sidedata.sidedata import SideDataContainer
 
 from edgevid import kernels
@@ -67,11 +70,13 @@ def hardware(decode: str) -> Any:
         raise InputError(f"decode: expected one of {', '.join(get_args(Decode))}, got {decode!r}")
     if decode == "cpu":
         return None
-    from av.codec.hwaccel import HWAccel, hwdevices_available
-
     known = [name for name in hwdevices_available() if name in TRIED]
     for name in TRIED if decode == "auto" else (decode,):
-        if name in known and (found := _device(HWAccel, name)) is not None:
+        if name not in known:
+            continue
+        with suppress(av.FFmpegError, NotImplementedError):  # it is opened once, for H.264: this machine may have none
+            found = HWAccel(name, allow_software_fallback=True)
+            found.create(av.Codec("h264", "r"))
             log.info("decoding on %s", name)
             return found
     log.warning(
@@ -79,18 +84,6 @@ def hardware(decode: str) -> Any:
         decode, ", ".join(known) or "none",
     )  # fmt: skip
     return None
-
-
-def _device(make: Any, name: str) -> Any:
-    """The device, None where this machine has none: it is opened once, for H.264, to find out."""
-    import av
-
-    try:
-        made = make(name, allow_software_fallback=True)
-        made.create(av.Codec("h264", "r"))
-    except (av.FFmpegError, NotImplementedError):
-        return None
-    return made
 
 
 def upright(image: Array, matrix: Matrix) -> Array:
@@ -198,8 +191,7 @@ def _rgb(av_frame: Any) -> Array:
 def _plane(av_frame: Any, number: int) -> Array:
     """One plane as a view; the array keeps the decoded frame's memory alive."""
     plane = av_frame.planes[number]
-    height = av_frame.height if number == 0 else (av_frame.height + 1) // 2
-    width = av_frame.width if number == 0 else (av_frame.width + 1) // 2
+    height, width = (-(-side // (2 if number else 1)) for side in (av_frame.height, av_frame.width))
     rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
     return rows[:height, :width]
 

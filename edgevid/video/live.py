@@ -269,7 +269,7 @@ class LiveSource(Source):
         paced = connection.kind == "paced"
         times, backlog = StreamClock(nominal=connection.nominal, report=self._report), Backlog()
         pace, damage = PacedClock(self._report), DamageDetector(stream, live=True, tap=self._tap)
-        connected, corrupted, frames, orientation = False, self.corrupted, 0, Orientation()
+        corrupted, frames, orientation = self.corrupted, 0, Orientation()
         # All streams: a sound track that goes on must not hide that the picture has stopped.
         for packet in container.demux():
             self._check_alive(SEGMENTS_STALL if paced else 1)
@@ -277,12 +277,12 @@ class LiveSource(Source):
                 continue
             for av_frame, damaged in damage.decode(packet):
                 arrived = clock.monotonic()
-                if damaged and not connected:  # before the first key frame
+                if damaged and not frames:  # before the first key frame
                     corrupted += 1
                     continue
                 self._alive_at = self._alive_at if paced else arrived
-                if not connected:
-                    connected = True
+                frames += 1
+                if frames == 1:
                     rate, codec = stream.average_rate, getattr(stream.codec_context, "name", "")
                     self._connected((av_frame.width, av_frame.height), float(rate) if rate else None, codec)
                 make = partial(to_frame, av_frame, orientation=orientation, damaged=damaged, tap=self._tap)
@@ -290,7 +290,6 @@ class LiveSource(Source):
                 if paced:
                     self._arrive_paced(make, stamp, pace)
                     continue
-                frames += 1
                 multipart, item = container.format.name == "mpjpeg", (make, stamp)
                 counted = frames / DEFAULT_FPS if connection.nominal else stamp
                 for passed, at in [item] if multipart else backlog.passed(item, counted, arrived):

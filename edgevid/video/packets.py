@@ -196,11 +196,9 @@ class DamageDetector:
     def _forget(self) -> None:
         """Keeps the packets from the last key frame on that was shown."""
         keys = [n for n, (p, _, _) in self._packets.items() if p.is_keyframe and n <= self._newest]
-        first = max(keys, default=0)
-        for number in list(self._packets)[: max(0, len(self._packets) + 1 - self._kept)]:
-            first = max(first, number + 1)
-        for number in [n for n in self._packets if n < first]:
-            del self._packets[number]
+        too_many = list(self._packets)[: max(0, len(self._packets) + 1 - self._kept)]
+        first = max([*keys, *(n + 1 for n in too_many)], default=0)
+        self._packets = {n: packet for n, packet in self._packets.items() if n >= first}
         self._shown = {n for n in self._shown if n >= first}
         self._due = max(self._due, first)
 

@@ -123,13 +123,12 @@ class VideoWriter(Closing):
 
     def write(self, image: Array, time: float) -> None:
         """Adds `image` (H, W, 3) uint8 RGB shown at `time` seconds; odd sizes lose a row or column."""
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise InputError(f"video image: expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or min(image.shape[:2]) < 2:
+            got = f"{image.dtype} {image.shape}"
+            raise InputError(f"video image: expected uint8 (H, W, 3) of at least 2x2 pixels, got {got}")
         if not math.isfinite(time):
             raise InputError(f"time: expected seconds, got {time}")
         height, width = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
-        if min(height, width) < 2:
-            raise InputError(f"video image: expected at least 2x2 pixels, got {image.shape[1]}x{image.shape[0]}")
         if self._failed:
             raise SourceError(f"{self.path}: disk full or not writable: free space and start a new file")
         if self._container is None:

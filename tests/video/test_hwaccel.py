@@ -18,8 +18,12 @@ from edgevid.video.frames import hardware
 @pytest.fixture
 def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine whose FFmpeg knows CUDA and VAAPI, and that has neither."""
-    monkeypatch.setattr("edgevid.video.frames._device", lambda make, name: None)
-    monkeypatch.setattr("av.codec.hwaccel.hwdevices_available", lambda: ["vdpau", "cuda", "vaapi"])
+
+    def missing(name: str, **_: Any) -> Any:
+        raise av.FFmpegError(1, "no such device")
+
+    monkeypatch.setattr("edgevid.video.frames.HWAccel", missing)
+    monkeypatch.setattr("edgevid.video.frames.hwdevices_available", lambda: ["vdpau", "cuda", "vaapi"])
 
 
 @pytest.mark.parametrize("decode", ["auto", "cuda", "vaapi", "videotoolbox"])
@@ -35,24 +39,20 @@ def test_without_a_device_the_cpu_decodes_and_a_note_says_so(
 def test_the_first_device_that_opens_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
-    def device(make: Any, name: str) -> str | None:
-        tried.append(name)
-        return name if name == "vaapi" else None
+    class Device:
+        def __init__(self, name: str, **_: Any) -> None:
+            tried.append(name)
+            self.name = name
 
-    monkeypatch.setattr("edgevid.video.frames._device", device)
-    monkeypatch.setattr("av.codec.hwaccel.hwdevices_available", lambda: ["vaapi", "cuda", "qsv"])
-    assert hardware("auto") == "vaapi"
+        def create(self, codec: av.Codec) -> None:
+            if self.name != "vaapi":
+                raise av.FFmpegError(1, "no such device")
+
+    monkeypatch.setattr("edgevid.video.frames.HWAccel", Device)
+    monkeypatch.setattr("edgevid.video.frames.hwdevices_available", lambda: ["vaapi", "cuda", "qsv"])
+    assert hardware("auto").name == "vaapi"
     assert tried == ["cuda", "vaapi"]
     assert hardware("cpu") is None
-
-
-def test_a_device_that_cannot_be_opened_is_none() -> None:
-    from edgevid.video.frames import _device
-
-    def broken(name: str, **_: Any) -> Any:
-        raise av.FFmpegError(1, "no such device")
-
-    assert _device(broken, "cuda") is None
 
 
 def test_an_unknown_device_is_rejected() -> None:
