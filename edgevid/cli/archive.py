@@ -49,10 +49,8 @@ def command(source: str, out: Path, site: Path | None, model: str | None, ray: s
             if not bar.console.is_terminal and now - printed >= LINE_S:
                 printed = now
                 notes().print(f"{done} of {number} videos, {fps:.0f} fps, {rest} left")
-    failed, length = (
-        [row for row in rows if row["error"]],
-        timedelta(seconds=round(sum(row["seconds"] for row in rows))),
-    )
+    failed = [row for row in rows if row["error"]]
+    length = timedelta(seconds=round(sum(row["seconds"] for row in rows)))
     results().print(f"done: {len(rows) - len(failed)}, {length} long, in {out}; failed: {len(failed)}", markup=False)
     if failed:
         reasons = [[escape(row["video"]), escape(row["error"].removeprefix(f"{row['video']}: "))] for row in failed]
@@ -75,7 +73,3 @@ def fleet_command(sites: list[Path], ray: str, **given: Any) -> None:
     print_rows(results(), COLUMNS, text, text=("state", "detail"))
     if outside := [row["name"] for row in rows if "node" not in row]:
         raise SourceError(f"not running: {', '.join(outside)}: where no node has room, add one, then place them again")
-
-
-for _command, _name in ((command, "archive"), (fleet_command, "fleet")):
-    shared.give_options(_command, Path(__file__).with_suffix(".toml"), part=_name)

@@ -166,11 +166,6 @@ def estimate_command(**options: Any) -> None:
         _show_bounds(model, cost, rows, frames_per_s)
 
 
-shared.give_options(command, Path(__file__).with_name("bench.toml"))
-shared.give_options(compare_command, Path(__file__).with_name("compare.toml"))
-shared.give_options(estimate_command, Path(__file__).with_name("estimate.toml"))
-
-
 def _show_bounds(model: str, cost: Cost, rows: list[Estimate], images_per_s: float) -> None:
     console = results()
     console.print(

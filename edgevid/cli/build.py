@@ -128,10 +128,6 @@ def quantize_command(**options: Any) -> None:
         raise typer.Exit(1)
 
 
-shared.give_options(command, Path(__file__).with_name("build.toml"))
-shared.give_options(quantize_command, Path(__file__).with_name("quantize.toml"))
-
-
 def _check_files(given: Any) -> None:
     """InputError for an output that exists; those in the build/ of a model are made again without --force."""
     from edgevid.optimize.fp16 import find_recipe

@@ -67,9 +67,6 @@ def command(**options: Any) -> None:
         typer.echo(f"written: {image}")
 
 
-shared.give_options(command, Path(__file__).with_suffix(".toml"))
-
-
 def _examined(
     parts: list[Any], size: tuple[int, int], known: dict[str, Any], *, drop_outliers: bool
 ) -> tuple[CameraCalibration, CalibrationReport]:
@@ -161,6 +158,3 @@ def health_command(folder: Path, acknowledge: bool, relearn: bool) -> None:
     if alarm:
         typer.echo("check the camera, then: --acknowledge, or --relearn after calibrating it again")
         raise typer.Exit(1)
-
-
-shared.give_options(health_command, Path(__file__).with_name("health.toml"))

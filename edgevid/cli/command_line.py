@@ -7,6 +7,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -15,6 +16,7 @@ from typer import Option
 
 from edgevid._version import __version__
 from edgevid.cli.console import BROKEN_PIPE, end_output, errors, log_shown, mask_process_title, set_verbosity
+from edgevid.cli.options import give_options
 from edgevid.errors import EdgevidError, did_you_mean
 
 COMMANDS = (
@@ -25,7 +27,7 @@ COMMANDS = (
 """Subcommands in the order of the work: a camera, its model, its own training, the machine.
 
 Each is `command` of the module edgevid.cli.<name>, or <name>_command of its module in HOMES, light to import: tools
-load inside."""
+load inside. Its options are those of <name>.toml, of a subcommand those of a part of it."""
 HOMES = {
     **dict.fromkeys(("compare", "estimate"), "bench"), **dict.fromkeys(("inspect", "export"), "models"),
     **dict.fromkeys(("query", "forget", "schema"), "report"), "quantize": "build", "health": "calibrate",
@@ -150,17 +152,19 @@ def make_app() -> typer.Typer:
         command = getattr(module, f"{name}_command" if name in HOMES else "command")
         if isinstance(command, typer.Typer):
             for one in command.registered_commands:
-                one.cls, one.callback = NamedCommand, _shared(one.callback)
+                one.cls, one.callback = NamedCommand, _shared(one.callback, name, one.name or "")
             made.add_typer(command, name=name, cls=FullHelpGroup)
         else:
-            made.command(name, cls=NamedCommand)(_shared(command))
+            made.command(name, cls=NamedCommand)(_shared(command, name))
     return made
 
 
-def _shared(command: Any, *, version: bool = False) -> Callable[..., Any]:
-    """The command with -v and -q (and --version, where it is a program of its own), and with a log."""
+def _shared(command: Any, name: str, part: str = "", *, version: bool = False) -> Callable[..., Any]:
+    """The command with its options, -v and -q (and --version, where it is a program of its own), and with a log."""
     if hasattr(command, "__wrapped__"):
         return command  # type: ignore[no-any-return]
+    if not hasattr(command, "__signature__") and (file := Path(__file__).with_name(f"{name}.toml")).is_file():
+        give_options(command, file, part=part)
     added: dict[str, Any] = {"verbose": Verbose, "quiet": Quiet} | ({"version": Version} if version else {})
 
     @functools.wraps(command)
@@ -189,8 +193,9 @@ def run_program(program: str, arguments: list[str] | None) -> Any:
         made = make_app()
     else:
         made = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
-        command = import_module(f"edgevid.cli.{program.removeprefix('edgevid-')}").command
-        made.command(cls=NamedCommand, context_settings=SETTINGS)(_shared(command, version=True))
+        name = program.removeprefix("edgevid-")
+        command = _shared(import_module(f"edgevid.cli.{name}").command, name, version=True)
+        made.command(cls=NamedCommand, context_settings=SETTINGS)(command)
     try:
         made(args=arguments, prog_name=program, standalone_mode=True)
     except SystemExit as end:

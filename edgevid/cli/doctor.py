@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from edgevid._version import __version__
-from edgevid.cli import options as shared
 from edgevid.cli.console import print_rows, results
 from edgevid.errors import module_version
 from edgevid.files.toml import read_toml
@@ -93,9 +92,6 @@ def command(site: Path | None, source: str, licenses: bool, seconds: float) -> N
         _print_steps(console, report)
     if any(finding.ok is False for finding in report):
         sys.exit(1)
-
-
-shared.give_options(command, Path(__file__).with_suffix(".toml"))
 
 
 def _print_licenses(console: Console) -> None:

@@ -162,10 +162,6 @@ def errors(
         _to_review(to_review, read, found, shares)
 
 
-shared.give_options(describe_data, HERE / "data.toml", part="describe")
-shared.give_options(errors, HERE / "data.toml", part="errors")
-
-
 def _to_review(folder: Path, read: Any, found: Any, shares: Any) -> None:
     """Writes each listed item as an object for review, as `edgevid run --save-abstained` does."""
     from edgevid.files.atomic import make_folder, write_atomic

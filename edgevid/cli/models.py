@@ -197,7 +197,3 @@ def export_command(
     )
     if made.recipe.source.license:
         console.print(f"[yellow]License:[/]  the exporter states {escape(made.recipe.source.license)}")
-
-
-for _command, _name in ((inspect_command, "inspect"), (export_command, "export")):
-    shared.give_options(_command, Path(__file__).with_suffix(".toml"), part=_name)

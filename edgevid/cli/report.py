@@ -148,7 +148,3 @@ def file_schema(file: str) -> dict[str, Any]:
 
         return head | record_schema(json_schema(Event))
     return head | {k: v for k, v in json_schema(resolve_name(f"edgevid.{KINDS[file]}")).items() if k != "title"}
-
-
-for _command, _file in ((command, "report"), (query_command, "query"), (forget_command, "forget")):
-    shared.give_options(_command, Path(__file__).with_name(f"{_file}.toml"))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.markup import escape
 
-from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, print_rows, results, show_written, write_text
 from edgevid.cli.report import csv_text, moment
 from edgevid.errors import require
@@ -109,7 +108,3 @@ def improve_command(recipe: Path, source: Path, out: Path, deploy: bool, force: 
     if not log["better"]:
         console.print("Not shown to be better: nothing was deployed.")
         raise typer.Exit(1)
-
-
-for _command, _file in ((command, "review"), (cluster_command, "cluster"), (improve_command, "improve")):
-    shared.give_options(_command, Path(__file__).with_name(f"{_file}.toml"))

@@ -70,7 +70,10 @@ def start_run(
 
     given.source = shared.one_source(given.source, given.source_option)
     imgsz = shared.parse_size(given.imgsz, "--imgsz") if given.imgsz else None
-    built = {"threads": given.threads, "imgsz": imgsz, "damaged": _damaged(given.damaged)}
+    if given.damaged not in ("coast", "skip", "show"):
+        raise InputError(f"--damaged: expected coast, skip or show, got {given.damaged!r}")
+    damaged = "show" if given.damaged == "show" else "coast"  # skipped frames do not reach the pipeline
+    built = {"threads": given.threads, "imgsz": imgsz, "damaged": damaged}
     outputs = Outputs(given, more)
     outputs.check(given.source, given.site, given.calibration, given.model, given.actions, given.policy)
     given.start = moment("--start", given.start)
@@ -103,13 +106,6 @@ def _recorded(own: Any, given: Any) -> Any:
     options = {"folder": given.record, "max_gb": given.record_gb, "keep_days": given.record_days}
     options = {key: value for key, value in options.items() if value} | {"continuous": not given.record_events}
     return dataclasses.replace(own or RecordTable(folder=given.record), **options)
-
-
-def _damaged(word: str) -> str:
-    """What the pipeline does with damaged frames; skipped ones do not reach it."""
-    if word not in ("coast", "skip", "show"):
-        raise InputError(f"--damaged: expected coast, skip or show, got {word!r}")
-    return "show" if word == "show" else "coast"
 
 
 def _check_options(site: Site, given: Any) -> None:

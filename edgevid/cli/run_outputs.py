@@ -6,7 +6,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,14 +88,18 @@ class Outputs:
 
     def sinks(self, config: Any, video: Any, summary: Any, recorder: Any) -> list[Any]:
         """All sinks, once there are the frames of `video`."""
-        from edgevid.output import Metrics, SegmentedSink, SqliteSink
+        from edgevid.output import AnnotatedVideo, Metrics, SegmentedSink, SqliteSink
         from edgevid.output.recordings import DATABASE
         from edgevid.site.tables import TextTable, build_sinks
+        from edgevid.viewer.config import make_overlay
+
+        def make(file: Path) -> Sink:
+            overlay = make_overlay(config, given.unit, scores=given.scores)
+            return AnnotatedVideo(file, fps=video.fps, overlay=overlay, codec=given.codec)
 
         given, path, made = self.given, self.files.get("out"), list[Any]()
         if path:  # another video starts where the frames' size changes
             limit = round(given.max_disk_gb * 1e9) if given.max_disk_gb else None
-            make = partial(self._video, config=config, video=video)
             made.append(SegmentedSink(path, make, segment_s=given.segment_s, max_disk_bytes=limit))
         texts = [name for name in ("jsonl", "csv", "mot") if name in self.files]
         tables = (TextTable(name, self.files[name], given.segment_s, given.max_disk_gb or None) for name in texts)
@@ -114,13 +117,6 @@ class Outputs:
             earlier = getattr(sink, "started", 0) - len(latest)
             names.append(", ".join(map(str, latest)) + (f" and {earlier} before" if earlier > 0 else ""))
         return names
-
-    def _video(self, path: Path, config: Any, video: Any) -> Sink:
-        from edgevid.output import AnnotatedVideo
-        from edgevid.viewer.config import make_overlay
-
-        overlay = make_overlay(config, self.given.unit, scores=self.given.scores)
-        return AnnotatedVideo(path, fps=video.fps, overlay=overlay, codec=self.given.codec)
 
 
 TITLE = "edgevid"

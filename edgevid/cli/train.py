@@ -136,7 +136,7 @@ def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
         simple = [t.baseline_segments for t in outcome.trials if t.baseline_segments is not None]
         by_head = []
         for name, found in ((head, segments), ("linear layer per step", simple)):
-            means = [sum(column) / len(found) for column in zip(*(s[:5] for s in found), strict=True)]
+            means = [sum(column) / len(found) for column in zip(*found, strict=True)]
             by_head.append((name, *(f"{value:.1f}" for value in means)))
         print_rows(console, ("head", "accuracy", "edit", "F1@10", "F1@25", "F1@50"), by_head, title="Segments, %")
         recalls = zip(outcome.report.names, outcome.report.recall.tolist(), strict=True)

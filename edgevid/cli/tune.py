@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
-from edgevid.cli import options as shared
 from edgevid.cli.console import advance, check_outputs, print_rows, progress_bar, results
 from edgevid.cli.evaluate import show
 from edgevid.errors import InputError
@@ -79,11 +78,6 @@ def gate_command(source: str, site: Path | None, max_loss: float, confidence: fl
         write_gate(site, best.threshold)
     added = f'[detect]\nevery = "auto"\ngate_threshold = {best.threshold}'
     results().print(f"wrote {site}" if site else f"Add this to a site file:\n{added}", markup=False)
-
-
-OPTIONS = Path(__file__).with_suffix(".toml")
-shared.give_options(policy_command, OPTIONS, part="policy")
-shared.give_options(gate_command, OPTIONS, part="gate")
 
 
 def _started(base: Path | None, names: tuple[str, ...], aggregate: str | None) -> PolicyFile:
