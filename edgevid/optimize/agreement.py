@@ -61,17 +61,14 @@ def match_boxes(a: Detections, b: Detections, min_iou: float = MATCH_IOU) -> tup
     [[0, 0]]
     """
     overlap = kernels.iou(a.boxes, b.boxes) * (a.labels[:, None] == b.labels[None])
-    left, right = np.nonzero(overlap >= np.float32(min_iou))
-    values = overlap[left, right]
-    rows: list[tuple[int, int, float]] = []
-    free_a, free_b = np.ones(len(a), bool), np.ones(len(b), bool)
-    for k in np.argsort(-values, kind="stable"):
-        i, j = int(left[k]), int(right[k])
-        if free_a[i] and free_b[j]:
-            free_a[i] = free_b[j] = False
-            rows.append((i, j, float(values[k])))
-    pairs = np.array([r[:2] for r in rows], np.int64).reshape(-1, 2)
-    return pairs, np.array([r[2] for r in rows], np.float32)
+    candidates = np.argwhere(overlap >= np.float32(min_iou))
+    matches, free = dict[int, int](), set(range(len(b)))
+    for i, j in candidates[np.argsort(-overlap[tuple(candidates.T)], kind="stable")].tolist():
+        if i not in matches and j in free:
+            matches[i] = j
+            free.remove(j)
+    pairs = np.array([*matches.items()], np.int64).reshape(-1, 2)
+    return pairs, np.asarray(overlap[tuple(pairs.T)], np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from edgevid.optimize.compare.tasks import KINDS
 from edgevid.optimize.frames import FEW_FRAMES, FrameRunner, FrameSources, select_frames
 from edgevid.optimize.half import not_finite, simulate_fp16
 from edgevid.optimize.quantize.evaluator import Evaluator
-from edgevid.optimize.quantize.graph import Graph, attribute, branches, load_onnx, normalize, opset_of, save_model
+from edgevid.optimize.quantize.graph import Graph, branches, load_onnx, normalize, opset_of, save_model
 from edgevid.optimize.quantize.plan import Range
 from edgevid.optimize.quantize.ranges import measure_ranges
 from edgevid.runtime import LocalRecipe
@@ -199,8 +199,7 @@ class _Fp16Graph:
         self.model.ir_version = max(self.model.ir_version, 8)
         self.model.producer_name = "edgevid fp16"
         self.count = 0
-        pairs = ("QuantizeLinear", "DequantizeLinear")
-        self.scales = {node.input[1] for node in graph.nodes if node.op_type in pairs}
+        self.scales = {n.input[1] for n in graph.nodes if n.op_type in ("QuantizeLinear", "DequantizeLinear")}
         self.made = set(graph.inputs)  # Tensors that are there
         self.weights: dict[str, Any] = {}
         self.nodes: list[Any] = []
@@ -252,10 +251,9 @@ class _Fp16Graph:
     def _retype(self, node: Any) -> None:
         """Attributes that name float32 name float16."""
         kinds = self.onnx.TensorProto
-        if node.op_type == "Cast" and attribute(node, "to") == kinds.FLOAT:
-            for a in node.attribute:
-                a.i = kinds.FLOAT16 if a.name == "to" else a.i
         for a in node.attribute:
+            if (node.op_type, a.name, a.i) == ("Cast", "to", kinds.FLOAT):
+                a.i = kinds.FLOAT16
             if a.t.data_type == kinds.FLOAT:
                 values = self.onnx.numpy_helper.to_array(a.t).astype(np.float16)
                 a.t.CopyFrom(self.onnx.numpy_helper.from_array(values))

@@ -128,7 +128,8 @@ class _Simulation:
         for at, name in enumerate(node.output):
             if name in halves and not means:
                 node.output[at] = f"{name} exact"
-        return [node, *means, *(cast for name in given for cast in self._rounded(name))]
+        rounded = [self._cast(f"{name} exact", name, self.kinds.FLOAT16) for name in given]
+        return [node, *means, *rounded, *(self._widened(name) for name in given)]
 
     def _sum(self, node: Any) -> list[Any]:
         """Behind a mean in float32: infinite where its sum is in float16, as in onnx's reference."""
@@ -148,9 +149,6 @@ class _Simulation:
             make("IsInf", [f"{name} rounded sum"], [f"{name} overflows"]),
             make("Where", [f"{name} overflows", f"{name} rounded sum", f"{name} mean"], [f"{name} exact"]),
         ]  # fmt: skip
-
-    def _rounded(self, name: str) -> tuple[Any, Any]:
-        return self._cast(f"{name} exact", name, self.kinds.FLOAT16), self._widened(name)
 
     def _widened(self, name: str) -> Any:
         return self._cast(name, f"{name} float", self.kinds.FLOAT)

@@ -6,7 +6,6 @@ import json
 import platform
 import shlex
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,15 +15,13 @@ from edgevid._version import __version__
 from edgevid.errors import ModelError, ParityError, log
 from edgevid.files import move_into_place, sha256, write_atomic
 from edgevid.optimize.builder import engine as build_engine
-from edgevid.optimize.builder.options import FALLBACK, BuildOptions, Shape, Verification, Verifier
+from edgevid.optimize.builder.options import FALLBACK, BuildOptions, Report, Shape, Verification, Verifier
 from edgevid.optimize.fp16 import find_recipe, make_fp16, make_int8_fp16
 from edgevid.runtime import LocalRecipe, input_shape, variants
 from edgevid.runtime.device import Gpu, gpus
 from edgevid.runtime.manifest import TITLES, Backend, Manifest, engine_name, manifest_path, recipe_hash, write_manifest
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.types import Progress
-
-Report = Callable[[str], None]  # Receives one line of text for each step
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import importlib.util
 import re
 import signal
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,17 +58,13 @@ def kernels(messages: Iterable[str]) -> list[Kernel]:
     return found
 
 
-def convolution_types(found: Iterable[Kernel], convolutions: Iterable[str]) -> dict[str, str]:
+def convolution_types(found: Sequence[Kernel], convolutions: Iterable[str]) -> dict[str, str]:
     """The type that each named convolution computes in; "?" where the log does not show it. A quantized convolution
     appears again in the kernels that round its input: the one that does the products counts, and a kernel that alone
     implements the layer computes them."""
-    by_node: dict[str, list[Kernel]] = {}
-    for kernel in found:
-        for node in kernel.nodes:
-            by_node.setdefault(node, []).append(kernel)
     types: dict[str, str] = {}
     for name in convolutions:
-        implementing = by_node.get(name, [])
+        implementing = [kernel for kernel in found if name in kernel.nodes]
         alone = implementing if len(implementing) == 1 else []
         computing = [k for k in implementing if k.is_convolution] or alone
         kinds = {k.input_types[0] for k in computing if k.input_types}

@@ -31,6 +31,7 @@ FALLBACK: Mapping[Precision, Precision] = MappingProxyType({"int8": "fp16", "fp1
 RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 """Compute capabilities that TensorRT-RTX builds for (enum ComputeCapability of 1.7)."""
 Shape = tuple[int, ...]
+Report = Callable[[str], None]  # Receives one line of text for each step
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class Verifier:
                 f"write one (`{command}`), or build with --skip-verification"
             )
 
-    def graph(self, graph: Path, engine: Path, report: Callable[[str], None]) -> str | dict[str, Any]:
+    def graph(self, graph: Path, engine: Path, report: Report) -> str | dict[str, Any]:
         """Metrics of the precision's graph in ONNX Runtime; ParityError below the floor."""
         if graph == self.model:
             return SAME_GRAPH
@@ -162,9 +163,7 @@ class Verifier:
             hint = "Try --fallback-precision fp32 first: it keeps FP32 between the INT8 layers"
             raise ParityError(f"{error}. {hint}") from error
 
-    def engine(
-        self, part: Path, manifest: Manifest, engine: Path, report: Callable[[str], None]
-    ) -> str | dict[str, Any]:
+    def engine(self, part: Path, manifest: Manifest, engine: Path, report: Report) -> str | dict[str, Any]:
         """Metrics of the engine itself, where it can be run; ParityError below the floor."""
         if self.options.data is None:
             return SKIPPED
@@ -176,7 +175,7 @@ class Verifier:
         with TrtEngine(part, manifest=manifest) as candidate:
             return self._compare(candidate, engine.name, engine, report)
 
-    def _compare(self, candidate: Engine, name: str, engine: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    def _compare(self, candidate: Engine, name: str, engine: Path, say: Report) -> dict[str, Any]:
         assert self.recipe is not None
         assert self.options.data is not None
         say(f"comparing {name} with {self.model.name} in ONNX Runtime")

@@ -196,13 +196,7 @@ POINTS = 1500  # Most points of the plot of scores
 
 
 def write_report(report: ParityReport, path: str | Path, found: Mapping[str, Any] | None = None) -> Path:
-    """Writes the report; `found` are the conditions of the measurement."""
-    write_atomic(Path(path), page(report, found or {}))
-    return Path(path)
-
-
-def page(report: ParityReport, found: Mapping[str, Any]) -> str:
-    """The HTML of the whole page; it loads nothing from elsewhere."""
+    """Writes the report as a page that loads nothing from elsewhere; `found` are the conditions of the measurement."""
     scores = report.task.scores if report.task.scores is not None else np.zeros((0, 2))
     values = report.as_dict() | {
         "classes": report.classes,
@@ -210,12 +204,13 @@ def page(report: ParityReport, found: Mapping[str, Any]) -> str:
         "figures": report.task.figures(),
         "heads": OutputParity.HEADS,
         "cells": [output.cells() for output in report.outputs],
-        "conditions": list(as_rows(dict(found))),
+        "conditions": list(as_rows(dict(found or {}))),
         "scores": scores[:: -(-len(scores) // POINTS) or 1].round(4).tolist(),
         "min_joint_score": MIN_JOINT_SCORE,
         "worst": [_shown(pair) for pair in report.worst if pair.severity > (0.0, 0.005)],
     }
-    return fill_page(PAGE, f"{report.names[1]} against {report.names[0]}", values)
+    write_atomic(Path(path), fill_page(PAGE, f"{report.names[1]} against {report.names[0]}", values))
+    return Path(path)
 
 
 def _shown(pair: FramePair) -> dict[str, Any]:

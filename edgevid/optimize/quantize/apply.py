@@ -43,8 +43,7 @@ def _along(scale: Array, axis: int | None, rank: int) -> Array:
 
 class _Writer:
     def __init__(self, graph: Graph, plan: Plan, means: Means | None = None) -> None:
-        self.graph, self.plan, self.onnx = graph, plan, load_onnx()
-        self.means = means
+        self.graph, self.plan, self.means, self.onnx = graph, plan, means, load_onnx()
         self.model = self.onnx.ModelProto()
         self.model.CopyFrom(graph.model)
         self.model.ir_version = max(self.model.ir_version, 8)
@@ -145,10 +144,9 @@ class _Writer:
             min_scale = min_scale if axis is not None else np.asarray(min_scale.max())
         top = 63 if self.plan.reduce_range else 127
         scale = weight_scale(values, axis, min_scale, top)
-        zero = np.zeros(scale.shape, np.int8)
         name = f"{node.input[1]} of {node.name}"
         stored = rounded(values, scale, axis, top)
-        copy.input[1] = self._read_back(name, stored, scale, zero, axis)
+        copy.input[1] = self._read_back(name, stored, scale, axis)
         shift = self._shift(node, values, stored * _along(scale, axis, values.ndim))
         if shift is not None:
             bias = shift if bias is None else bias + shift
@@ -159,8 +157,7 @@ class _Writer:
             step = (np.float32(into) * scale).astype(np.float32)
             most = 2.0**31 - 1
             whole = np.clip(np.rint(bias.astype(np.float64) / step), -most, most).astype(np.int32)
-            zeros = np.zeros(step.shape, np.int32)
-            read = self._read_back(name, whole, step, zeros, 0 if axis is not None else None)
+            read = self._read_back(name, whole, step, 0 if axis is not None else None)
         else:
             read = self.constant(name, bias.astype(np.float32))
         del copy.input[2:]
@@ -179,12 +176,9 @@ class _Writer:
         rows = group[:, None] * each + np.arange(each)
         return np.asarray((exact * before[rows] - rounded_ * after[rows]).sum(1), np.float32)
 
-    def _read_back(self, name: str, stored: Array, scale: Array, zero: Array, axis: int | None) -> str:
-        terms = [
-            self.constant(f"{name} int", stored),
-            self.constant(f"{name} scale", scale),
-            self.constant(f"{name} zero", zero),
-        ]
+    def _read_back(self, name: str, stored: Array, scale: Array, axis: int | None) -> str:
+        parts = {"int": stored, "scale": scale, "zero": np.zeros(scale.shape, stored.dtype)}
+        terms = [self.constant(f"{name} {part}", value) for part, value in parts.items()]
         more = {} if axis is None else {"axis": axis}
         node = self.onnx.helper.make_node("DequantizeLinear", terms, [f"{name} back"], f"{name} read", **more)
         self.before[""].append(node)

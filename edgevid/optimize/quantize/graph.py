@@ -45,8 +45,7 @@ class Graph:
         self.inputs = tuple(i.name for i in graph.input)
         self.outputs = tuple(o.name for o in graph.output)
         known = [*graph.value_info, *graph.input, *graph.output]
-        float_type = onnx.TensorProto.FLOAT
-        self.floats = {v.name for v in known if v.type.tensor_type.elem_type == float_type}
+        self.floats = {v.name for v in known if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
         """Names of float32 activations (not weights)."""
 
     def array(self, name: str) -> Array | None:
@@ -87,11 +86,8 @@ def reads(node: Any) -> list[str]:
 
 def attribute(node: Any, name: str, default: Any = None) -> Any:
     """The value of a node's attribute."""
-    onnx = load_onnx()
-    for a in node.attribute:
-        if a.name == name:
-            return onnx.helper.get_attribute_value(a)
-    return default
+    value_of = load_onnx().helper.get_attribute_value
+    return next((value_of(a) for a in node.attribute if a.name == name), default)
 
 
 def opset_of(model: Any) -> int:
@@ -135,7 +131,13 @@ def normalize(path: Path) -> Any:
         text = " ".join(str(error).split())
         raise ModelError(f"{path}: ONNX Runtime cannot load it: {text}") from error
     rewrite_hard_swish(model)
-    _make_names_unique(model.graph.node)
+    taken: set[str] = set()
+    for node in model.graph.node:  # each gets a name of its own; the exporter's stay where they are unique
+        name = node.name or f"{node.op_type}:{node.output[0]}"
+        while name in taken:
+            name += "'"
+        node.name = name
+        taken.add(name)
     read = {i for n in model.graph.node for i in reads(n)} | {o.name for o in model.graph.output}
     for weight in [t for t in model.graph.initializer if t.name not in read]:
         model.graph.initializer.remove(weight)
@@ -151,17 +153,6 @@ def _reject_converted(model: Any, path: Path) -> None:
     halves = {t.name for t in model.graph.initializer if t.data_type == load_onnx().TensorProto.FLOAT16}
     if halves & {i for n in model.graph.node if n.op_type in WEIGHTED_OPS for i in n.input}:
         raise ModelError(f"{path}: is FP16 already; give the FP32 model that it was made from")
-
-
-def _make_names_unique(nodes: Iterable[Any]) -> None:
-    """Gives every node a unique name; the exporter's names stay where they are unique."""
-    taken: set[str] = set()
-    for node in nodes:
-        name = node.name or f"{node.op_type}:{node.output[0]}"
-        while name in taken:
-            name += "'"
-        node.name = name
-        taken.add(name)
 
 
 def rewrite_hard_swish(model: Any) -> None:

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from edgevid.errors import InputError, ModelError
 from edgevid.files.atomic import check_file, check_folder, write_atomic
@@ -210,25 +210,18 @@ def _write(
 def _write_record(report: Report, file: QuantizedFile) -> None:
     """The JSON next to a file that states how it was made."""
     found, how = report.calibration.measured, ("calibrator", "frames", "frames_sha256", "sources")
-    record: dict[str, Any] = {"variant": file.variant, "sha256": file.sha256, "model": report.recipe.name}
-    record |= {"source": found.file, "source_sha256": found.sha256, "precision": "int8"}
-    record |= {
-        "scheme": SCHEMES[file.variant],
+    record = {
+        "variant": file.variant, "sha256": file.sha256, "model": report.recipe.name, "source": found.file,
+        "source_sha256": found.sha256, "precision": "int8", "scheme": SCHEMES[file.variant],
         "reduce_range": file.plan.reduce_range,
         "calibration": {"ranges": report.ranges.name, **{key: getattr(found, key) for key in how}},
-        "versions": dict(report.calibration.versions),
-        "int8_layers": len(file.plan.layers),
-        "float_layers": list(file.plan.float_layers),
-        "excluded_nodes": list(file.excluded_nodes),
-    }
-    record |= {"floor": report.floor.value, "floor_from": report.floor.source}
-    record |= {
-        "agreement": file.agreement.as_dict() if file.agreement else None,
-        "held_out_frames": report.held_out,
+        "versions": dict(report.calibration.versions), "int8_layers": len(file.plan.layers),
+        "float_layers": list(file.plan.float_layers), "excluded_nodes": list(file.excluded_nodes),
+        "floor": report.floor.value, "floor_from": report.floor.source,
+        "agreement": file.agreement.as_dict() if file.agreement else None, "held_out_frames": report.held_out,
         "speedup": round(file.speedup, 2) if file.speedup is not None else None,
-        "sensitivities": {k: round(v, 6) for k, v in file.sensitivities.items()},
-        "warnings": report.warnings,
-    }
+        "sensitivities": {k: round(v, 6) for k, v in file.sensitivities.items()}, "warnings": report.warnings,
+    }  # fmt: skip
     write_atomic(record_path(file.path), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 

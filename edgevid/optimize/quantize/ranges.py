@@ -60,11 +60,8 @@ class _Tally:
     def add(self, values: Array) -> None:
         """Counts one run's values."""
         flat = np.ascontiguousarray(values, np.float32).reshape(-1)
-        if not flat.size:
-            return
         # A NaN stays one: numpy's minimum propagates it.
-        self.low = float(np.minimum(self.low, flat.min()))
-        self.high = float(np.maximum(self.high, flat.max()))
+        self.low, self.high = float(flat.min(initial=self.low)), float(flat.max(initial=self.high))
         if self.counts is not None:
             self.counts += np.bincount(flat.view(np.uint32) >> 16, minlength=BINS)
 
