@@ -97,7 +97,10 @@ class Policy:
         if settings is not None and rules:
             raise InputError("Policy: expected settings or single rules, got both")
         self.names = tuple(names)
-        self.settings = settings if settings is not None else _settings(rules)
+        try:
+            self.settings = settings or Settings(**rules)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise InputError(f"Policy: {error}") from None
         self.task, self.sha256 = task, ""
         kept = set(LIMITS) - {"threshold", "odds", "unlike", "parent_threshold"}  # as the kernel takes them
         numbers = {name: float(getattr(self.settings, name)) for name in kept}
@@ -222,10 +225,3 @@ def members(names: tuple[str, ...], settings: Settings) -> Array:
         got = names[int(made.sum(1).argmax())]
         raise InputError(f"policy tree: expected each class below one parent, got {got!r} in two")
     return made
-
-
-def _settings(rules: Mapping[str, object]) -> Settings:
-    try:
-        return Settings(**rules)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise InputError(f"Policy: {error}") from None

@@ -96,7 +96,6 @@ class DetectedPose:
 
     def __init__(self, *, layout: JointLayout = JHMDB15) -> None:
         """InputError for a layout with joints that COCO's key points do not give."""
-        self.model: Recipe | None = None  # The pose model that finds the joints; None: the detector does
         self.layout = layout
         self.raw_width, self.width = layout.row_width, width_of(layout)
         from_coco(np.zeros((1, 17, 3)), layout)
@@ -126,7 +125,7 @@ class PoseExtractor(DetectedPose):
 
     def __init__(self, engine: Engine, recipe: Recipe, *, layout: JointLayout = JHMDB15) -> None:
         super().__init__(layout=layout)
-        self.engine, self.recipe, self.model = engine, recipe, recipe
+        self.engine, self.recipe = engine, recipe
         self._order = recipe.section("pose", PoseTable).order
         self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe).name
         self._output = recipe.outputs[0] if recipe.outputs else engine.outputs[0].name

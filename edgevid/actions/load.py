@@ -16,8 +16,6 @@ from edgevid.models.hub import resolve_model
 from edgevid.runtime import Engine, Recipe, load_engine
 
 DETECTOR = "detector"  # Stands for the detector's key points in the place of a pose model
-
-
 KINDS = {"classify": ImageRecognizer, "clip": ClipRecognizer, "stream": StreamRecognizer}
 
 

@@ -104,7 +104,7 @@ class SequenceRecognizer:
         if not len(clips):
             return no_scores(self.names)
         points = newest_keypoints(clips)
-        if points is not None and isinstance(self.extractor, DetectedPose) and self.extractor.model is None:
+        if points is not None and type(self.extractor) is DetectedPose:
             times, raw = newest_crops(clips)[1], self.extractor.rows(points)
         else:
             times, raw = extract_newest(self.extractor, clips)

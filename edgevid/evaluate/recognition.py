@@ -290,7 +290,7 @@ def _segments(
     table = np.array([segment_counts(*pair, background) for pair in zip(truths, found, strict=True)], float)
 
     def measure(counts: Array) -> dict[str, float]:
-        shares = SegmentReport.of_counts(counts @ table, int(counts.sum()))[:5]
+        shares = SegmentReport.of_counts(counts @ table, int(counts.sum()))
         names = ("accuracy", "edit", *(f"F1@{k}" for k in OVERLAPS))
         return {name: share / 100 for name, share in zip(names, shares, strict=True)}
 

@@ -14,7 +14,7 @@ from edgevid.actions.load import load_recognizer
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
 from edgevid.evaluate import recognition
-from edgevid.evaluate.actions.data import list_videos, resample
+from edgevid.evaluate.actions.data import SKELETONS_HZ, list_videos, resample
 from edgevid.evaluate.boxes import MATCHED, TRUE, Box, BoxTable, aligned
 from edgevid.evaluate.detection import match
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table
@@ -65,8 +65,11 @@ def evaluate(model: str, truth: Path, *, policy: Path | None = None) -> Evaluati
 def _of_clips(model: str, truth: Path, policy: Path | None) -> tuple[Kinds, list[str], Run]:
     """The corruptions, the scenes, and what counts verdicts on clips."""
     recipe = resolve_model(model)
-    names = recipe.names
-    corpus, clips = recognition.read_rows(truth, recipe), list[tuple[str, int, Array, Array]]()
+    names, clips = recipe.names, list[tuple[str, int, Array, Array]]()
+    corpus = recognition.read_rows(truth, recipe)
+    layout = None if corpus is None else corpus.layout
+    if corpus is not None and layout is None:
+        raise InputError(f"{truth}: expected labeled clips or skeletons, got features, which have no corruptions")
     rules = read_policy(policy, names=names).policy() if policy else Policy(names)
     recognizer: Any = load_recognizer(model) if corpus is None else recognition.load_for_rows(model, corpus, threads=1)
     if corpus is None:
@@ -84,19 +87,18 @@ def _of_clips(model: str, truth: Path, policy: Path | None) -> tuple[Kinds, list
         rules.reset()
         table = np.zeros((len(groups), len(OUTCOMES)))
         for number, (group, label, shown, boxes) in enumerate(clips, 1):
-            if corpus is None:
-                found = recognition.crop_scores(
-                    recognizer, corrupt_images(shown, number, kind, strength), boxes, number
-                )
+            if layout is None:
+                spoiled = corrupt_images(shown, number, kind, strength)
+                found = recognition.crop_scores(recognizer, spoiled, boxes, number)
             else:
-                spoiled = corrupt_poses(shown, number, kind, strength, corpus.layout)
-                rows = resample(spoiled, corpus.rate_hz / recognizer.spec.rate_hz)
+                spoiled = corrupt_poses(shown, number, kind, strength, layout)
+                rows = resample(spoiled, SKELETONS_HZ / recognizer.spec.rate_hz)
                 found = recognition.row_scores(recognizer, number, rows)
             emitted = recognition.decided(rules, found, number)
             table[groups.index(group), int(emitted != [label]) if emitted else 2] += 1
         return table
 
-    return IMAGES if corpus is None else POSES, groups, run
+    return IMAGES if layout is None else POSES, groups, run
 
 
 def _of_images(recipe: LocalRecipe, truth: Path) -> tuple[Kinds, list[str], Run]:

@@ -71,15 +71,14 @@ class ClassReport:
         names, support = self.names or tuple(map(str, range(len(wrong)))), self.support
         return [(names[a], names[b], int(n), float(100 * n / support[a])) for a, b in pairs if (n := wrong[a, b])]
 
-    def macro(self) -> tuple[float, float, float]:
+    def macro(self) -> list[float]:
         """Mean precision, recall and F1 of the classes."""
-        return float(self.precision.mean()), float(self.recall.mean()), float(self.f1.mean())
+        return np.mean((self.precision, self.recall, self.f1), 1).tolist()  # type: ignore[no-any-return]
 
-    def weighted(self) -> tuple[float, float, float]:
+    def weighted(self) -> list[float]:
         """The same, weighted by the support of each class."""
-        weight = _ratios(self.support, np.array(self.support.sum()))
-        p, r, f = (float((v * weight).sum()) for v in (self.precision, self.recall, self.f1))
-        return p, r, f
+        sums = np.stack((self.precision, self.recall, self.f1)) @ self.support
+        return _ratios(sums, self.support.sum()).tolist()  # type: ignore[no-any-return]
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -87,8 +86,7 @@ def _ratio(part: float, whole: float) -> float:
 
 
 def _ratios(part: Array, whole: Array) -> Array:
-    whole = np.broadcast_to(whole, part.shape)
-    return np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+    return np.divide(part, whole, out=np.zeros(part.shape), where=np.asarray(whole > 0))
 
 
 class Interval(NamedTuple):
@@ -171,10 +169,8 @@ def _matches(expected: list[Run], found: list[Run], overlap: float) -> tuple[int
 
 
 def _iou(a: Run, b: Run) -> float:
-    if a.label != b.label:
-        return 0.0
     shared = min(a.end, b.end) - max(a.start, b.start)
-    return shared / (max(a.end, b.end) - min(a.start, b.start)) if shared > 0 else 0.0
+    return float(a.label == b.label) * max(shared, 0) / (max(a.end, b.end) - min(a.start, b.start))
 
 
 class SegmentReport(NamedTuple):
@@ -185,26 +181,24 @@ class SegmentReport(NamedTuple):
     f1_10: float
     f1_25: float
     f1_50: float
-    background: tuple[Any, ...]
 
     @classmethod
     def of(cls, truths: Sequence[Any], predicted: Sequence[Any], background: Collection[Any] = ()) -> SegmentReport:
         """Of labels by step, one sequence per video; `background` classes are left out of edit and F1."""
         rows = [segment_counts(a, b, background) for a, b in zip(truths, predicted, strict=True)]
-        return cls.of_counts(np.sum(rows, 0), len(rows), background)
+        return cls.of_counts(np.sum(rows, 0), len(rows))
 
     @classmethod
-    def of_counts(cls, counts: Array, videos: int, background: Collection[Any] = ()) -> SegmentReport:
+    def of_counts(cls, counts: Array, videos: int) -> SegmentReport:
         """Of the sum of the `segment_counts` of so many videos: the edit score is averaged, the others are pooled."""
         right, steps, edit, *matches = counts.tolist()
         f1 = [100 * _ratio(2 * tp, 2 * tp + fp + fn) for tp, fp, fn in np.reshape(matches, (-1, 3)).tolist()]
-        return cls(100 * _ratio(right, steps), 100 * edit / max(videos, 1), f1[0], f1[1], f1[2], tuple(background))
+        return cls(100 * _ratio(right, steps), 100 * edit / max(videos, 1), *f1)
 
 
-def report_lines(report: ClassReport) -> list[tuple[str, float, float, float, int]]:
+def report_lines(report: ClassReport) -> list[tuple[Any, ...]]:
     """Rows for a table: class, precision, recall, F1, clips; then the macro and weighted means."""
     names = report.names or tuple(str(i) for i in range(len(report.confusion)))
-    columns = zip(names, report.precision, report.recall, report.f1, report.support, strict=True)
-    rows = [(n, float(p), float(r), float(f), int(s)) for n, p, r, f, s in columns]
-    total = int(report.support.sum())
+    columns = (one.tolist() for one in (report.precision, report.recall, report.f1, report.support))
+    rows, total = list(zip(names, *columns, strict=True)), int(report.support.sum())
     return [*rows, ("macro mean", *report.macro(), total), ("weighted mean", *report.weighted(), total)]

@@ -24,8 +24,6 @@ from edgevid.learn.classifier.network import ImageOptions
 from edgevid.types import Array, Progress
 
 CHECKPOINT = "checkpoint.pt"  # In the folder of a training that is not finished
-
-
 SPEED = 0.25  # Largest logarithm of the change of speed
 TRIM = 0.2  # Largest share trimmed off the end, in half of the sequences
 

@@ -84,7 +84,7 @@ def test_videos_with_segments_in_a_csv_or_next_to_them(tmp_path: Path) -> None:
     write_timeline(tmp_path / "kitchen_2.vtt", [Span(0, 1, "mix", "hand")])
     assert list_long_videos(tmp_path)[0] == ("cut", "mix", "background")  # type: ignore[index]
     (tmp_path / "segments.csv").write_text("path,start,end,label\nkitchen_1.mp4,now,1,cut\n")
-    with pytest.raises(FileFormatError, match="expected seconds, and a label, got .*now"):
+    with pytest.raises(FileFormatError, match=r"expected seconds, and a label, got .*now"):
         list_long_videos(tmp_path / "segments.csv")
     (tmp_path / "segments.csv").write_text("path,start,end,label\nkitchen_1.mp4,0,1,cut\ngone.mp4,0,1,cut\n")
     with pytest.raises(InputError, match="line 3: expected a label and an existing file"):
