@@ -3,7 +3,7 @@ The tables are made by the SQL of report.sql, and what is shown of them by that 
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,15 +39,13 @@ class Store(Closing):
         """`objects` loads the objects of frames, too. SourceError or InputError for a file that cannot be
         read or holds no event, MissingExtraError without duckdb."""
         duckdb = require("duckdb", extra="report", purpose="edgevid report")
-        self.error, self._objects, self._open = duckdb.Error, objects, ExitStack()
-        self._loaded = False
-        self._folder = Path(self._open.enter_context(TemporaryDirectory(prefix="edgevid-report-")))
-        settings = {"memory_limit": MEMORY, "threads": 1, "temp_directory": str(self._folder / "spill"),
-                    "preserve_insertion_order": False}  # fmt: skip
+        self.error, self._objects, self._loaded = duckdb.Error, objects, False
         with ExitStack() as opened:
-            opened.callback(self.close)
+            self._folder = Path(opened.enter_context(TemporaryDirectory(prefix="edgevid-report-")))
+            settings = {"memory_limit": MEMORY, "threads": 1, "temp_directory": str(self._folder / "spill"),
+                        "preserve_insertion_order": False}  # fmt: skip
             base = duckdb.connect(str(self._folder / "events.duckdb"), config=settings)
-            self.base = self._open.enter_context(closing(base))
+            self.base = opened.enter_context(closing(base))
             self.base.execute("SET TimeZone = 'UTC'")
             for table, names in (("events", EVENTS), ("runs", RUNS)):
                 self.base.execute(f"CREATE TABLE {table} ({', '.join(f'{n} {k}' for n, k in names.items())})")
@@ -61,7 +59,7 @@ class Store(Closing):
                     problem = f"cannot be read as {kind}: {first_line(error)}"
                     raise SourceError(f"{path}: {problem}; check the file and free disk space") from None
             self._finish(paths)
-            opened.pop_all()
+            self._open = opened.pop_all()
 
     def close(self) -> None:
         """Deletes the database."""
@@ -113,7 +111,8 @@ class Store(Closing):
 
     def _add_parquet(self, path: Path) -> None:
         files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-        events, objects = (_list(f for f in files if f.name.startswith(k)) for k in ("events", "objects"))
+        found = ([_text(f) for f in files if f.name.startswith(kind)] for kind in ("events", "objects"))
+        events, objects = (f"[{', '.join(texts)}]" for texts in found)
         if events == "[]":
             raise InputError(f"{path}: expected files events-*.parquet, got none; give --parquet's folder")
         self._into("events", f"FROM read_parquet({events}, union_by_name = true)")
@@ -132,21 +131,21 @@ class Store(Closing):
                 names = {r[1]: _OF_SQLITE[r[2]] for r in base.execute(f"PRAGMA table_info({table})")}
                 with copied.open("w", newline="", encoding="utf-8") as file:
                     csv.writer(file).writerows(base.execute(f"SELECT {', '.join(names)} FROM {table}"))
-                columns = f"columns = {_types(names)}, header = false"
+                columns = f"columns = {names}, header = false"
                 self._into(table, f"FROM read_csv({_text(copied)}, {columns}, {_CSV})")
                 copied.unlink()
 
     def _add_csv(self, path: Path) -> None:
         names = {name: "VARCHAR" if "box" in name else kind for name, kind in EVENTS.items()}
         boxes = ", ".join(f"'[' || replace({one}, ' ', ',') || ']' AS {one}" for one in ("box", "first_box"))
-        options = f"columns = {_types(names)}, header = true, ignore_errors = true, {_CSV}"
+        options = f"columns = {names}, header = true, ignore_errors = true, {_CSV}"
         rows = f"read_csv({_text(path)}, {options}) WHERE id <> ''"
         self._into("events", f"SELECT * REPLACE ({boxes}) FROM {rows}")
 
     def _add_lines(self, path: Path) -> None:
         """Lines of events, of records with events, and headers; torn ones are left out and reported."""
         nested = ", ".join(f'"{name}" {kind}' for name, kind in EVENTS.items())
-        columns = _types(EVENTS | RUNS | {"schema": "VARCHAR", "events": f"STRUCT({nested})[]"})
+        columns = EVENTS | RUNS | {"schema": "VARCHAR", "events": f"STRUCT({nested})[]"}
         self.base.execute(
             f"CREATE TABLE lines AS FROM read_ndjson({_text(path)}, columns = {columns},"
             f"ignore_errors = true, maximum_object_size = 4194304) "
@@ -197,17 +196,9 @@ def first_line(error: Exception) -> str:
     return " ".join(line for line in kept if line).rstrip(".")
 
 
-def _types(names: dict[str, str]) -> str:
-    return "{" + ", ".join(f"{name}: '{kind}'" for name, kind in names.items()) + "}"
-
-
 def _text(path: Path) -> str:
     """A path in SQL, taken as it is and not as a pattern."""
     return "'" + "".join(f"[{c}]" if c in "*?[" else c for c in str(path)).replace("'", "''") + "'"
-
-
-def _list(paths: Iterable[Path]) -> str:
-    return "[" + ", ".join(map(_text, paths)) + "]"
 
 
 class View(NamedTuple):

@@ -12,7 +12,7 @@ import shapely
 
 from edgevid.abstain.file import PolicyFile, read_policy
 from edgevid.detect.detector import Detector
-from edgevid.errors import EdgevidError, SourceError, masked
+from edgevid.errors import SourceError, masked
 from edgevid.files import check_file, check_folder, read_toml
 from edgevid.output.tables import open_database
 from edgevid.site.build import LoadedSite, build_detector, build_recognition, build_zones, kept_classes
@@ -77,24 +77,22 @@ def _check_source(address: str, watch_s: float) -> CameraCheck:
     if not address:
         remedy = 'write source = "..." at the top, or give it to `edgevid run`'
         return CameraCheck([Finding("source", "none is given", None, remedy)])
-    try:
-        video = open_video(address)
-    except EdgevidError as error:
-        remedy = "check the path; relative ones start from the site file's folder"
-        return CameraCheck([Finding("source", str(error), False, remedy)])
+    found: list[Finding] = []
+    remedy = "check the path; relative ones start from the site file's folder"
+    video = attempt(found, "source", lambda: open_video(address), remedy)
+    if video is None:
+        return CameraCheck(found)
     with video:
         if not video.live:
-            size = f"{video.size[0]}x{video.size[1]}"
-            found = [Finding("source", f"{masked(address)}: {size}", True)]
+            found.append(Finding("source", "{}: {}x{}".format(masked(address), *video.size), True))
             return CameraCheck(found, next(iter(video), None))
     return check_camera(address, watch_s=watch_s)
 
 
 def _check_detector(found: list[Finding], site: Site) -> Detector | None:
     def describe(detector: Detector) -> str:
-        kept = kept_classes(site.classes, detector.names)
-        classes = ", ".join(kept) if kept else f"all its {len(detector.names)} classes"
-        return f"{detector.recipe.name}: {classes}"
+        kept = kept_classes(site.classes, detector.names) or (f"all its {len(detector.names)} classes",)
+        return f"{detector.recipe.name}: {', '.join(kept)}"
 
     remedy = "`edgevid models list` shows the names; `edgevid models get NAME` downloads one"
     return attempt(found, "model", lambda: build_detector(site), remedy, describe)
@@ -244,7 +242,7 @@ def check_sink(found: list[Finding], table: Any, camera: str) -> None:
             sink.close()
 
     server = "correct it, or start the server; until then events wait in the spool"
-    attempt(found, subject, ask, server if path is None else "correct its path", lambda state: state)
+    attempt(found, subject, ask, server if path is None else "correct its path", str)
 
 
 def _nearest(path: Path) -> Path:

@@ -139,10 +139,8 @@ def _is_unmoved(before: Mapping[str, Any], kind: str, on_ground: bool, pixels: A
 
 
 def _name(value: Any) -> str:
-    if not isinstance(value, str) or not 1 <= len(value.strip()) <= MAX_NAME:
-        raise InputError(f"name: expected 1 to {MAX_NAME} characters")
-    if not value.isprintable():
-        raise InputError("name: expected printable characters")
+    if not isinstance(value, str) or not 1 <= len(value.strip()) <= MAX_NAME or not value.isprintable():
+        raise InputError(f"name: expected 1 to {MAX_NAME} printable characters")
     return value.strip()
 
 
