@@ -228,8 +228,7 @@ class Pipeline(Hinted):
 
     def flush(self) -> SpeedReport:
         """The speeds that are left after the last frame: one of each track, which ends. `run` calls it."""
-        flush = getattr(self.speed_estimator, "flush", None)
-        speeds = flush() if flush is not None else SpeedReport()
+        speeds: SpeedReport = getattr(self.speed_estimator, "flush", SpeedReport)()
         hide = getattr(self.health, "hide", None)
         return hide(speeds) if hide is not None else speeds
 

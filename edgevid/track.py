@@ -223,8 +223,7 @@ def _translated(own: dict[str, float], tuning: Mapping[str, Any], rate: float) -
             continue
         ours = PEERS[name](_number(name, value), rate) if name in PEERS else {_known(name): value}
         for key, number in ours.items():
-            default = _DEFAULTS.get(key)
-            if key in given or (key in own and own[key] != default):
+            if key in given or (key in own and own[key] != _DEFAULTS.get(key)):
                 raise InputError(f"{name}: expected one setting of {key}, got another too: leave one out")
             given[key] = number
     settings.update(given)

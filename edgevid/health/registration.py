@@ -131,11 +131,7 @@ class Reference:
         image = GradientImage(gray)
         self.gray, self.size, self._gradients = gray, size, image.gradients
         self._corners = image.corners[:: max(1, math.ceil(len(image.corners) / MAX_TILES))]
-
-    @property
-    def tiles(self) -> int:
-        """How many tiles have structure in both directions."""
-        return len(self._corners)
+        self.tiles = len(self._corners)  # How many have structure in both directions
 
     def register(self, image: GradientImage) -> Registration:
         """Where a thumbnail of the same camera lies relative to this one."""

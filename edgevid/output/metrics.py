@@ -20,7 +20,6 @@ class Metrics(Closing):
         prometheus_client."""
         self._source, self._summary, self._camera = source, summary, ""
         self._server: Any = None
-        self._stages: dict[str, Any] = {}
         self._class_name: Callable[[int], str] = str
         self._cameras: dict[str, Metrics] = {} if page is None else page._cameras
         self._seconds: Any = page and page._seconds
@@ -50,9 +49,7 @@ class Metrics(Closing):
         """Adds the times of one frame."""
         self._class_name = result.class_name
         for stage, seconds in (*result.timings.items(), ("total", sum(result.timings.values()))):
-            if stage not in self._stages:
-                self._stages[stage] = self._seconds.labels(self._camera, stage)
-            self._stages[stage].observe(seconds)
+            self._seconds.labels(self._camera, stage).observe(seconds)
 
     def close(self) -> None:
         """Stops serving; a page of many cameras goes on."""

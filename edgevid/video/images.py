@@ -3,7 +3,7 @@
 import glob
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from fractions import Fraction
 from itertools import pairwise, zip_longest
 from pathlib import Path
@@ -86,11 +86,9 @@ class ArraySource(Source):
         if not fps > 0:
             raise InputError(f"fps: expected more than 0, got {fps}")
         self.fps, self._gap = fps, 1.0 / fps
-        try:
-            self.frame_count = len(arrays)  # type: ignore[arg-type]
-        except TypeError:
-            self.frame_count = None
-        self._arrays = iter([arrays] if isinstance(arrays, np.ndarray) and arrays.ndim < 4 else arrays)
+        items = [arrays] if isinstance(arrays, np.ndarray) and arrays.ndim < 4 else arrays
+        self.frame_count = len(items) if isinstance(items, Sized) else None
+        self._arrays = iter(items)
 
     def __iter__(self) -> Iterator[Frame]:
         last = -np.inf

@@ -4,7 +4,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -164,18 +164,13 @@ class VideoWriter(Closing):
 
     def close(self) -> None:
         """Finishes the file; a writer that got no image leaves none."""
-        if self._container is None:
-            return
         container, self._container = self._container, None
-        if self._failed:  # the error was raised when it came
-            with suppress(OSError):
-                container.close()
+        if container is None:
             return
-        try:
-            for packet in self._encoder.stream.encode():
+        known = [OSError] if self._failed else []  # the error was raised when it came
+        with suppress(*known), closing(container):
+            for packet in () if self._failed else self._encoder.stream.encode():
                 container.mux(packet)
-        finally:
-            container.close()
 
 
 class FrameEncoder:
