@@ -25,12 +25,12 @@ from zlib import crc32
 
 import numpy as np
 
-from edgevid.errors import EdgevidError, InputError, masked
+from edgevid.errors import InputError
 from edgevid.files import make_folder, move_into_place, sha256, sha256_of, write_atomic
 from edgevid.models.hub import resolve_model
 from edgevid.output.records import json_line
 from edgevid.output.tables import ParquetSink
-from edgevid.run.loop import run
+from edgevid.run.loop import run, said
 from edgevid.runtime.variants import model_digest
 from edgevid.site.build import LoadedSite, build_detector, build_header, build_pipeline, build_zones, load_site
 from edgevid.site.file import Site
@@ -167,9 +167,7 @@ def process(job: Job, error: str = "") -> Row:
             row |= {} if error else _attempt(job, tables)
         except Exception as caught:
             shutil.rmtree(tables, ignore_errors=True)
-            row["error"] = masked(
-                str(caught) if isinstance(caught, EdgevidError) else f"{type(caught).__name__}: {caught}"
-            )
+            row["error"] = said(caught)
         if "chunks" in row or job.chunk is not None:
             return row
         write_atomic(tables / ROW, json_line(row))

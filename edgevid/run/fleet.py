@@ -19,7 +19,7 @@ from edgevid.output.recordings import DATABASE
 from edgevid.output.tables import SqliteSink
 from edgevid.run.engines import SharedEngines, Turns
 from edgevid.run.loop import Emitter, Summary, run, said
-from edgevid.run.watchdog import Watchdog, ended_by_sigterm, peak_memory_mb
+from edgevid.run.watchdog import Watchdog, ended_by_sigterm, handled, peak_memory_mb
 from edgevid.runtime.processor import default_threads
 from edgevid.site.build import LoadedSite, build_blur, build_header, build_pipeline, build_zones, header_of, load_site
 from edgevid.site.file import Site, camera_name, read_site
@@ -240,9 +240,7 @@ class Fleet(Closing):
         `status_s` is the time between two status lines on the log, 0 for none."""
         with ExitStack() as stack:
             stack.callback(self.close)
-            if threading.current_thread() is threading.main_thread():
-                before = signal.signal(signal.SIGHUP, lambda *_: self._hung_up.set())
-                stack.callback(signal.signal, signal.SIGHUP, before)
+            stack.enter_context(handled(lambda *_: self._hung_up.set(), signal.SIGHUP))
             stack.enter_context(ended_by_sigterm())
             stack.enter_context(Watchdog(self, self, every_s=status_s))
             looked = -LOOK_S

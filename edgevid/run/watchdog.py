@@ -10,7 +10,7 @@ import socket
 import threading
 import time as clock
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from edgevid.errors import log
@@ -103,30 +103,29 @@ class Watchdog:
 
 
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Turns SIGTERM (a service or container is stopped) into KeyboardInterrupt, so that outputs are finished.
-    In the main thread, where Python handles signals, and where the program has no handler of its own; elsewhere
-    nothing changes."""
+def handled(handler: Any, *numbers: int) -> Iterator[None]:
+    """Handles signals in the main thread, where Python does; elsewhere nothing changes."""
     in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = [(number, signal.signal(number, handler)) for number in numbers if in_main]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, own in before:
+            signal.signal(number, own)
+
+
+def ended_by_sigterm() -> AbstractContextManager[None]:
+    """Turns SIGTERM (a service or container is stopped) into KeyboardInterrupt, so that outputs are finished.
+    In the main thread, and where the program has no handler of its own; elsewhere nothing changes."""
+    plain = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    return handled(signal.default_int_handler, *[signal.SIGTERM] * plain)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[list[int]]:
     """Delays Ctrl-C and SIGTERM until the block has ended, so that its writes are whole; a second one is not
-    delayed. In the main thread, where Python handles signals; elsewhere nothing changes. Gives the signals that
-    wait, for a block that can end early."""
+    delayed. Not outside the main thread. Gives the signals that wait, for a block that can end early."""
     pending: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield pending
-        return
 
     def later(number: int, _: object) -> None:
         if pending:
@@ -134,11 +133,7 @@ def uninterrupted() -> Iterator[list[int]]:
         pending.append(number)
 
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not None]
-    before = [(number, signal.signal(number, later)) for number in numbers]
-    try:
+    with handled(later, *numbers):
         yield pending
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
     if pending:
         signal.raise_signal(pending[0])

@@ -212,27 +212,25 @@ def track_speed(sightings: F64, to_ground: F64, to_image: F64) -> TrackSpeed | N
     if fitted is None:
         return None
     straight, free, share, noise = fitted
-    mps = (1 - share) * straight.mps + share * free.mps
+    mixed = _Speeds(*((1 - share) * np.array(straight) + share * np.array(free)).tolist())
     length = float(times[-1] - times[0])
-    mps *= mps * length >= STATIONARY_M
+    mps = mixed.mps * (mixed.mps * length >= STATIONARY_M)
     variance = (1 - share) * straight.sigma**2 + share * free.sigma**2
     variance += share * (1 - share) * (straight.mps - free.mps) ** 2
-    turned = share * free.turned
     # Where it was not measured, or another object was, the speed may have been any other one of this track.
     change = share * (free.peak - free.least)
     if len(others) > STEP + 1:
         change += abs(float(np.median(np.hypot(*steps(others[:, 0], away).T))) - mps)
     missing = (1 - length / max(span, length)) * change
-    disagreement = _contradiction(times, places, mps, math.sqrt(variance), turned)
-    if len(others) and turned < STRAIGHT_RAD:
+    disagreement = _contradiction(times, places, mps, math.sqrt(variance), mixed.turned)
+    if len(others) and mixed.turned < STRAIGHT_RAD:
         disagreement = max(disagreement, abs(_ends(*whole) - mps) - 2 * math.sqrt(variance))
-    sigma = math.hypot(math.sqrt(variance), missing, disagreement, TURN_SHARE * turned * mps)
+    sigma = math.hypot(math.sqrt(variance), missing, disagreement, TURN_SHARE * mixed.turned * mps)
     mps *= mps >= 2 * math.sqrt(variance)
     moved = places[-3:].mean(0) - places[:3].mean(0)
     return TrackSpeed(
         mps, sigma, math.degrees(math.atan2(moved[1], moved[0])) if mps > 0 else math.nan, middle,
-        rows[len(rows) // 2, 1:3], (1 - share) * straight.peak + share * free.peak,
-        ((1 - share) * straight.stopped + share * free.stopped) * length, math.degrees(turned), noise,
+        rows[len(rows) // 2, 1:3], mixed.peak, mixed.stopped * length, math.degrees(mixed.turned), noise,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@ Ground coordinates are meters: x to the right, y away from the camera, z up. Eve
 seed and of time, so any moment can be evaluated, in any order."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -140,7 +141,7 @@ class Scene:
     def simulate(self, times: Sequence[float]) -> list[tuple[Truth, Detections, Array]]:
         """Truth, detections and the true id of each detection (-1: false positive) at each time."""
         random, noise = np.random.default_rng(self.seed), self.noise
-        error, burst = dict[int, Array](), dict[int, int]()
+        error, burst = dict[int, Array](), Counter[int]()
         simulated: list[tuple[Truth, Detections, Array]] = []
         before = -math.inf
         for time in times:
@@ -152,14 +153,12 @@ class Scene:
                 fresh = random.normal(0, noise.jitter_px, 4)
                 last = error.get(i)
                 error[i] = fresh if last is None else keep * last + math.sqrt(1 - keep * keep) * fresh
-                if burst.get(i, 0) > 0:
+                if burst[i] > 0:
                     burst[i] -= 1
                     continue
                 chance = random.random()
-                if chance < noise.miss_rate / 2:
-                    continue
                 if chance < noise.miss_rate / 2 + noise.miss_rate / 10:
-                    burst[i] = 4
+                    burst[i] = 4 * (chance >= noise.miss_rate / 2)
                     continue
                 boxes.append(truth.boxes[n] + error[i])
                 labels.append(int(truth.labels[n]))

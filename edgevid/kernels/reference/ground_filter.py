@@ -144,7 +144,9 @@ class PlaneCore:
             if track is not None and good and heights is not None:
                 sd = self._sized_noise(track, contacts[n], sd, float(heights[n]), time)
             if track is not None and detected:
-                self._record(track, [time, *map(float, contacts[n]), sd])
+                track.observations.append([time, *map(float, contacts[n]), sd])
+                if len(track.observations) > self.s["max_observations"]:
+                    track.observations = track.observations[::2]
             if track is None or not (track.steps or good):
                 live.append((i, [time, 0, 0, UNMEASURED, 0, 0, 0, 0, 0, 0]))
                 continue
@@ -161,11 +163,6 @@ class PlaneCore:
             self._smooth(track, math.inf, smoothed)
             ended.append((gone, np.array(track.observations)))
         return _columns(live), _columns(smoothed), ended
-
-    def _record(self, track: Track, row: list[float]) -> None:
-        track.observations.append(row)
-        if len(track.observations) > self.s["max_observations"]:
-            track.observations = track.observations[::2]
 
     def _pixel_noise(self, noise: float, gap: float) -> F64:
         f = max(1.0, 2 * self.s["correlation_s"] / gap) if gap > 0 else 1.0
