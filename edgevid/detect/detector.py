@@ -118,11 +118,10 @@ class Detector(Hinted):
     ) -> None:  # fmt: skip
         """Changes what is not None."""
         for name, value in (("score_threshold", score_threshold), ("nms_iou", nms_iou)):
-            if value is None:
-                continue
-            if not (isinstance(value, Real) and 0 <= value <= 1):
-                raise InputError(f"{name}: expected 0 to 1, got {value!r}")
-            setattr(self, name, value)
+            if value is not None:
+                if not (isinstance(value, Real) and 0 <= value <= 1):
+                    raise InputError(f"{name}: expected 0 to 1, got {value!r}")
+                setattr(self, name, value)
         if score_threshold is not None:
             self._class_thresholds = self._class_thresholds[:0]
         if classes is not None:

@@ -4,7 +4,6 @@ Shapes do not determine everything (the color order, the mean): `DecoderGuess.no
 draft recipe holds it as a comment, to be checked on frames (`edgevid inspect --data`). What would give wrong boxes
 without a word is a ModelError instead."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -60,7 +59,7 @@ def by_metadata(model: ModelSignature) -> DecoderGuess | None:
     decode, family = _decode(model, boxes[0], Decode("yolo", **extra).extra)
     nms_iou = 0.7 if decode.kind == "yolo" and not decode.normalized else None
     return DecoderGuess(
-        dataclasses.replace(decode, **extra, nms_iou=nms_iou), names, len(model.names),
+        replace(decode, **extra, nms_iou=nms_iou), names, len(model.names),
         f"{family}, task {model.task!r}", STRETCH if decode.normalized else LETTERBOX,
     )  # fmt: skip
 
@@ -221,9 +220,8 @@ def _grid_map(model: ModelSignature) -> DecoderGuess | None:
     output = _one(model, 4)
     if output is None or output.shape[2] * output.shape[3] != model.cells(16) or output.shape[1] <= 5:
         return None
-    preprocessing = {"color": "BGR", "resize": "stretch"}
     decode = Decode("fastestdet", score_threshold=0.5, nms_iou=0.45)
-    return DecoderGuess(decode, (output.name,), output.shape[1] - 5, "FastestDet", preprocessing)
+    return DecoderGuess(decode, (output.name,), output.shape[1] - 5, "FastestDet", {**STRETCH, "color": "BGR"})
 
 
 def _batch_rows(model: ModelSignature) -> DecoderGuess | None:
@@ -233,21 +231,15 @@ def _batch_rows(model: ModelSignature) -> DecoderGuess | None:
         return None
     rows = model.trial[output.name]
     whole = rows[:, [0, 5]]
-    boxes = (rows[:, 3:5] > rows[:, 1:3]).all() and (whole == whole.round()).all() and (whole >= 0).all()
-    if not boxes:  # a classifier of seven classes
-        return None
-    family = "YOLOv7, end-to-end export"
-    return DecoderGuess(Decode("batch-rows"), (output.name,), len(model.names), family)
+    if not ((rows[:, 3:5] > rows[:, 1:3]).all() and (whole == whole.round()).all() and (whole >= 0).all()):
+        return None  # a classifier of seven classes
+    return DecoderGuess(Decode("batch-rows"), (output.name,), len(model.names), "YOLOv7, end-to-end export")
 
 
 def _anchor_axis(model: ModelSignature, shape: tuple[int, ...]) -> int:
     """Which axis of (1, a, b) counts anchors, by the grids' cells; 0 where neither does."""
-    for strides in STRIDES:
-        cells = model.cells(*strides)
-        for axis in (1, 2):
-            if shape[axis] in (cells, 3 * cells):
-                return axis
-    return 0
+    counts = [(model.cells(*strides), 3 * model.cells(*strides)) for strides in STRIDES]
+    return next((axis for either_count in counts for axis in (1, 2) if shape[axis] in either_count), 0)
 
 
 def _columns(model: ModelSignature) -> DecoderGuess | None:

@@ -1,7 +1,6 @@
 """What a model file states of itself, and what a trial run on an image of noise shows of its outputs."""
 
 import ast
-import dataclasses
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -148,7 +147,7 @@ def _with_trial(engine: OrtEngine, found: ModelSignature) -> ModelSignature:
     outputs = tuple(TensorSpec(o.name, given[o.name].shape, o.dtype) for o in engine.outputs)
     fixed = all(min(o.shape, default=1) > 0 for o in engine.outputs)
     trial = {name: np.array(value) for name, value in given.items()}
-    return dataclasses.replace(found, outputs=engine.outputs if fixed else outputs, trial=trial)
+    return replace(found, outputs=engine.outputs if fixed else outputs, trial=trial)
 
 
 _ENOUGH = 20  # Boxes from which on their order of corners is no chance

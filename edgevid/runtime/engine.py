@@ -41,10 +41,6 @@ class InputSpec:
         check_fields(self, "InputSpec")
         if 0.0 in self.std:
             raise FieldError("InputSpec", "std", "numbers other than 0", self.std)
-        self._check_scale()
-
-    def _check_scale(self) -> None:
-        """InputError for mean and std that make nonsense of gray levels from 0 to 255."""
         if not np.isfinite((*self.mean, *self.std, self.pad)).all():
             raise InputError(
                 f"InputSpec: expected finite numbers, got mean {self.mean}, std {self.std}, pad {self.pad}"

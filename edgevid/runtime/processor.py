@@ -150,11 +150,10 @@ def gpu() -> str:
 
 def _tool_output(*command: str) -> list[str]:
     """The lines that a tool prints; none where it is missing, fails or hangs."""
-    try:
+    with suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return []
 
 
 def as_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -257,9 +257,7 @@ class Mask(NamedTuple):
         width, height = size
         column, row = np.nonzero(self.pixels.T)
         places = (column + self.left) * height + row + self.top  # in order: column by column
-        breaks = np.flatnonzero(np.diff(places) != 1)
-        starts = places[np.concatenate([[0], breaks + 1])] if len(places) else places
-        ends = places[np.concatenate([breaks, [-1]])] + 1 if len(places) else places
+        starts, ends = places[np.diff(places, prepend=-2) != 1], places[np.diff(places, append=-2) != 1] + 1
         edges = np.column_stack([starts, ends]).ravel()
         counts = np.diff(np.concatenate([[0], edges, [width * height]])).tolist()
         return {"size": [height, width], "counts": counts if counts[-1] or len(counts) == 1 else counts[:-1]}

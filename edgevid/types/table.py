@@ -210,8 +210,7 @@ class Table(Hinted):
     @classmethod
     def empty(cls: type[T], **columns: Any) -> T:
         """A table without rows; columns of free inner size get size 0 unless passed."""
-        made = {one.name: one.blank(0) for one in _columns(cls)}
-        return cls(**{**made, **columns})
+        return cls(**{one.name: one.blank(0) for one in _columns(cls)} | columns)
 
     @classmethod
     def trusted(cls: type[T], *columns: Array) -> T:

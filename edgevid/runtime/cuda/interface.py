@@ -187,33 +187,25 @@ def _call(name: str, *arguments: object) -> None:
         raise ModelError(f"CUDA: {name} failed: {(text.value or b'?').decode()} ({code})")
 
 
-@contextmanager
-def _capturing(stream: ctypes.c_void_p, graph: ctypes.c_void_p) -> Iterator[None]:
-    """Ends the capture in any case: a stream in capture mode can do nothing else."""
-    _call("cuStreamBeginCapture_v2", stream, _THREAD_LOCAL)
-    try:
-        yield
-    except BaseException:
-        driver().cuStreamEndCapture(stream, ctypes.byref(graph))  # type: ignore[union-attr]
-        if graph.value:
-            driver().cuGraphDestroy(graph)  # type: ignore[union-attr]
-        raise
-    _call("cuStreamEndCapture", stream, ctypes.byref(graph))
-
-
 class Graph(Resource):
     """A recorded sequence of copies and kernels, started by one call."""
 
     def __init__(self, cuda: Cuda, stream: Stream, work: Callable[[], None]) -> None:
         """Records the work that `work` puts into the stream, without running it."""
-        graph, made = ctypes.c_void_p(), ctypes.c_void_p()
+        graph, made, handle = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_void_p(stream.handle)
         with cuda.current():
-            with _capturing(ctypes.c_void_p(stream.handle), graph):
-                work()
+            _call("cuStreamBeginCapture_v2", handle, _THREAD_LOCAL)
             try:
+                try:
+                    work()
+                except BaseException:  # a stream in capture mode can do nothing else
+                    driver().cuStreamEndCapture(handle, ctypes.byref(graph))  # type: ignore[union-attr]
+                    raise
+                _call("cuStreamEndCapture", handle, ctypes.byref(graph))
                 _call("cuGraphInstantiateWithFlags", ctypes.byref(made), graph, ctypes.c_ulonglong(0))
             finally:
-                _call("cuGraphDestroy", graph)
+                if graph.value:
+                    _call("cuGraphDestroy", graph)
         super().__init__(cuda, made, partial(_call, "cuGraphExecDestroy"))
 
     def launch(self, stream: Stream) -> None:

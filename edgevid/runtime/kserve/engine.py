@@ -66,6 +66,7 @@ class KServeEngine(LoadedEngine):
         `local` with other inputs or outputs is a ModelError once it runs."""
         self.address, self.device = parse_address(address), address
         self.timeout_s, self._first_s = timeout_s, first_s
+        self._limit = {} if self.address.kind == "http" else {"client_timeout": timeout_s}
         purpose = "running models on a server"
         try:
             self._module: Any = require(f"tritonclient.{self.address.kind}", extra="triton", purpose=purpose)
@@ -107,17 +108,12 @@ class KServeEngine(LoadedEngine):
 
     def _client(self) -> Any:
         """This thread's own: clients are not shared between threads."""
-        if hasattr(self._clients, "own"):
-            return self._clients.own
-        options: dict[str, Any] = {"url": self.address.server, "ssl": self.address.secure}
-        if self.address.kind == "http":
-            options |= {"network_timeout": self.timeout_s, "connection_timeout": self.timeout_s}
-        made = self._clients.own = self._module.InferenceServerClient(**options)
-        return made
-
-    @property
-    def _limit(self) -> dict[str, Any]:
-        return {} if self.address.kind == "http" else {"client_timeout": self.timeout_s}
+        if not hasattr(self._clients, "own"):
+            options: dict[str, Any] = {"url": self.address.server, "ssl": self.address.secure}
+            if self.address.kind == "http":
+                options |= {"network_timeout": self.timeout_s, "connection_timeout": self.timeout_s}
+            self._clients.own = self._module.InferenceServerClient(**options)
+        return self._clients.own
 
     def _describe(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         where, as_json = self._client(), {} if self.address.kind == "http" else {"as_json": True}

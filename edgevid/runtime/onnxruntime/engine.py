@@ -139,10 +139,9 @@ def find_provider(device: str) -> tuple[str, dict[str, str]] | list[Any]:
             f"device {device!r}: plug-ins need onnxruntime 1.23 or later, this is {onnxruntime.__version__}; "
             "upgrade it with: pip install -U onnxruntime"
         )
-    try:
+    plugin = None
+    with suppress(ImportError):
         plugin = importlib.import_module(module) if module else None
-    except ImportError:
-        plugin = None
     if plugin is None:
         here = sorted(w for w, one in PROVIDERS.items() if one.name in onnxruntime.get_available_providers())
         raise ModelError(
@@ -212,8 +211,7 @@ class OrtEngine(LoadedEngine):
         try:
             content = model if isinstance(model, bytes) else self.path.read_bytes()
         except OSError as error:
-            text = f"{self.path}: cannot be read: {error.strerror}; check its permissions"
-            raise ModelError(text) from error
+            raise ModelError(f"{self.path}: cannot be read: {error.strerror}; check its permissions") from error
         source: Path | bytes = content
         with suppress(ValueError):  # no protocol buffer: ONNX Runtime's own error names it
             source = without_weight_inputs(content)
