@@ -233,14 +233,9 @@ def _same(a: Path, b: Path) -> bool:
 
 def write_json(values: Any, path: Path | None) -> bool:
     """Writes plain values to a JSON file, or prints them for "-"; False where nothing else may be printed."""
-    if path is None:
-        return True
-    text = json.dumps(values, indent=1, ensure_ascii=False)
-    if is_stdout(path):
-        print(text)
-        return False
-    write_text(path, text + "\n")
-    return True
+    if path is not None:
+        write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+    return not is_stdout(path)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -26,39 +26,26 @@ def known() -> dict[str, Any]:
     return read_toml(Path(__file__).with_name("packages.toml"))
 
 
-def _runtime() -> Finding:
-    from edgevid.runtime.load import count_choices
-
-    measured, faster = count_choices()
-    if not module_version("openvino"):
-        return Finding("on the CPU", "ONNX Runtime runs all models", True, "")
-    text = f"OpenVINO runs {faster} of {measured} models measured here, ONNX Runtime all others"
-    return Finding("on the CPU", text, bool(measured) or None, "edgevid bench MODEL --choose --data VIDEO")
-
-
-def _driver() -> Finding:
-    from edgevid.runtime.device import driver
-
-    if driver() is None:
-        return Finding("NVIDIA driver", "none found: models run on the CPU", None, "")
-    text = "found; running on a device is unverified so far: `edgevid build --data` verifies each engine"
-    return Finding("NVIDIA driver", text, True, "")
-
-
 def findings() -> list[Finding]:
     """The report on the installation, in order."""
     from edgevid import kernels
+    from edgevid.runtime.device import driver
+    from edgevid.runtime.load import count_choices
     from edgevid.runtime.onnxruntime.engine import providers, version
 
     native, chosen = kernels.BACKEND == "native", os.environ.get("EDGEVID_KERNELS", "auto")
     remedy = "" if native or chosen == "numpy" else kernels.BUILD_COMMAND
+    measured, faster = count_choices()
+    runs = f"OpenVINO runs {faster} of {measured} models measured here, ONNX Runtime all others"
+    chooses = (runs, bool(measured) or None, "edgevid bench MODEL --choose --data VIDEO")
+    device = "found; running on a device is unverified so far: `edgevid build --data` verifies each engine"
     found = [
-        Finding("edgevid", f"{__version__} on Python {platform.python_version()}", True, ""),
-        Finding("machine", f"{platform.machine()}, {os.cpu_count()} cores", True, ""),
+        Finding("edgevid", f"{__version__} on Python {platform.python_version()}", True),
+        Finding("machine", f"{platform.machine()}, {os.cpu_count()} cores", True),
         Finding("kernels", f"{kernels.BACKEND} (EDGEVID_KERNELS={chosen})", native, remedy),
-        Finding("ONNX Runtime", f"{version()}: {', '.join(providers())}", True, ""),
-        _runtime(),
-        _driver(),
+        Finding("ONNX Runtime", f"{version()}: {', '.join(providers())}", True),
+        Finding("on the CPU", *(chooses if module_version("openvino") else ("ONNX Runtime runs all models", True))),
+        Finding("NVIDIA driver", *((device, True) if driver() else ("none found: models run on the CPU", None))),
     ]
     for module, (extra, purpose) in known()["extras"].items():
         here = module_version(module, unstated="installed")

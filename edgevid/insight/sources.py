@@ -178,12 +178,11 @@ def _chunk(ids: list[str], rows: Sequence[Array] | Array, limits: _Limits) -> Se
         values = np.array(found).reshape(-1, POINTS)
     inside = np.all((values >= limits[0]) & (values <= limits[1]), axis=1)
     short = int((length < LEAST).sum())
-    left_out = {
+    left_out = +Counter({
         f"fewer than {LEAST} values": short,
         "a quarter of the values or more is not finite": int((~keep).sum()) - short,
         f"values outside {limits[0]:g} to {limits[1]:g}": int((~inside).sum()),
-    }
-    left_out = {why: count for why, count in left_out.items() if count}
+    })  # fmt: skip
     ids, values = [ids[row] for row in np.flatnonzero(keep)[inside]], values[inside]
     shape = shape_features(values) if ids else np.empty((0, len(SHAPE)))
     features = np.column_stack([shape, length[keep][inside]]).astype(np.float32)
