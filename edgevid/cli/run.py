@@ -7,8 +7,7 @@ import dataclasses
 import inspect
 import logging
 import time as clock
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -173,7 +172,7 @@ def _run(site: Site, outputs: Outputs, built: Any, view: View | None, street: An
         if video.live:
             video.wait()  # zones and calibrations need the image's size
         config = build_street(street) if street else build_config(loaded, video, opened, **built)
-        stack.enter_context(_interruption(summary))
+        stack.enter_context(suppress(KeyboardInterrupt))  # before the first frame it ends with a summary, too
         if view:
             state = stack.enter_context(_shown(config, view, recorder, outputs, bar.console))
 
@@ -193,6 +192,7 @@ def _run(site: Site, outputs: Outputs, built: Any, view: View | None, street: An
         ended = clock.perf_counter()
         if view and given.max_frames is None and not summary.interrupted:
             wait_for_stop()  # the page stays, with the last frame, until Ctrl-C
+    summary.interrupted |= not ended
     seconds = (ended or clock.perf_counter()) - started
     notes = _notes(video, summary, config.pipeline.health) + (recorder.notes() if recorder else [])
     print_summary(
@@ -214,15 +214,6 @@ def _shown(config: Any, view: View, recorder: Any, outputs: Outputs, console: An
 
     return viewing(config, view, announce=announce, site_file=given.site, recorder=recorder, unit=given.unit,
                    review=given.save_abstained)  # fmt: skip
-
-
-@contextmanager
-def _interruption(summary: Any) -> Iterator[None]:
-    """Ctrl-C before the first frame, or after the last, ends with a summary, too."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        summary.interrupted = True
 
 
 def _notes(video: Any, summary: Any, health: Any) -> list[str]:

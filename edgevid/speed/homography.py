@@ -45,50 +45,48 @@ def fit(image: F64, meters: F64) -> F64:
     and 4.5). Raises InputError for points that fix no homography."""
     if len(image) < 4 or image.shape != meters.shape:
         raise InputError(f"calibration: expected at least 4 pairs, got {len(image)} and {len(meters)} points")
-    to_image = _linear(meters, image)
+    a, b = _normalizer(meters), _normalizer(image)
+    source, target = apply(a, meters), apply(b, image)
+    h = _linear(source, target)
     if len(image) > 4:
-        to_image = _refined(to_image, meters, image)
+        h = _refined(h, source, target)
+    to_image = normalized(np.linalg.inv(b) @ h @ a, meters)
     if not np.isfinite(to_image).all() or abs(np.linalg.det(to_image)) < 1e-12:
         raise InputError("calibration: the points fix no plane; they lie on one line, or two are the same")
     return inverse(to_image, image)
 
 
 def _linear(source: F64, target: F64) -> F64:
-    """Direct linear transform with normalized points."""
-    a, b = _normalizer(source), _normalizer(target)
-    p, q = apply(a, source), apply(b, target)
+    """Direct linear transform of normalized points."""
     rows = []
-    for (x, y), (u, v) in zip(p, q, strict=True):
+    for (x, y), (u, v) in zip(source, target, strict=True):
         rows.append([-x, -y, -1, 0, 0, 0, u * x, u * y, u])
         rows.append([0, 0, 0, -x, -y, -1, v * x, v * y, v])
     _, values, vectors = np.linalg.svd(np.array(rows))
     if values[7] < 1e-9 * values[0]:
         raise InputError("calibration: the points fix no plane; three lie on one line, or two are the same")
-    return normalized(np.linalg.inv(b) @ vectors[8].reshape(3, 3) @ a, source)
+    return normalized(vectors[8].reshape(3, 3), source)
 
 
 def _refined(h: F64, source: F64, target: F64) -> F64:
-    """`h` (3, 3) with the least reprojection error in `target`: Levenberg-Marquardt from `h`."""
-    a, b = _normalizer(source), _normalizer(target)
-    p, q = apply(a, source), apply(b, target)
-    h = normalized(b @ h @ np.linalg.inv(a), p)
-    lifted, zero = np.concatenate([p, np.ones((len(p), 1))], 1), np.zeros((len(p), 3))
+    """`h` (3, 3) with the least reprojection error in `target`: Levenberg-Marquardt from `h`, normalized points."""
+    lifted, zero = np.concatenate([source, np.ones((len(source), 1))], 1), np.zeros((len(source), 3))
     placed, damping = _divided(lifted @ h.T), 1e-3
     while damping < 1e9:
-        error, (u, v) = placed - q, placed.T[..., None]
-        rows = np.stack([np.hstack([lifted, zero, -u * p]), np.hstack([zero, lifted, -v * p])], 1)
+        error, (u, v) = placed - target, placed.T[..., None]
+        rows = np.stack([np.hstack([lifted, zero, -u * source]), np.hstack([zero, lifted, -v * source])], 1)
         slopes = (rows / (lifted @ h[2])[:, None, None]).reshape(-1, 8)
         square = slopes.T @ slopes
         square += damping * np.diag(np.diag(square))
         trial = h - np.append(np.linalg.solve(square, slopes.T @ error.ravel()), 0).reshape(3, 3)
         moved = _divided(lifted @ trial.T)
-        gain = float((error**2).sum() - ((moved - q) ** 2).sum())
+        gain = float((error**2).sum() - ((moved - target) ** 2).sum())
         damping *= 0.1 if gain > 0 else 10
         if gain > 0:
             h, placed = trial, moved
-            if gain < 1e-14 * len(p):
+            if gain < 1e-14 * len(source):
                 break
-    return normalized(np.linalg.inv(b) @ h @ a, source)
+    return h
 
 
 def _divided(lifted: F64) -> F64:

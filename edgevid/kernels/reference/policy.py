@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,9 +31,8 @@ class Evidence:
     small: bool = False
     decided: int = -1
     decided_once: bool = False
-    concluded: tuple[int, np.float32, np.float32, np.float32] = field(
-        default=(-1, np.float32(0), np.float32(0), np.float32(0))
-    )  # Best class, its confidence, the runner-up's, and the share of votes for the best
+    concluded: tuple[int, np.float32, np.float32, np.float32] = (-1, np.float32(0), np.float32(0), np.float32(0))
+    """Best class, its confidence, the runner-up's, and the share of votes for the best."""
 
 
 class PolicyCore:

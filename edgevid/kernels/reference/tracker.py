@@ -283,7 +283,11 @@ class TrackerCore:
             o.recent.append((box, time))
             while len(o.recent) > 2 and time - o.recent[1][1] >= 0.25:
                 o.recent.pop(0)
-            self._vote(o, int(labels[d]), score, time - o.last_time)
+            # A majority vote (Boyer and Moore) on the class, weighted by confidence and forgetting slowly.
+            o.label_votes *= math.exp(-(time - o.last_time) / LABEL_MEMORY_S)
+            o.label_votes += score if labels[d] == o.label else -score
+            if o.label_votes < 0:
+                o.label, o.label_votes = int(labels[d]), -o.label_votes
             o.score, o.match, o.last_time = score, d, time
             o.confirmed = o.confirmed or time - o.start_time >= s.confirm_after_s
             if s.observation_centric:
@@ -331,14 +335,6 @@ class TrackerCore:
         for o in self.objects:
             if o.match < 0 and any(sure):
                 o.shift(x, y, vx, vy)
-
-    @staticmethod
-    def _vote(o: TrackedObject, label: int, score: float, elapsed: float) -> None:
-        """Majority vote (Boyer and Moore) on the class, weighted by confidence and forgetting slowly."""
-        o.label_votes *= math.exp(-elapsed / LABEL_MEMORY_S)
-        o.label_votes += score if label == o.label else -score
-        if o.label_votes < 0:
-            o.label, o.label_votes = label, -o.label_votes
 
     def _re_update(self, o: TrackedObject, box: F32, time: float) -> None:
         """Observation-centric re-update: the filter walks the straight line between two observations."""
