@@ -17,7 +17,6 @@ from edgevid.files.atomic import check_folder, make_folder
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgevid.evaluate.actions.metrics import Interval
     from edgevid.evaluate.items import Item
     from edgevid.learn.actions.experiment import Outcome
 
@@ -124,13 +123,15 @@ def actions(data: Path, out: Path, force: bool, rate: float, window: int | None,
 
 
 def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
-    rows = [(name, _percent(value)) for name, value in outcome.compared.items()]
-    rows = [(f"[bold]{head}", rows[0][1]), *rows[1:], ("chance", f"{100 / len(outcome.report.names):.1f} %")]
-    title = "Held-out accuracy, mean over splits (95 % interval of seeds)"
-    print_rows(console, ("head", "accuracy"), rows, title=title)
-    better = max(outcome.trials[0].kernels, key=lambda name: outcome.compared[name].mean, default=head)
-    own = [value.mean for name, value in outcome.compared.items() if name in ("the head", "with its second opinion")]
-    if better != head and outcome.compared[better].mean > max(own):
+    from edgevid.evaluate.evaluation import between, shown
+
+    rows = [(name, shown(one.value), between(one)) for name, one in outcome.compared.items()]
+    rows = [(f"[bold]{head}", *rows[0][1:]), *rows[1:], ("chance", shown(1 / len(outcome.report.names)), "")]
+    title = "Held-out accuracy, mean over splits"
+    print_rows(console, ("head", "accuracy", "95 % interval of seeds"), rows, title=title)
+    better = max(outcome.trials[0].kernels, key=lambda name: outcome.compared[name].value, default=head)
+    own = [value.value for name, value in outcome.compared.items() if name in ("the head", "with its second opinion")]
+    if better != head and outcome.compared[better].value > max(own):
         console.print(f"The baseline {better} is better than this head: --head {better} makes it the recognizer.")
     if segments := [t.segments for t in outcome.trials if t.segments is not None]:
         simple = [t.baseline_segments for t in outcome.trials if t.baseline_segments is not None]
@@ -147,11 +148,6 @@ def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
     parity = f"ONNX Runtime {p.window:.1e}, streaming {p.stream:.1e}, live pipeline {p.pipeline:.1e}"
     console.print(f"Parity: {parity} (largest difference)")
     console.print(f"Training took {outcome.cpu_s:.0f} CPU s. Deploy: {outcome.recipe}")
-
-
-def _percent(value: Interval) -> str:
-    band = "" if value.low == value.high else f" ({100 * value.low:.1f} to {100 * value.high:.1f})"
-    return f"{100 * value.mean:.1f} %{band}"
 
 
 @command.command("classifier")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgevid.errors import InputError
+from edgevid.evaluate.evaluation import Figure
 from edgevid.evaluate.tune.risk import student_t
 from edgevid.types import Array
 
@@ -89,15 +90,7 @@ def _ratios(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.zeros(part.shape), where=np.asarray(whole > 0))
 
 
-class Interval(NamedTuple):
-    """A mean and its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def interval(values: Sequence[float]) -> Interval:
+def interval(values: Sequence[float]) -> Figure:
     """The mean of a few runs and its 95 % Student interval (of no width for one run).
 
     >>> [round(v, 3) for v in interval([0.7, 0.8])]
@@ -107,9 +100,9 @@ def interval(values: Sequence[float]) -> Interval:
         raise InputError("interval: expected at least one value, got none")
     mean = float(np.mean(values))
     if len(values) == 1:
-        return Interval(mean, mean, mean)
+        return Figure(mean, mean, mean)
     half = student_t(len(values) - 1) * float(np.std(values, ddof=1)) / float(np.sqrt(len(values)))
-    return Interval(mean, mean - half, mean + half)
+    return Figure(mean, mean - half, mean + half)
 
 
 class Run(NamedTuple):

@@ -19,7 +19,7 @@ from edgevid.actions.layout import JointLayout
 from edgevid.actions.typicality import ALONE, MIXTURES
 from edgevid.errors import InputError
 from edgevid.evaluate.actions.data import Corpus, check
-from edgevid.evaluate.actions.metrics import ClassReport, Interval, SegmentReport, interval
+from edgevid.evaluate.actions.metrics import ClassReport, SegmentReport, interval
 from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, Thumb
 from edgevid.evaluate.page import page
 from edgevid.evaluate.recognition import Scored, class_views, of_scored
@@ -66,19 +66,19 @@ class Outcome:
     cpu_s: float
     held_out: Figure  # Accuracy of the exported head; the interval is of the groups
 
-    def interval_of(self, what: str) -> Interval:
+    def interval_of(self, what: str) -> Figure:
         """Mean and 95 % interval over seeds of the mean over splits, of a field of `Trial` or one of its kernels."""
         seeds = sorted({t.seed for t in self.trials})
         found = [(t.seed, t.kernels[what] if what in t.kernels else getattr(t, what)) for t in self.trials]
         return interval([float(np.mean([value for seed, value in found if seed == s])) for s in seeds])
 
     @property
-    def compared(self) -> dict[str, Interval]:
+    def compared(self) -> dict[str, Figure]:
         """The accuracy of the head, alone and with its second opinion, and of the baselines."""
         keys = {"accuracy": "the head", "mixed": "with its second opinion", "baseline": "linear"}
         keys |= {kind: kind for kind in self.trials[0].kernels}
         found = {name: self.interval_of(key) for key, name in keys.items()}
-        return {name: value for name, value in found.items() if math.isfinite(value.mean)}
+        return {name: value for name, value in found.items() if math.isfinite(value.value)}
 
 
 def check_head(kind: str) -> None:
@@ -249,19 +249,17 @@ def _deploy(
         predicted = scored.argmax(-1)
     report = ClassReport.of(truth, predicted, len(test.names), test.names)
     found = _evaluation(fitted, report, trials[0], test, predicted)
+    notes, plots = [*found.notes], {**found.plots, **epochs_plot(fitted)}
     if typicality is not None:
         mixed = float((shares.argmax(1) == truth).mean())
-        note = f"accuracy with the second opinion, on the clips that chose its weight: {mixed:.1%}"
-        found = dataclasses.replace(found, notes=[*found.notes, note])
-    if curve:
-        found = dataclasses.replace(
-            found, notes=[*found.notes, curve[0]], plots={**found.plots, "Errors by clips": curve[1]}
-        )
-    write_atomic(
-        out / "report.html", page(found, measured := found.figures(), f"{deployment.summary}, split {trials[0].split}")
-    )
-    if typicality is not None:
+        notes.append(f"accuracy with the second opinion, on the clips that chose its weight: {mixed:.1%}")
         write_scores(out / "scores.npz", test, shares, typicality(logits, *described))
+    if curve:
+        notes.append(curve[0])
+        plots["Errors by clips"] = curve[1]
+    found = dataclasses.replace(found, task="training", notes=notes, plots=plots)
+    what, measured = f"{deployment.summary}, split {trials[0].split}", found.figures()
+    write_atomic(out / "report.html", page(found, measured, what))
     outcome = Outcome(tuple(trials), recipe, parity, report, cpu_s, measured["accuracy"])
     figures = {
         "head": kind,
@@ -299,14 +297,12 @@ def describe(head: Head, corpus: Corpus, options: TrainOptions) -> tuple[Array, 
 
 
 def _evaluation(fitted: Fitted, report: ClassReport, trial: Trial, test: Corpus, predicted: Array) -> Evaluation:
-    """The figures and plots of a training, and images of the most confused pairs."""
+    """The figures of a training on held-out data, and images of the most confused pairs."""
     notes = [f"held-out accuracy of a linear baseline: {trial.baseline:.1%}", _course_of(fitted)]
     if fitted.head.per_step:
         tables, plots = class_views(report)
-        found = Evaluation(
-            "training", ["all"], "split", lambda _: {"accuracy": trial.accuracy}, tables=tables, plots=plots
-        )
-        return dataclasses.replace(found, notes=notes, plots={**plots, **epochs_plot(fitted)})
+        figures = {"accuracy": trial.accuracy}
+        return Evaluation("", ["all"], "split", lambda _: figures, tables=tables, plots=plots, notes=notes)
     pairs = list(zip(test.labels.tolist(), predicted.tolist(), strict=True))
     about = [(e.name, e.group) for e in test.examples]
     found = of_scored(Scored(report, 0, None, [([true], [made]) for true, made in pairs], about), notes)
@@ -316,8 +312,7 @@ def _evaluation(fitted: Fitted, report: ClassReport, trial: Trial, test: Corpus,
         shown = [(Path(name).name, read_image(Path(name))) for name in names[:EACH]]
         images[f"{test.names[true]}, recognized as {test.names[made]}: {count}"] = [
             Thumb(name, thumbnail(image, SIDE)) for name, image in shown if image is not None]  # fmt: skip
-    plots = {**found.plots, **epochs_plot(fitted)}
-    return dataclasses.replace(found, task="training", images=images, plots=plots)
+    return dataclasses.replace(found, images=images)
 
 
 def write_scores(path: Path, test: Corpus, shares: Array, typicality: Array) -> None:

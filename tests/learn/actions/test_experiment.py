@@ -33,7 +33,7 @@ def test_from_training_to_the_deployed_recognizer(tmp_path: Path, kind: str) -> 
     assert outcome.parity.pipeline < 1e-4
     assert len(outcome.trials) == 2
     written = json.loads((tmp_path / "report.json").read_text())
-    assert written["accuracy"]["mean"] == pytest.approx(outcome.interval_of("accuracy").mean)
+    assert written["accuracy"]["value"] == pytest.approx(outcome.interval_of("accuracy").value)
     page = (tmp_path / "report.html").read_text()
     assert all(word in page for word in ("train loss", "held-out accuracy", '"rise"'))
     known = []
