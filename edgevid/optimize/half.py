@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import ModelError
-from edgevid.optimize.quantize.graph import Graph, attribute, load_onnx, opset_of, with_outputs
+from edgevid.optimize.quantize.graph import Graph, attribute, branches, load_onnx, opset_of, with_outputs
 from edgevid.runtime.onnxruntime.engine import OrtEngine, open_session
 from edgevid.types import Array
 
 NOTE = "FP16 results are rounded to float16 one by one, as a device stores them; sums are in float32"
-BRANCHES = ("If", "Loop", "Scan")
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "precision")
 
 
@@ -120,7 +119,7 @@ class _Simulation:
             elif one.name in TYPE_ATTRIBUTES and one.i == self.kinds.FLOAT16:
                 one.i = self.kinds.FLOAT
         given = [o for o in node.output if o in halves]
-        if node.op_type in BRANCHES:  # these take and give float16, and round inside
+        if branches(node):  # these take and give float16, and round inside
             return [node, *(self._widened(name) for name in given)]
         for at, name in enumerate(node.input):
             node.input[at] = f"{name} float" if name in halves else name

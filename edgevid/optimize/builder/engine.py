@@ -232,7 +232,7 @@ def _configure(trt: Any, config: Any, options: BuildOptions, backend: Backend) -
 
 def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str, Shape]) -> Any:
     """One optimization profile for the inputs with dynamic axes; None where all are fixed."""
-    profile, dynamic = builder.create_optimization_profile(), False
+    profile = builder.create_optimization_profile()
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
     firsts = {tensor.shape[0] for tensor in inputs if len(tensor.shape)}
     if options.batch != (1, 1, 1) and -1 not in firsts and firsts != set(options.batch):
@@ -240,11 +240,9 @@ def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str,
             f"--batch: got {options.batch}, but the model's batch is fixed at {max(firsts, default=1)}; "
             "export it with a dynamic batch"
         )
-    for tensor in inputs:
+    dynamic = [tensor for tensor in inputs if -1 in tuple(tensor.shape)]
+    for tensor in dynamic:
         shape = tuple(tensor.shape)
-        if -1 not in shape:
-            continue
-        dynamic = True
         low, best, high = options.shapes.get(tensor.name) or _shapes(tensor.name, shape, options, sizes)
         pairs = [(n, m) for s in (low, best, high) for n, m in zip(shape, s, strict=False)]
         if {*map(len, (low, best, high))} != {len(shape)} or any(n not in (-1, m) for n, m in pairs):

@@ -57,8 +57,7 @@ class Graph:
     def layers(self) -> list[Any]:
         """The nodes with constant float weights, in the graph's order."""
         nodes = [n for n in self.nodes if n.op_type in WEIGHTED_OPS and n.input[0] in self.floats]
-        pairs = [(node, self.array(node.input[1])) for node in nodes]
-        return [node for node, w in pairs if w is not None and w.dtype == np.float32 and w.ndim >= 2]
+        return [n for n in nodes if (w := self.array(n.input[1])) is not None and w.dtype == np.float32 and w.ndim >= 2]
 
     def feeding_layers(self) -> set[str]:
         """Tensors from which a layer with weights can be reached; the others are the model's tail."""

@@ -129,7 +129,13 @@ def _quantize_variants(
             report.calibration = dataclasses.replace(report.calibration, excluded=nodes)
             report.files.append(_write(report, graph, variant, out, agreement, search.sensitivities))
     report.warnings += [report.shortfall(file) for file in report.failed]
-    report.warnings += [text for file in report.files if (text := _few_layers(file))]
+    for file in report.files:
+        count, total = len(file.plan.layers), len(file.plan.layers) + len(file.plan.float_layers)
+        if 2 * count < total:
+            report.warnings.append(
+                f"{file.variant}: only {count} of {total} layers are INT8, which gains little: use FP16 on a GPU, "
+                "FP32 on a CPU, or a lower --min-agreement"
+            )
 
 
 def _repeat(
@@ -164,17 +170,6 @@ def _frame_warnings(report: Report, selection: FrameSelection) -> list[str]:
     if not selection.held_out:
         warnings.append("only one frame: the agreement is measured on the frame of the calibration")
     return warnings
-
-
-def _few_layers(file: QuantizedFile) -> str:
-    """The warning for a file whose layers are mostly float; empty for others."""
-    count, total = len(file.plan.layers), len(file.plan.layers) + len(file.plan.float_layers)
-    if 2 * count >= total:
-        return ""
-    return (
-        f"{file.variant}: only {count} of {total} layers are INT8, which gains little: use FP16 on a GPU, "
-        "FP32 on a CPU, or a lower --min-agreement"
-    )
 
 
 def lacks_vnni() -> bool:
