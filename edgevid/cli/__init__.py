@@ -16,23 +16,19 @@ def app() -> Any:
     return make_app()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Entry point of `edgevid`; docs/command-line.md lists the exit statuses."""
-    _run("edgevid", arguments)
-
-
 def demo_main(arguments: list[str] | None = None) -> None:
     """Entry point of `edgevid-demo`."""
-    _run("edgevid-demo", arguments)
+    main(arguments, "edgevid-demo")
 
 
 def build_main(arguments: list[str] | None = None) -> None:
     """Entry point of `edgevid-build`, the TensorRT build script."""
-    _run("edgevid-build", arguments)
+    main(arguments, "edgevid-build")
 
 
-def _run(program: str, arguments: list[str] | None) -> None:
-    """Runs a program and exits: with 128 + the signal's number where Ctrl-C or SIGTERM ended it."""
+def main(arguments: list[str] | None = None, program: str = "edgevid") -> None:
+    """Entry point of `edgevid`. Exits with 128 + the signal's number where Ctrl-C or SIGTERM ended it;
+    docs/command-line.md lists the other statuses."""
     received: list[int] = []
 
     def stop(number: int, _: object) -> None:

@@ -120,10 +120,8 @@ def draw_calibration(image: U8, calibration: CameraCalibration, report: Calibrat
     arm = 4 * style.line + 2
     for row, (u, v) in enumerate(np.round(calibration.image).astype(int).tolist()):
         paint = BAD if row in report.outliers else GOOD
-        for color, thick in ((DARK, style.line + 2), (paint, style.line)):
-            cv2.line(drawn, (u - arm, v), (u + arm, v), color, thick, cv2.LINE_AA)
-            cv2.line(drawn, (u, v - arm), (u, v + arm), color, thick, cv2.LINE_AA)
         at = (u + arm + 2, v + arm + 2)
-        cv2.putText(drawn, str(row + 1), at, FONT, style.text, DARK, 3, cv2.LINE_AA)
-        cv2.putText(drawn, str(row + 1), at, FONT, style.text, paint, 1, cv2.LINE_AA)
+        for color, thick, stroke in ((DARK, style.line + 2, 3), (paint, style.line, 1)):
+            cv2.drawMarker(drawn, (u, v), color, cv2.MARKER_CROSS, 2 * arm, thick, cv2.LINE_AA)
+            cv2.putText(drawn, str(row + 1), at, FONT, style.text, color, stroke, cv2.LINE_AA)
     return drawn

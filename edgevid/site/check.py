@@ -164,8 +164,8 @@ def _check_zones(loaded: LoadedSite, size: tuple[int, int] | None) -> list[Findi
     found: list[Finding] = []
     if attempt(found, subject, lambda: build_zones(loaded, size), DRAW_AGAIN.format("them")) is None:
         return found
-    shapes = list(in_pixels(shapes, site.size or size))
-    wrong = [finding for shape in shapes if (finding := _check_shape(shape, loaded, size)) is not None]
+    placed = in_pixels(shapes, site.size or size)
+    wrong = [finding for shape in placed if (finding := _check_shape(shape, loaded, size)) is not None]
     inside = len(shapes) - len(wrong)
     return [Finding(subject, f"{inside} of {len(shapes)} lie in the image", True)] * bool(inside) + wrong
 

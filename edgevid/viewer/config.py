@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -161,14 +161,11 @@ def viewing(
     )  # fmt: skip
     from edgevid.viewer.app import viewer_app  # needs the extra
 
-    try:
-        with Server(viewer_app(state), **view.server) as served:
-            announce(served.url)
-            if view.browser:
-                webbrowser.open(served.url)
-            yield state
-    finally:
-        state.close()
+    with closing(state), Server(viewer_app(state), **view.server) as served:
+        announce(served.url)
+        if view.browser:
+            webbrowser.open(served.url)
+        yield state
 
 
 def site_header(config: ViewerConfig, site_file: Path | None) -> str:
