@@ -24,13 +24,10 @@ class Displacement:
     vector: bool = False  # Mean of the displacement vectors instead of their lengths: no bias at rest
 
     def __post_init__(self) -> None:
-        if (self.frames is not None and self.frames < 1) or not self.seconds > 0 or self.average < 1:
-            raise InputError(
-                "Displacement: expected frames >= 1, seconds > 0 and average >= 1, "
-                f"got {self.frames}, {self.seconds}, {self.average}"
-            )
-        if self.average_s is not None and not self.average_s >= 0:
-            raise InputError(f"Displacement: expected average_s >= 0, got {self.average_s}")
+        counts = (self.frames is None or self.frames >= 1) and self.average >= 1
+        if not (counts and self.seconds > 0 and (self.average_s is None or self.average_s >= 0)):
+            expected = "frames >= 1, seconds > 0, average >= 1 and average_s >= 0"
+            raise InputError(f"Displacement: expected {expected}, got {self}")
 
 
 class _Place(NamedTuple):

@@ -227,8 +227,7 @@ def demo_street(seconds: float = 20.0) -> Scene:
     people = [(9.0, 15.5, -2.6, 0.0, 0.0), (-8.9, 19.0, 0.0, 0.0, 0.0), (-8.5, 11.0, math.pi / 2, 3.1, 1.0),
               (9.9, 40.0, -math.pi / 2, 3.0, 6.0)]  # fmt: skip
     movers = list(scene.movers)
-    for x, y, heading, pace, begin in people:
+    for n, (x, y, heading, pace, begin) in enumerate(people):
         end = begin + 30 / pace if pace else math.inf
-        first = len(movers) == len(scene.movers)  # waves
-        movers.append(Mover(len(movers) + 1, "person", (x, y), heading, pace, (), begin, end, waves=first))
+        movers.append(Mover(len(movers) + 1, "person", (x, y), heading, pace, (), begin, end, waves=n == 0))
     return Scene(movers, scene.camera, scene.noise, scene.seed)

@@ -49,11 +49,12 @@ def test_outliers_are_named_and_can_be_left_out() -> None:
     image = pixels_of(LATTICE) + np.random.default_rng(5).normal(0, 0.5, (15, 2))
     image[7] += [40, 0]
     image[2] += [0, -25]
-    made = make_calibration(image, LATTICE, SIZE)
+    made = make_calibration(image, LATTICE, SIZE, meters_error=0.02)
     assert sorted(find_outliers(made)) == [2, 7]
     assert any("contradict point" in words for words in examine(made).warnings)
     better = without(made, find_outliers(made))
     assert len(better.image) == 13
+    assert better.meters_error == 0.02
     assert better.error_px().max() < 2
 
 

@@ -220,8 +220,7 @@ class Composer:
         if min(wide, tall) < 8 or wide >= self.width or tall >= self.height:
             return nothing
         patch = cv2.resize(patch, (wide, tall), interpolation=cv2.INTER_AREA)
-        flipped = self.random.random() < 0.5
-        if flipped:
+        if self.random.random() < 0.5:
             patch, x1, x2 = patch[:, ::-1], a + c - x2, a + c - x1
         left, top = (int(self.random.integers(n)) for n in (self.width - wide, self.height - tall))
         soft: Array = np.zeros((tall, wide, 1), np.float32)
