@@ -108,18 +108,39 @@ def reason_of(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-class Position:
-    """How far one sink is: where its last run left it, else at the end."""
+MOST_QUEUED = 20_000
+"""Events that wait in memory while the disk of the spool is full or slow; more are dropped and counted."""
+BATCH = 256
+POLL_S = 0.02
+"""How often the queue is looked at. The loop wakes no thread: the system would let that one run in its place,
+for milliseconds on a machine that is busy."""
+TICK_S = 1.0  # A sink with `write` gets at least one call of `send` per tick
+MAX_BACKOFF_S = 30.0
+DRAIN_S = 5.0  # How long the end of a run waits for sinks; what they did not take then waits for the next run
+
+
+class RejectedError(EdgevidError):
+    """A sink's other side will never take these events: each one that it rejects is counted and left out."""
+
+
+class Worker:
+    """The thread of one sink, and how far it is: where its last run left it, else at the end. Its counts may be read at
+    any time."""
 
     acknowledged: int  # Number of the first event that it has not acknowledged
 
-    def __init__(self, spool: Spool, name: str) -> None:
-        self._spool, self.name = spool, name
-        self.dropped = 0  # Events that the limit on the spool's size deleted before the sink had them
+    def __init__(self, sink: Any, name: str, spool: Spool, recent: Mapping[int, Event]) -> None:
+        self.sink, self.name, self._spool, self._recent = sink, name, spool, recent
         with spool.lock, spool.base:
             spool.base.execute("INSERT OR IGNORE INTO sinks VALUES (?, ?)", (name, spool.end))
             ((self.acknowledged,),) = spool.rows("SELECT acknowledged FROM sinks WHERE name = ?", name)
         self.taken = self.acknowledged  # Number of the first event that it has not taken
+        self.delivered = self.rejected = 0  # Events that the sink took, and that its other side rejected
+        self.dropped = 0  # Events that the limit on the spool's size deleted before the sink had them
+        self.failure = ""  # Why the sink takes nothing now
+        self.more, self._ending, self._end_at = threading.Event(), threading.Event(), 0.0
+        """Set where there are more events."""
+        self.thread = threading.Thread(target=self._work, name=f"edgevid-{self.name}"[:15], daemon=True)
 
     @property
     def backlog(self) -> int:
@@ -148,34 +169,6 @@ class Position:
             with spool.base:
                 spool.base.execute("UPDATE sinks SET acknowledged = ?1 WHERE name = ?2 AND acknowledged <> ?1",
                                    (self.acknowledged, self.name))  # fmt: skip
-
-
-MOST_QUEUED = 20_000
-"""Events that wait in memory while the disk of the spool is full or slow; more are dropped and counted."""
-BATCH = 256
-POLL_S = 0.02
-"""How often the queue is looked at. The loop wakes no thread: the system would let that one run in its place,
-for milliseconds on a machine that is busy."""
-TICK_S = 1.0  # A sink with `write` gets at least one call of `send` per tick
-MAX_BACKOFF_S = 30.0
-DRAIN_S = 5.0  # How long the end of a run waits for sinks; what they did not take then waits for the next run
-
-
-class RejectedError(EdgevidError):
-    """A sink's other side will never take these events: each one that it rejects is counted and left out."""
-
-
-class Worker(Position):
-    """The thread of one sink, and how far it is; its counts may be read at any time."""
-
-    def __init__(self, sink: Any, name: str, spool: Spool, recent: Mapping[int, Event]) -> None:
-        super().__init__(spool, name)
-        self.sink, self._recent = sink, recent
-        self.delivered = self.rejected = 0  # Events that the sink took, and that its other side rejected
-        self.failure = ""  # Why the sink takes nothing now
-        self.more, self._ending, self._end_at = threading.Event(), threading.Event(), 0.0
-        """Set where there are more events."""
-        self.thread = threading.Thread(target=self._work, name=f"edgevid-{self.name}"[:15], daemon=True)
 
     def end(self, within_s: float) -> None:
         """Nothing more comes; what waits may be sent for a while."""

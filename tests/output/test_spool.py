@@ -8,20 +8,25 @@ from pathlib import Path
 import pytest
 
 from edgevid.errors import SourceError
-from edgevid.output.delivery import EVENTS, Position, Spool
+from edgevid.output.delivery import EVENTS, Spool, Worker
 
 
 def lines(start: int, end: int) -> list[bytes]:
     return [b'{"n": %d}\n' % n for n in range(start, end)]
 
 
-def taken(position: Position, limit: int) -> list[bytes]:
+def reader(spool: Spool, name: str) -> Worker:
+    """How far a sink is, whose thread does not run."""
+    return Worker(None, name, spool, {})
+
+
+def taken(position: Worker, limit: int) -> list[bytes]:
     return [line for _, line in position.take(limit)]
 
 
 def test_a_sink_continues_where_its_last_run_ended(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "gate")
-    away, there = Position(spool, "away"), Position(spool, "there")
+    away, there = reader(spool, "away"), reader(spool, "there")
     spool.append(lines(0, 10))
     assert taken(there, 4) == lines(0, 4)
     assert taken(there, 99) == lines(4, 10)
@@ -30,7 +35,7 @@ def test_a_sink_continues_where_its_last_run_ended(tmp_path: Path) -> None:
     there.acknowledge(0)
     spool.close()
     spool = Spool(tmp_path / "gate")
-    away, there = Position(spool, "away"), Position(spool, "there")
+    away, there = reader(spool, "away"), reader(spool, "there")
     spool.append(lines(10, 12))
     assert taken(away, 99) == lines(2, 12)
     assert taken(there, 99) == lines(10, 12)
@@ -42,7 +47,7 @@ def test_a_sink_continues_where_its_last_run_ended(tmp_path: Path) -> None:
 
 def test_what_was_taken_and_not_acknowledged_comes_again(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "gate")
-    position = Position(spool, "a")
+    position = reader(spool, "a")
     spool.append(lines(0, 4))
     position.take(2)
     position.acknowledge(0)
@@ -54,14 +59,14 @@ def test_what_was_taken_and_not_acknowledged_comes_again(tmp_path: Path) -> None
 @pytest.mark.parametrize("torn", [b'{"n": 00', b"\0" * 300])
 def test_after_a_kill_what_was_written_is_delivered_and_a_torn_end_is_not(tmp_path: Path, torn: bytes) -> None:
     spool = Spool(tmp_path / "gate")
-    Position(spool, "a").acknowledge(0)
+    reader(spool, "a").acknowledge(0)
     spool.append(lines(0, 3))
     shutil.copytree(tmp_path / "gate", tmp_path / "killed")  # what is on the disk now
     spool.close()
     with (tmp_path / "killed" / f"{EVENTS}-wal").open("ab") as log:
         log.write(torn)
     spool = Spool(tmp_path / "killed")
-    position = Position(spool, "a")
+    position = reader(spool, "a")
     spool.append(lines(3, 5))
     assert taken(position, 9) == lines(0, 5)
     spool.close()
@@ -74,7 +79,7 @@ def test_a_second_program_has_a_folder_of_its_own(tmp_path: Path) -> None:
 
 def test_the_size_is_bounded_and_what_is_lost_is_counted_once(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "gate", max_bytes=200_000)
-    position = Position(spool, "away")
+    position = reader(spool, "away")
     for n in range(0, 50_000, 500):
         spool.append(lines(n, n + 500))
     ((size,),) = spool.rows("SELECT bytes FROM state")
@@ -88,7 +93,7 @@ def test_the_size_is_bounded_and_what_is_lost_is_counted_once(tmp_path: Path) ->
 
 def test_what_every_sink_has_is_deleted(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "gate")
-    positions = [Position(spool, name) for name in ("a", "b")]
+    positions = [reader(spool, name) for name in ("a", "b")]
     for n in range(0, 9000, 500):
         spool.append(lines(n, n + 500))
         for position in positions:

@@ -14,7 +14,7 @@ from report_samples import FORMS, NOON, Day, write
 
 from edgevid.errors import InputError, SourceError
 from edgevid.output import SqliteSink, read_database
-from edgevid.output.delivery import Position, Spool
+from edgevid.output.delivery import Spool, Worker
 from edgevid.report import Selection, Store, forget
 
 
@@ -169,7 +169,7 @@ def test_events_that_wait_in_the_spool_go_and_the_others_arrive_in_order(tmp_pat
     day, _ = two_cameras()
     lines = [json.dumps(event.to_dict()).encode() + b"\n" for event in day.events]
     spool = Spool(folder)
-    fast, slow = Position(spool, "fast"), Position(spool, "slow")
+    fast, slow = Worker(None, "fast", spool, {}), Worker(None, "slow", spool, {})
     spool.append(lines[:2])
     fast.take(3)
     fast.acknowledge(0)
@@ -184,7 +184,7 @@ def test_events_that_wait_in_the_spool_go_and_the_others_arrive_in_order(tmp_pat
     assert b"Zebra1" not in bytes_of(folder)
     again = Spool(folder)
     for name in ("fast", "slow"):
-        position = Position(again, name)
+        position = Worker(None, name, again, {})
         assert [line for _, line in position.take(9)] == lines[2:]
         assert position.dropped == 0
     again.close()

@@ -54,7 +54,12 @@ def test_paths_are_files_folders_or_patterns(tmp_path: Path) -> None:
 def test_anything_else_that_can_be_iterated_is_arrays() -> None:
     with open_video(np.zeros((2, 4, 6, 3), np.uint8), fps=5) as source:
         assert isinstance(source, ArraySource)
+        assert source.frame_count == 2
         assert [frame.time for frame in source] == [0.0, 0.2]
+    with open_video(np.zeros((4, 6, 3), np.uint8)) as source:
+        assert source.frame_count == 1 == len(list(source))
+    with open_video(iter([])) as source:
+        assert source.frame_count is None
 
 
 @pytest.mark.parametrize("uri", ["gone.mp4", "rtsp", "video 3", ""])
