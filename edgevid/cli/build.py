@@ -19,7 +19,6 @@ from edgevid.files.atomic import check_folder
 
 if TYPE_CHECKING:
     from edgevid.optimize.builder.build import BuildResult
-    from edgevid.optimize.builder.options import BuildOptions, Verification
     from edgevid.optimize.fp16 import Fp16Report
     from edgevid.optimize.quantize.quantizer import Report
 
@@ -28,7 +27,7 @@ MAX_WARNINGS = 3  # Of the builder's own warnings; the log holds all of them
 
 def command(**options: Any) -> None:
     """Build a TensorRT engine of a model, verify it against the model, and write its manifest."""
-    from edgevid.optimize.builder.build import make_plan
+    from edgevid.optimize.builder.build import build, make_plan
     from edgevid.optimize.builder.options import BuildOptions, Verification, read_batch, read_shapes
 
     given = SimpleNamespace(**options)
@@ -46,18 +45,11 @@ def command(**options: Any) -> None:
         raise InputError("--data: expected real frames to verify the engine on, got none; give --data "
                          "VIDEO|FOLDER|LIST, or --skip-verification, which the manifest records")  # fmt: skip
     check_outputs({"--out": (given.out, "")}, (given.model, given.data), force=given.force)
-    _build(given.model, built, verification, given.out)
-
-
-def _build(model: str, options: BuildOptions, verification: Verification, out: Path | None) -> None:
-    """Builds with a progress bar and prints the result; exit status 1 for a rejected engine."""
-    from edgevid.optimize.builder.build import build
-
     console = notes()
     try:
         with training_bar() as progress:
             result = build(
-                model, options, verification=verification, out=out, progress=progress,
+                given.model, built, verification=verification, out=given.out, progress=progress,
                 report=lambda text: console.print(f"[dim]{escape(text)}[/]"),
             )  # fmt: skip
     except ParityError as error:

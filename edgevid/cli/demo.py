@@ -21,6 +21,8 @@ SHEET_IMAGES = 6  # Images on the contact sheet
 def command(**options: Any) -> None:
     """Detect, track, recognize and measure the objects of a video, shown live in a browser."""
     from edgevid._opencv import require_opencv
+    from edgevid.models.download import MIRROR
+    from edgevid.models.hub import DEFAULT_MODEL, find_entry, get_file
     from edgevid.site.file import Site
     from edgevid.synthetic import RenderedStreet
 
@@ -32,22 +34,8 @@ def command(**options: Any) -> None:
     else:
         view = _view(given)
     street = RenderedStreet(seconds=20) if given.rendered else None
-    explicit = given.rendered or given.source or given.source_option or given.model or given.site
-    _start(given, view, street, {"defaults": Site(), "more": more}, explicit=bool(explicit))
-
-
-HERE = Path(__file__).parent
-shared.give_options(command, HERE / "run.toml", HERE / "demo.toml")
-
-
-def _start(given: Any, view: Any, street: Any, options: dict[str, Any], *, explicit: bool) -> None:
-    """The run; of the sample, or without a network of the rendered street with a note, if none is given."""
-    from edgevid.models.download import MIRROR
-    from edgevid.models.hub import DEFAULT_MODEL, find_entry, get_file
-    from edgevid.synthetic import RenderedStreet
-
     try:
-        if not explicit:
+        if not (given.rendered or given.source or given.source_option or given.model or given.site):
             given.source = str(get_file(SAMPLE))
     except DownloadError as error:
         needed = " and ".join(find_entry(name).cached.name for name in (SAMPLE, DEFAULT_MODEL))
@@ -59,7 +47,11 @@ def _start(given: Any, view: Any, street: Any, options: dict[str, Any], *, expli
         )
         console.print("[yellow]Showing a rendered street instead.[/]")
         street = RenderedStreet(seconds=20)
-    run.start_run(given, view, street=street, **options)
+    run.start_run(given, view, street=street, defaults=Site(), more=more)
+
+
+HERE = Path(__file__).parent
+shared.give_options(command, HERE / "run.toml", HERE / "demo.toml")
 
 
 def _view(given: Any) -> Any:

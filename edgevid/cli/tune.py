@@ -17,7 +17,7 @@ from edgevid.errors import InputError
 
 if TYPE_CHECKING:
     from edgevid.abstain import PolicyFile
-    from edgevid.evaluate.tune.search import Kind, Report, Target
+    from edgevid.evaluate.tune.search import Kind, Target
 
 TARGETS = ("max-risk", "max-joint-risk", "max-residual-errors", "abstain-rate", "cost-ratio")
 command = typer.Typer(no_args_is_help=True, help="Choose thresholds on your own data, with a promise.")
@@ -26,9 +26,11 @@ command = typer.Typer(no_args_is_help=True, help="Choose thresholds on your own 
 @command.command("policy")
 def policy_command(**options: Any) -> None:
     """Choose when to abstain: by default the best trade of errors removed for abstentions."""
+    from edgevid.abstain import write_policy
     from edgevid.evaluate.page import evaluation_of
     from edgevid.evaluate.tune.scores import read_scores
     from edgevid.evaluate.tune.search import tune
+    from edgevid.runtime.variants import model_digest
 
     given = SimpleNamespace(**options)
     html, values = given.html or given.out.with_suffix(".html"), given.values
@@ -45,7 +47,14 @@ def policy_command(**options: Any) -> None:
     others = read_scores(given.unknown, values=kind) if given.unknown else None
     report = tune(table, target, settings=started.settings, production=deployed, per_class=given.per_class,
                   fit=not given.no_temperature, unlike=given.unlike, unknown=others)  # fmt: skip
-    _write(given.out, report, started, given.task, given.model)
+    sha256 = started.model_sha256
+    if given.model:
+        try:
+            sha256 = model_digest(given.model)
+        except OSError as error:
+            raise InputError(f"--model: expected a readable file, got {given.model} ({error.strerror})") from error
+    tuned = report.policy(task=given.task or started.task, model_sha256=sha256)
+    write_policy(given.out, dataclasses.replace(tuned, speed=started.speed))
     results().print(f"written: {given.out}", markup=False)
     show(evaluation_of(report), given.scores.name, "", ([], []), None, html, details=False)
 
@@ -87,21 +96,6 @@ def _started(base: Path | None, names: tuple[str, ...], aggregate: str | None) -
     started = read_policy(base, names=names) if base else PolicyFile(names, Settings())
     chosen: Any = aggregate or started.settings.aggregate
     return dataclasses.replace(started, settings=dataclasses.replace(started.settings, aggregate=chosen))
-
-
-def _write(out: Path, report: Report, started: PolicyFile, task: str, model: Path | None) -> None:
-    from edgevid.abstain import write_policy
-
-    sha256 = started.model_sha256
-    if model:
-        from edgevid.runtime.variants import model_digest
-
-        try:
-            sha256 = model_digest(model)
-        except OSError as error:
-            raise InputError(f"--model: expected a readable file, got {model} ({error.strerror})") from error
-    tuned = report.policy(task=task or started.task, model_sha256=sha256)
-    write_policy(out, dataclasses.replace(tuned, speed=started.speed))
 
 
 def _target(given: Mapping[str, Any]) -> Target:
