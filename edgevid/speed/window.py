@@ -80,7 +80,8 @@ class WindowCore:
         those of the boxes in pixels."""
         slots = self.begin(time, ids)
         if not len(ids):
-            return no_rows(), no_rows(), self.ended
+            none = ids, np.zeros((0, len(PlaneColumn)))
+            return none, none, self.ended
         good = self.add(slots, ids, pixels, noise, measured == 1, time)
         for n in np.flatnonzero((measured == 2) & np.isfinite(pixels).all(1)):
             self._remember(int(ids[n]), time, pixels[n], 0.0)
@@ -243,7 +244,3 @@ def unit(v: F64) -> F64:
     """(N, 2) vectors of length 1 in the direction of `v`, or (0, 1) where it is 0."""
     size = np.hypot(v[:, 0], v[:, 1])
     return np.where(size[:, None] > 1e-9, v / np.maximum(size, 1e-9)[:, None], np.array([0.0, 1.0]))
-
-
-def no_rows() -> Rows:
-    return np.zeros(0, np.int64), np.zeros((0, len(PlaneColumn)))
