@@ -73,11 +73,11 @@ class Client:
     def offer(self, packet: Packet) -> None:
         """From any thread: the newest packet replaces one that was not sent yet."""
         self._offered = True  # at once: its loop may be busy, and must get no more meanwhile
-        self._call(self._take, packet)
+        self._soon(packet)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """From any thread: a message that is sent before the next image."""
-        self._call(self._queue, json.dumps(message, ensure_ascii=False, allow_nan=False))
+        self._soon(json.dumps(message, ensure_ascii=False, allow_nan=False))
 
     async def next(self) -> str | bytes:
         """What to send next: messages first, then the newest image if there is room for it."""
@@ -110,17 +110,15 @@ class Client:
             self._last = 0  # what was skipped meanwhile was not dropped
             self._on_room()
 
-    def _call(self, what: Callable[[Any], None], value: Any) -> None:
+    def _soon(self, value: Packet | str) -> None:
         with suppress(RuntimeError):  # its loop has ended: so has the client
-            self._loop.call_soon_threadsafe(what, value)
+            self._loop.call_soon_threadsafe(self._take, value)
 
-    def _take(self, packet: Packet) -> None:
-        if self._packet is None or packet.number >= self._packet.number:
-            self._packet = packet
-            self._wake.set()
-
-    def _queue(self, message: str) -> None:
-        self._messages.append(message)
+    def _take(self, value: Packet | str) -> None:
+        if isinstance(value, str):
+            self._messages.append(value)
+        else:
+            self._packet = value
         self._wake.set()
 
 
