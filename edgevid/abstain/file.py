@@ -1,6 +1,5 @@
-"""Policy files (calibration/confidence/*.toml): read with every error named, written with provenance.
-docs/abstain.md describes the file. `DriftMonitor` compares what a policy sees with what its file says of its tuning:
-has production drifted from it?"""
+"""Policy files (calibration/confidence/*.toml, docs/abstain.md): read with every error named, written with provenance.
+`DriftMonitor` compares what a policy sees with what its file says of its tuning: has production drifted from it?"""
 
 import math
 from collections import deque
@@ -25,8 +24,6 @@ _DECIDE = (
     "threshold", "parent_threshold", "unlike", "margin", "min_seconds", "min_agreement", "stale_s", "min_side_px",
 )  # fmt: skip
 _EVIDENCE = ("temperature", "correlation", "memory_s", "odds", "step", "take", "drop", "ema_s")
-
-
 _MADE = Checked("a text or a number")
 
 
@@ -127,9 +124,8 @@ class PolicyTable:
 
 
 def read_policy(path: str | Path, *, names: Iterable[str] | None = None, model_sha256: str | None = None) -> PolicyFile:
-    """The policy file at `path`; FileFormatError names file, key, expected and got. It also rejects a file that
-    was tuned for other class `names` or for another `model_sha256` than those of the recognizer in use (None:
-    not compared)."""
+    """The policy file at `path`; FileFormatError names file, key, expected and got, also where it was tuned for other
+    class `names` or another `model_sha256` than those of the recognizer in use (None: not compared)."""
     read = checked(PolicyTable, read_toml(path), Path(path))
     settings = Settings()
     if read.decide:

@@ -182,8 +182,7 @@ class Policy:
 
     def probabilities(self, ids: Array) -> Array:
         """(N, C) calibrated class probabilities behind the verdicts of `ids`, NaN without observations."""
-        found: Array = self._core.probabilities(np.ascontiguousarray(ids, np.int64))
-        return found
+        return np.asarray(self._core.probabilities(np.ascontiguousarray(ids, np.int64)))
 
     def reset(self) -> None:
         """Forgets every track."""

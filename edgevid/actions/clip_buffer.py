@@ -24,9 +24,8 @@ AGE_S = 5.0  # Seconds since the last recognition that count as an age of 1
 
 
 def urgency(never: Array, uncertainty: Array, age_s: Array, novelty: Array) -> Array:
-    """(N,) urgency of objects from (N,) columns. Whether an object was `never` recognized so far; the entropy
-    of its last scores over that of a uniform answer (1 before any); seconds since its last recognition; mean
-    change of its image since then, 0 to 1."""
+    """(N,) urgency of objects. Whether each was `never` recognized so far; the entropy of its last scores over that of
+    a uniform answer (1 before any); seconds since its last recognition; mean change of its image since, 0 to 1."""
     age = np.minimum(age_s / AGE_S, 4.0)
     return np.asarray(NEW * never + UNCERTAINTY * uncertainty + AGE * age + NOVELTY * novelty)
 
@@ -92,8 +91,6 @@ class ClipBuffer:
         self._pixels = np.zeros((capacity, ring, self._size[1], self._size[0], 3), np.uint8)
         self._work = np.zeros((capacity, self._size[1], self._size[0], 3), np.uint8)
         self._out = np.zeros((burst, s.steps, s.height, s.width, 3), np.uint8)
-        self._slot_of: dict[int, int] = {}
-        self._free: list[int] = []
         self._make_columns(capacity, ring)
         self.reset()
 
@@ -118,7 +115,7 @@ class ClipBuffer:
 
     def reset(self) -> None:
         """Forgets every object and the clock; the memory stays."""
-        self._slot_of.clear()
+        self._slot_of: dict[int, int] = {}
         self._free = list(range(self.capacity))[::-1]
         self._budget.reset()
         self._now, self._closed = -np.inf, NEVER

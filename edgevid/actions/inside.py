@@ -57,8 +57,7 @@ class InsideRecognizer:
     that its verdict is NOT_MEASURED, or STALE where the policy limits the age of observations."""
 
     def __init__(self, recognizer: Recognizer, detector: Detector, *, template: Array = FACE) -> None:
-        """The recognizer's table [clip] states when it runs, and the size and context of its own crops; `template`
-        is that of `Aligner`."""
+        """The recognizer's table [clip] states when it runs, and its crops; `template` is that of `Aligner`."""
         self.recognizer, self.names, self.recipe = recognizer, recognizer.names, getattr(recognizer, "recipe", None)
         self.align = Aligner(detector, recognizer.spec, template=template)
         self.spec = self.align.searched

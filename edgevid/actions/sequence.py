@@ -111,8 +111,7 @@ class SequenceRecognizer:
         return self.recognize_rows(clips.ids, times, raw)
 
     def recognize_rows(self, ids: Array, times: Array, raw: Array, *, answer: bool = True) -> Scores:
-        """The same from extracted rows (M, R) of tracks at `times` (M,). Without `answer` a window head only
-        stores them."""
+        """The same from rows (M, R) of tracks at `times` (M,); without `answer` a window head only stores them."""
         rows, fresh = self.store.rows(ids, times)
         moments = np.round(times * self.spec.rate_hz).astype(np.int64)
         length = self.store["raw"].shape[1]
@@ -126,47 +125,31 @@ class SequenceRecognizer:
         valid = self.store["moment"][rows[:, None], cells] == expected
         features, valid = self.extractor.encode(self.store["raw"][rows[:, None], cells], valid)
         features, valid = features[:, -self.head.window :], valid[:, -self.head.window :]
-        if self._stepper is not None:
-            return self._by_step(self._stepper, ids, times, rows, features, valid)
-        if not answer:
-            return no_scores(self.names)
-        return self._by_window(ids, times, rows, moments, features, valid)
-
-    def _by_step(
-        self, stepper: Stepper, ids: Array, times: Array, rows: Array, features: Array, valid: Array
-    ) -> Scores:
         now = valid[:, -1]
+        if self._stepper is None:
+            now &= (valid.sum(axis=1) >= self.head.min_steps) & answer
+            now &= moments - self.store["scored"][rows] >= self.head.stride
         if not now.any():
             return no_scores(self.names)
-        ids, times, rows, features, valid = ids[now], times[now], rows[now], features[now], valid[now]
-        answer = stepper.run(ids, times, {"features": np.ascontiguousarray(features[:, -1])})[self._output]
-        values = probabilities(answer, self._activation, self.names, self.recipe.name)
-        return self._scores(ids, values, times, answer, features, valid)[
-            self.store["count"][rows] >= max(self.head.min_steps, 1 + self.head.lookahead)
-        ]
+        self.store["scored"][rows[now]] = moments[now]
+        return self._scores(ids[now], times[now], rows[now], features[now], valid[now])
 
-    def _scores(self, ids: Array, values: Array, times: Array, logits: Array, features: Array, valid: Array) -> Scores:
+    def _scores(self, ids: Array, times: Array, rows: Array, features: Array, valid: Array) -> Scores:
+        """Of the tracks whose step or window is due."""
+        if self._stepper is not None:
+            given = {"features": np.ascontiguousarray(features[:, -1])}
+            logits = self._stepper.run(ids, times, given)[self._output]
+        else:
+            logits = run_batch(self.engine, {"features": features, "valid": valid})[self._output]
+            logits = logits[:, -1] if self.head.per_step else logits
+        values = probabilities(logits, self._activation, self.names, self.recipe.name)
         made = Scores.of(ids=ids, values=values, times=times - self._lag_s)
-        if self._typicality is None:
-            return made
-        return self._typicality.assess(made, logits, features, valid)
-
-    def _by_window(
-        self, ids: Array, times: Array, rows: Array, moments: Array, features: Array, valid: Array
-    ) -> Scores:
-        due = (valid.sum(axis=1) >= self.head.min_steps) & valid[:, -1]
-        due &= moments - self.store["scored"][rows] >= self.head.stride
-        if not due.any():
-            return no_scores(self.names)
-        self.store["scored"][rows[due]] = moments[due]
-        ids, times = ids[due], times[due]
-        answer = run_batch(self.engine, {"features": features[due], "valid": valid[due]})[self._output]
-        answer = answer[:, -1] if self.head.per_step else answer
-        values = probabilities(answer, self._activation, self.names, self.recipe.name)
-        made = self._scores(ids, values, times, answer, features[due], valid[due])
-        if self._mean is None:
-            return made
-        return dataclasses.replace(made, values=self._mean.update(ids, made.values, times))
+        if self._typicality is not None:
+            made = self._typicality.assess(made, logits, features, valid)
+        if self._mean is not None:
+            made = dataclasses.replace(made, values=self._mean.update(ids, made.values, times))
+        early = self.store["count"][rows] < max(self.head.min_steps, 1 + self.head.lookahead)
+        return made[~early] if self._stepper is not None else made
 
     def reset(self) -> None:
         """Forgets every track."""
@@ -186,13 +169,6 @@ class Segment(NamedTuple):
     end: float
 
 
-@dataclass(slots=True)
-class _Open:
-    label: int
-    start: float
-    newest: float
-
-
 class OnlineSegments:
     """Stable labels of every object, and its segments as they end."""
 
@@ -202,7 +178,7 @@ class OnlineSegments:
         if not 0 <= confident <= 1 or not min_s >= 0:
             raise InputError(f"OnlineSegments: expected confident 0 to 1 and min_s >= 0, got {confident}, {min_s}")
         self.confident, self.min_s, self.forget_after_s = confident, min_s, forget_after_s
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, Segment] = {}
 
     def update(self, scores: Scores) -> tuple[Array, list[Segment]]:
         """(M,) int32 stable label of each row, and the segments that ended now."""
@@ -210,22 +186,19 @@ class OnlineSegments:
         ended: list[Segment] = []
         for row, (id_, values, time, *_) in enumerate(scores):
             best = int(values.argmax())
-            held = self._open.get(int(id_))
-            if held is None:
-                held = self._open[int(id_)] = _Open(best, float(time), float(time))
-            elif best != held.label and (values[best] >= self.confident or time - held.start >= self.min_s):
-                ended.append(Segment(int(id_), held.label, held.start, float(time)))
-                held.label, held.start = best, float(time)
-            held.newest = float(time)
+            held = self._open.get(id_, Segment(id_, best, time, time))
+            if best != held.label and (values[best] >= self.confident or time - held.start >= self.min_s):
+                ended.append(held._replace(end=time))
+                held = Segment(id_, best, time, time)
+            self._open[id_] = held._replace(end=time)
             labels[row] = held.label
         now = float(scores.times.max(initial=-np.inf))
-        old = [i for i, s in self._open.items() if now - s.newest > self.forget_after_s]
-        ended += [Segment(i, s.label, s.start, s.newest) for i in old if (s := self._open.pop(i))]
-        return labels, ended
+        old = [one.id for one in self._open.values() if now - one.end > self.forget_after_s]
+        return labels, ended + [self._open.pop(id_) for id_ in old]
 
     def finish(self) -> list[Segment]:
         """Ends every open segment, at its last observation."""
-        ended = [Segment(i, s.label, s.start, s.newest) for i, s in self._open.items()]
+        ended = [*self._open.values()]
         self._open.clear()
         return ended
 

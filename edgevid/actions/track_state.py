@@ -22,17 +22,14 @@ class StateStore:
         self, shapes: Mapping[str, tuple[int, ...]], *, capacity: int = CAPACITY,
         reset_after_s: float = RESET_AFTER_S, dtypes: Mapping[str, np.dtype[np.generic]] | None = None,
     ) -> None:  # fmt: skip
-        """`shapes` of one track's state by name, without any batch axis; a gap longer than
-        `reset_after_s` resets a track."""
+        """`shapes` of one track's state by name, without batch axis; a gap above `reset_after_s` resets a track."""
         if capacity < 1:
             raise InputError(f"capacity: expected at least 1 track, got {capacity}")
         self.capacity, self.reset_after_s = capacity, reset_after_s
         dtypes = dtypes or {}
         self._arrays = {n: np.zeros((capacity, *s), dtypes.get(n, np.float32)) for n, s in shapes.items()}
         self._time = np.full(capacity, np.nan)
-        self._row_of: OrderedDict[int, int] = OrderedDict()  # the least recently used first
-        self._free = list(range(capacity))[::-1]
-        self.evicted = 0  # Tracks whose state was replaced because the store was full
+        self.reset()
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -78,9 +75,9 @@ class StateStore:
 
     def reset(self) -> None:
         """Forgets every track."""
-        self._row_of.clear()
+        self._row_of: OrderedDict[int, int] = OrderedDict()  # the least recently used first
         self._free = list(range(self.capacity))[::-1]
-        self.evicted = 0
+        self.evicted = 0  # Tracks whose state was replaced because the store was full
 
 
 class OverlapMean:

@@ -128,7 +128,7 @@ class Typicality:
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise FileFormatError(path, "the whole file", expected=f"arrays {', '.join(names)}", got=error) from None
         if (found := (made.center.shape[0], made.weights.shape[1])) != ((2 + COURSE) * features, classes):
-            expected = f"{2 * features} features and {classes} classes, as of the head: train it again"
+            expected = f"{(2 + COURSE) * features} features and {classes} classes, as of the head: train it again"
             raise FileFormatError(path, "weights", expected=expected, got=found)
         return made
 

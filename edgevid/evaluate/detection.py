@@ -92,8 +92,7 @@ def evaluate(
     classes: tuple[str, ...] = (),
 ) -> Evaluation:  # fmt: skip
     """Means over the classes with truth, and each class; a group is a clip, or an image of none. Precision and recall
-    are those at the score of the recipe of `model`, else at `score_threshold`. InputError where no frame or class is in
-    both."""
+    are at the score of the recipe of `model`, else at `score_threshold`. InputError without a common frame or class."""
     if model:
         score_threshold = DetectorRecipe.of(find_recipe(model)).decode.score_threshold
     known, ids = read_boxes(truth)

@@ -34,8 +34,7 @@ class Item(NamedTuple):
 
 
 def read_items(data: Path) -> tuple[list[Item], list[LeftOut]]:
-    """The items of a folder or CSV, and what is left out. InputError where there are none; FileFormatError for a CSV
-    without `path` and a column of labels."""
+    """The items of a folder or CSV, and what is left out; InputError without any, FileFormatError for other columns."""
     left_out: list[LeftOut] = []
     if data.suffix.lower() == ".csv":
         items = [*_of_csv(data, left_out)]

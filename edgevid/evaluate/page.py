@@ -1,5 +1,4 @@
-"""An evaluation as one HTML page that loads nothing from elsewhere; its own script draws the tables and plots. A tuning
-in the form of an evaluation."""
+"""An evaluation, or a tuning in its form, as one HTML page that loads nothing; its script draws tables and plots."""
 
 import dataclasses
 from base64 import b64encode

@@ -1,5 +1,4 @@
-"""Quality of a deployed recognizer on labeled clips and long videos, which it receives like a live stream. Needs no
-torch."""
+"""Quality of a deployed recognizer on labeled clips and long videos, which it receives like a live stream."""
 
 import dataclasses
 import math
@@ -172,8 +171,7 @@ def evaluate_crops(recognizer: Recognizer, videos: list[tuple[Array, Array, int]
 
 
 def read_rows(data: Path, recipe: Recipe, rate_hz: float = FEATURES_HZ) -> Corpus | None:
-    """The skeletons of a file, or of the held-out parts in a folder, or the features of long videos; None where the
-    data is videos."""
+    """The skeletons of a file or of the held-out part in a folder, or features of long videos; None for videos."""
     if is_features(data):
         return read_features(data, rate_hz)
     layout, files = layout_of(recipe), sorted(data.glob("*_test_*.npz")) if data.is_dir() else []
@@ -184,8 +182,7 @@ def score(
     model: str | Path, data: Path, *, feature_rate: float = FEATURES_HZ,
     keep: Callable[[Example | LabeledVideo], bool] = lambda one: True,
 ) -> Scored:  # fmt: skip
-    """Of a deployed model on the rows (of skeletons, or of features at `feature_rate` Hz) or labeled videos that are to
-    be kept."""
+    """Of a deployed model on rows (of skeletons, or of features at `feature_rate` Hz) or labeled videos to be kept."""
     corpus = read_rows(data, resolve_model(model), feature_rate)
     if corpus is None and (listed := list_long_videos(data)):
         recognizer = load_recognizer(model)
@@ -244,8 +241,7 @@ def of_scored(scored: Scored, notes: Sequence[str] = ()) -> Evaluation:
 
 
 def class_views(report: ClassReport) -> tuple[dict[str, Table], dict[str, Plot]]:
-    """The tables of the classes and of the pairs that are confused most, and the confusion matrix in shares of its
-    rows."""
+    """The tables of classes and of the pairs confused most, and the confusion matrix in shares of its rows."""
     heads = ("class", "precision %", "recall %", "F1 %", "clips")
     share = report.confusion / np.maximum(report.confusion.sum(1, keepdims=True), 1)
     tables = {"By class": Table(heads, report_lines(report))}

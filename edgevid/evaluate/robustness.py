@@ -167,8 +167,7 @@ def turned(box: Array, size: Sequence[int], degrees: float) -> Array:
 
 
 def corrupt_poses(rows: Array, seed: int, kind: str, strength: float, layout: JointLayout) -> Array:
-    """Rows (T, R) of a layout after one corruption, none of strength 0; lost joints keep their last position, lost
-    moments have no confidence."""
+    """Rows (T, R) after one corruption, none of strength 0: lost joints keep their place, lost moments are unseen."""
     rng = np.random.default_rng(seed)
     points, confidence = layout.split(rows.copy())
     if kind.startswith("joint noise"):

@@ -1,6 +1,5 @@
-"""Accuracy of speeds: errors, bias, interval coverage, abstention, variation, and delay. Files of true and of measured
-speeds are CSV, JSON lines, and the records that `edgevid run --jsonl` writes: docs/speed.md describes them. Every error
-names its line."""
+"""Accuracy of speeds: errors, bias, interval coverage, abstention, variation, and delay. Files of speeds are CSV, JSON
+lines, and records of `edgevid run --jsonl`: docs/speed.md describes them. Every error names its line."""
 
 import csv
 import io
@@ -264,7 +263,8 @@ def evaluate(truth: Mapping[str, TrueTrack], results: list[Measured]) -> Evaluat
 
     whole = {kind: _score(list(own.values())) for kind, own in made.items()}
     measures = list(whole[kinds[0]]) if kinds else []
-    table = [(name, *(_cell(name, whole[kind][name]) for kind in kinds)) for name in measures]
+    table = [(name, *(one[name] if name == "values" else shown(one[name], UNITS.get(name)) for one in whole.values()))
+             for name in measures]  # fmt: skip
     notes = []
     for kind, own in made.items():
         reasons = Counter(row.reason for one in own.values() for row in one.rows if row.reason != "OK")
@@ -293,10 +293,6 @@ def evaluate_files(results: Path, truth: Path, *, pairs: Path | None = None, kin
     rows = [row for row in rows if not kind or row.kind == kind]
     check_ids(known, rows)
     return evaluate(known, rows)
-
-
-def _cell(name: str, value: float) -> Any:
-    return value if name == "values" else shown(value, UNITS.get(name))
 
 
 class _Track:

@@ -75,10 +75,9 @@ def _evaluation(scores: TrackScores, keys: list[str], number: Array, abstains: b
 
 
 def evaluate(policy: Path, truth: Path, *, values: Any = "auto", labels: Any = "auto") -> Evaluation:
-    """Risk and coverage of the policy on a table of scores (docs/abstain.md), and what became of its promise. A
-    group is a track; parents of a [tree] count among the emitted verdicts. InputError for other classes than the
-    policy's, for scores without labels, and for numbers that the policy will not see, such as a softmax of
-    probabilities."""
+    """Risk and coverage of the policy on a table of scores (docs/abstain.md), and what became of its promise. A group
+    is a track; parents of a [tree] count among the emitted verdicts. InputError for classes that are not the policy's,
+    scores without labels, and numbers that the policy will not see, such as a softmax of probabilities."""
     table = read_scores(truth, values=values, labels=labels)
     file = read_policy(policy, names=table.names)
     verdicts = gather(table, file.settings)

@@ -36,26 +36,24 @@ class TimelineSink(Closing):
         """InputError unless the name ends in .csv, .vtt or .eaf."""
         self.path = Path(path)
         _format(self.path)
-        self._open: dict[str, OnlineSegments] = {}
-        self._names: dict[str, tuple[str, ...]] = {}
+        self._open: dict[str, tuple[OnlineSegments, tuple[str, ...]]] = {}  # By task, with the names of its classes
         self.spans: list[Span] = []
 
     def write(self, frame: Frame, result: Result) -> None:
         """Takes the scores of the objects whose class is emitted."""
         for task, scores in result.scores.items():
-            self._names[task] = result.names[task]
             known = result.verdicts[task]
             emitted = scores[np.isin(scores.ids, known.ids[known.labels >= 0])]
-            segments = self._open.setdefault(task, OnlineSegments(forget_after_s=1.0))
+            segments, _ = self._open.setdefault(task, (OnlineSegments(forget_after_s=1.0), result.names[task]))
             self._keep(task, segments.update(emitted)[1])
 
     def _keep(self, task: str, ended: Sequence[Segment]) -> None:
-        names = self._names[task]
+        names = self._open[task][1]
         self.spans += [Span(one.start, one.end, names[one.label], f"{task} {one.id}") for one in ended]
 
     def close(self) -> None:
         """Ends every segment and writes the file."""
-        for task, segments in self._open.items():
+        for task, (segments, _) in self._open.items():
             self._keep(task, segments.finish())
         write_timeline(self.path, self.spans)
 

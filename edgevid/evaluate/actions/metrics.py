@@ -64,8 +64,7 @@ class ClassReport:
         return _ratios(2 * np.diag(self.confusion), self.confusion.sum(axis=0) + self.support)
 
     def confused(self, most: int = 6) -> list[tuple[str, str, int, float]]:
-        """The pairs of classes that are confused most: the true one, the predicted one, how often, and the percentage
-        of the true one's."""
+        """The pairs of classes confused most: the true one, the predicted one, how often, and percent of the true."""
         wrong = self.confusion * (1 - np.eye(len(self.confusion), dtype=int))
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
         pairs = [(int(a), int(b)) for a, b in zip(*np.unravel_index(order, wrong.shape), strict=True)]

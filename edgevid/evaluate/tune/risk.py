@@ -55,9 +55,8 @@ class RiskCoverage:
 
 
 def curve(confidence: Array, wrong: Array) -> RiskCoverage:
-    """The curve of verdicts with `confidence` (N,) of which `wrong` (N,) marks the errors. Equal confidences
-    are one block: they are emitted together, and the areas take the mean over the orders within it, so the
-    order of the rows does not matter."""
+    """The curve of verdicts with `confidence` (N,) of which `wrong` (N,) marks the errors, in any order. Equal
+    confidences are one block: they are emitted together, and the areas take the mean over the orders within it."""
     confidence, wrong = np.asarray(confidence, np.float64), np.asarray(wrong, bool)
     if confidence.ndim != 1 or confidence.shape != wrong.shape or not len(confidence):
         raise InputError(f"risk curve: expected equal shapes, got {confidence.shape} and {wrong.shape}")

@@ -288,8 +288,7 @@ def gather(table: ScoreTable, settings: Settings) -> TrackVerdicts:
 
 
 def decide(policy: Policy, table: ScoreTable, rows: Array) -> tuple[Array, Array, Array, Array]:
-    """Probabilities, confidence and class of the tracks that these rows decide, and which those are. `rows` are
-    sorted by track and time."""
+    """Probabilities, confidence and class of the tracks that rows, by track and time, decide, and which those are."""
     own = table.tracks[rows]
     ids = own[np.diff(own, prepend=-1) != 0]
     none, zeros = np.zeros(len(ids), np.int32), np.zeros(len(ids), np.float32)

@@ -328,8 +328,7 @@ def _with_thresholds(
 
 
 def _groups(source: TrackVerdicts, names: tuple[str, ...], warnings: list[str], per_class: bool) -> dict[str, Array]:
-    """Rows of each class with enough verdicts, and under "" those of the others together; or of sound images, and of
-    each band with enough verdicts."""
+    """Rows of each class (of each band) with enough verdicts, and under "" of the other classes (of sound images)."""
     if source.bands is not None:
         few = [band for band in BANDS if 0 < np.count_nonzero(source.bands == band) < MIN_TRACKS_OF_CLASS]
         if few:
