@@ -5,6 +5,7 @@ import socket
 import threading
 import time as clock
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -69,11 +70,12 @@ def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> 
     if found and found[-1].ok is False:
         return CameraCheck(found)
     begun = clock.monotonic()
-    at: list[float] = []
+    came, at = False, list[float]()
     with LiveSource(uri, min_backoff_s=0.2, max_backoff_s=1.0) as source:
-        while not (came := _wait(source)) and clock.monotonic() - begun < timeout_s:
-            if any(word in event.detail for event in source.events for word in FINAL):
-                break
+        with suppress(SourceError):  # it gave up
+            while not (came := source.wait(0.2)) and clock.monotonic() - begun < timeout_s:
+                if any(word in event.detail for event in source.events for word in FINAL):
+                    break
         first_s = clock.monotonic() - begun
         if not came:
             return CameraCheck([*found, _no_frame(source)])
@@ -138,14 +140,6 @@ def _no_frame(source: LiveSource) -> Finding:
     detail = source.events[-1].detail if source.events else "no answer"
     remedy = remedy_for(detail) or "try it with another player"
     return Finding("frame", f"none came: {masked(detail)}", False, remedy)
-
-
-def _wait(source: LiveSource) -> bool:
-    """Whether a first frame has come within 0.2 s; False, too, where the source gave up."""
-    try:
-        return source.wait(0.2)
-    except SourceError:
-        return False
 
 
 def _check_first_frame(seconds: float) -> Finding:
