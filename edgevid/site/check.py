@@ -3,8 +3,8 @@
 import os
 import re
 import shutil
-import time as clock
 from pathlib import Path
+from timeit import timeit
 from typing import Any
 
 import numpy as np
@@ -100,10 +100,7 @@ def _check_detector(found: list[Finding], site: Site) -> Detector | None:
 
 def _check_model_speed(detector: Detector, frame: Frame, fps: float | None) -> Finding:
     detector.detect([frame])
-    start = clock.perf_counter()
-    for _ in range(TIMED_FRAMES):
-        detector.detect([frame])
-    spent = (clock.perf_counter() - start) / TIMED_FRAMES
+    spent = timeit(lambda: detector.detect([frame]), number=TIMED_FRAMES) / TIMED_FRAMES
     state = f"{1000 * spent:.0f} ms/frame"
     if fps is None or spent < 0.8 / fps:
         return Finding("model speed", state + (f", {1000 / fps:.0f} ms between frames" if fps else ""), True)
