@@ -30,7 +30,11 @@ def command(**options: Any) -> None:
     given = SimpleNamespace(**options)
     view, more = None, []
     if given.out is not None and given.out.suffix.lower() not in (".mp4", ".m4v", ".mov"):
-        more.append(_into_folder(given))
+        folder, sheet = given.out, given.out / "contact-sheet.png"
+        make_folder(folder)
+        given.out, given.jsonl = folder / "demo.mp4", given.jsonl or folder / "demo.jsonl"
+        check_outputs({"--out, PNG": (sheet, "PNG")}, force=given.force)
+        more.append(ContactSheet(sheet, given.max_frames, given.unit))
     else:
         view = _view(given)
     street = RenderedStreet(seconds=20) if given.rendered else None
@@ -62,16 +66,6 @@ def _view(given: Any) -> Any:
     server = view.server if given.view else {**view.server, "host": given.host, "port": given.port}
     display = {"quality": given.quality, "max_side": given.max_side}
     return dataclasses.replace(view, server=server, display=display, browser=given.browser, once=given.once)
-
-
-def _into_folder(given: Any) -> Closing:
-    """Makes --out a video in a folder, next to JSON lines and a contact sheet, whose sink it returns."""
-    folder = given.out
-    make_folder(folder)
-    given.out, given.jsonl = folder / "demo.mp4", given.jsonl or folder / "demo.jsonl"
-    sheet = folder / "contact-sheet.png"
-    check_outputs({"--out, PNG": (sheet, "PNG")}, force=given.force)
-    return ContactSheet(sheet, given.max_frames, given.unit)
 
 
 class ContactSheet(Closing):
