@@ -306,14 +306,11 @@ def _image_input(engine: Engine, recipe: DetectorRecipe) -> TensorSpec:
 def _extra_inputs(engine: Engine, recipe: DetectorRecipe, image: TensorSpec) -> dict[str, Array]:
     """One row of each further input: sizes, so that boxes come in pixels of the model's input."""
     known = size_inputs(recipe.input.width, recipe.input.height)
-    rows: dict[str, Array] = {}
-    for spec in engine.inputs:
-        if spec.name == image.name:
-            continue
+    others = [spec for spec in engine.inputs if spec.name != image.name]
+    for spec in others:
         if spec.name not in known:
             raise ModelError(
                 f"{recipe.name}: the model has an extra input {spec}; expected one of {', '.join(known)}; "
                 "make it a constant of the graph"
             )
-        rows[spec.name] = np.array(known[spec.name], spec.dtype)
-    return rows
+    return {spec.name: np.array(known[spec.name], spec.dtype) for spec in others}

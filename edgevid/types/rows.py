@@ -59,13 +59,10 @@ def flat_rows(result: Result) -> list[dict[str, Any]]:
     rows = []
     labels = result.tracks.labels.tolist()
     for one, label in zip(object_rows(result), labels, strict=True):
-        row = dict(blank)
-        row["x_min"], row["y_min"], row["x_max"], row["y_max"] = one["box"]
-        row["class_id"], row["confidence"], row["tracker_id"] = label, one["score"], one["id"]
-        row["frame"], row["time_s"], row["class_name"] = result.frame_index, time, one["class"]
-        row["detected"], row["track_age_s"] = one["detected"], one["age_s"]
-        for key, value in one.get("speed", {}).items():
-            row[f"speed_{key}"] = value
+        row = blank | dict(zip(BOX_NAMES, (*one["box"], label, one["score"], one["id"]), strict=True))
+        row |= {"frame": result.frame_index, "time_s": time, "class_name": one["class"]}
+        row |= {"detected": one["detected"], "track_age_s": one["age_s"]}
+        row |= {f"speed_{key}": value for key, value in one.get("speed", {}).items()}
         for task, verdict in one.get("verdicts", {}).items():
             row[task], row[f"{task}_confidence"] = verdict.get("label"), verdict["confidence"]
             row[f"{task}_reason"] = verdict.get("reason")

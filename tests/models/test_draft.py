@@ -71,7 +71,7 @@ def test_one_pose(tmp_path: Path) -> None:
     recipe = read_recipe(write_draft(inspect(path)))
     assert (recipe.task, recipe.tables["pose"]["order"]) == ("pose", "yxs")
     assert "whether a key point is y, x, score" in path.with_suffix(".toml").read_text()
-    assert load_extractor(path).raw_width == 2 * 15 + 1
+    assert load_extractor(path).raw_width == (2 + 1) * 15
 
 
 @pytest.mark.parametrize(("image", "layout"), [((1, 4, 3, 16, 16), "NTCHW"), ((1, 3, 4, 16, 16), "NCTHW")])
