@@ -27,6 +27,7 @@ class StateTable:
     states: tuple[str, ...] = ()
     next: tuple[str, ...] = ()  # NAME_next if left out
     axes: tuple[Annotated[int, Ge(0)], ...] = ()  # 0 if left out
+    counter: str = ""  # State that counts steps; next (N, ..., W) of (N, ..., L, W) is its cell, count modulo L
 
     def __post_init__(self) -> None:
         for key, given in (("next", self.next), ("axes", self.axes)):
@@ -45,7 +46,7 @@ class Stepper:
     """One step of many tracks through a stateful engine: gather, run, scatter."""
 
     def __init__(self, engine: Engine, table: StateTable, model: str, *, capacity: int = CAPACITY) -> None:
-        self.engine, self.names, self.model = engine, table.names, model
+        self.engine, self.names, self.counter, self.model = engine, table.names, table.counter, model
         inputs, outputs = {s.name: s for s in engine.inputs}, {s.name for s in engine.outputs}
         shapes: dict[str, tuple[int, ...]] = {}
         for state, after, axis in self.names:
@@ -67,10 +68,15 @@ class Stepper:
         rows, _ = self.store.rows(ids, times)
         given = dict(inputs)
         for state, _, axis in self.names:
-            given[state] = np.ascontiguousarray(np.moveaxis(self.store[state][rows], 0, axis))
+            gathered = self.store[state][rows]
+            given[state] = np.ascontiguousarray(np.moveaxis(gathered, 0, axis)) if axis else gathered
         outputs = run_batch(self.engine, given, self._axes)
         for state, after, axis in self.names:
-            self.store[state][rows] = np.moveaxis(outputs[after], axis, 0)
+            stored, new = self.store[state], np.moveaxis(outputs[after], axis, 0) if axis else outputs[after]
+            if self.counter and new.ndim < stored.ndim:
+                stored[rows, ..., given[self.counter] % stored.shape[-2], :] = new
+            else:
+                stored[rows] = new
         return outputs
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Ge
 
 from edgevid.errors import FieldError
-from edgevid.files import Count, Positive, check_fields, sha256, toml_table, vars_of
+from edgevid.files import Count, Positive, check_fields, sha256, vars_of
 from edgevid.runtime import Recipe
 from edgevid.runtime.engine import PAD
 from edgevid.types import Array
@@ -86,10 +86,6 @@ class ClipSection(ClipSpec):
         """The spec alone; `steps` replaces the number of steps that one clip holds."""
         fields = vars_of(self, ClipSpec)
         return ClipSpec(**(fields if steps is None else fields | {"steps": steps, "min_steps": 1}))
-
-    def toml(self) -> list[str]:
-        """The lines of the table [clip] that `read` reads back."""
-        return toml_table("clip", dataclasses.asdict(self))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ import pytest
 from edgevid.actions.clip_spec import ClipSection, ClipSpec, crop_rectangles
 from edgevid.errors import InputError
 from edgevid.files.schema import vars_of
-from edgevid.files.toml import tomllib
-from edgevid.runtime import Recipe
+from edgevid.runtime import Recipe, read_recipe, write_recipe
 
 
 def test_the_rectangle_by_hand() -> None:
@@ -36,8 +35,9 @@ def test_a_spec_that_cannot_be_cut_is_rejected(wrong: dict[str, object]) -> None
 def test_a_spec_survives_its_recipe(tmp_path: Path) -> None:
     expected = ClipSpec(steps=20, rate_hz=15, region=(0.1, 0, 0.9, 0.5), policy="union")
     section = ClipSection(**vars_of(expected), activation="none")
-    values = tomllib.loads("\n".join(section.toml()))["clip"]
-    recipe = Recipe("m", "clip", "m.onnx", tmp_path / "recipe.toml", tables={"clip": values})
+    path = tmp_path / "recipe.toml"
+    write_recipe(Recipe("m", "head", "m.onnx", path, tables={"clip": vars_of(section)}), path)
+    recipe = read_recipe(path)
     assert ClipSection.read(recipe) == section
     assert ClipSection.read(recipe).spec() == expected
     assert ClipSection.read(recipe).spec().digest == expected.digest

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgevid.actions import ClipSection, ClipSpec, SequenceRecognizer, Typicality, load_recognizer, softmax
+from edgevid.actions import ClipSpec, SequenceRecognizer, Typicality, load_recognizer, softmax
 from edgevid.actions.layout import JointLayout
 from edgevid.errors import ParityError
 from edgevid.evaluate.actions.data import Corpus
 from edgevid.evaluate.actions.extract import crop_video
 from edgevid.evaluate.recognition import RowsExtractor, replay_crops, replay_rows
-from edgevid.files import make_folder, toml_table, vars_of, write_atomic
+from edgevid.files import make_folder, vars_of
 from edgevid.learn.actions.fit import TrainOptions, predict, sample, windows_of
 from edgevid.learn.actions.heads import Head
 from edgevid.learn.classifier.network import GRAY, ImageHead
@@ -72,7 +72,8 @@ def export_head(
         inputs = {"features": torch.zeros(2, head.features), **states}
         outputs = ["logits", *(f"{name}_next" for name in states)]
         export_onnx(_Step(head, tuple(states)), inputs, folder / "step.onnx", outputs)
-        _write(folder / "recipe.toml", name, "step", head, options, deployment, more | {"states": list(states)})
+        more |= {"states": list(states), "counter": "count"}
+        _write(folder / "recipe.toml", name, "step", head, options, deployment, more)
     return folder / "recipe.toml"
 
 
@@ -80,8 +81,7 @@ def _export_images(head: ImageHead, path: Path, deployment: Deployment, more: Ma
     """The recipe of a classifier of images, with its graph: outputs "logits" and "features"."""
     size, images = (head.options.width, head.options.height), head.normalized(torch.zeros(2, 1, head.features))
     export_onnx(_Deployed(head), {"images": images}, path.with_name("classifier.onnx"), ["logits", "features"])
-    clip = {**vars_of(deployment.spec), "inside": deployment.inside}
-    tables = {"clip": clip, "features": {"output": "features", **more}, "trained": {"hashes": [*deployment.trained]}}
+    tables = {"features": {"output": "features", **more}, **_tables(deployment)}
     write_recipe(Recipe(
         "classifier", "classify", "classifier.onnx", path, summary=deployment.summary, input_name="images",
         input=InputSpec(*size, mean=(GRAY,) * 3, std=(GRAY,) * 3), outputs=("logits",), names=deployment.names,
@@ -101,14 +101,14 @@ class _Deployed(nn.Module):
 
 
 class _Step(nn.Module):
-    """A head's `step` with its states as plain arguments."""
+    """A head's `newest` with its states as plain arguments."""
 
     def __init__(self, head: Head, names: tuple[str, ...]) -> None:
         super().__init__()
         self.head, self.names = head, names
 
     def forward(self, features: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        logits, after = self.head.step(features, dict(zip(self.names, states, strict=True)))
+        logits, after = self.head.newest(features, dict(zip(self.names, states, strict=True)))
         return (logits, *(after[name] for name in self.names))
 
 
@@ -129,19 +129,21 @@ def _write(
     path: Path, name: str, kind: str, head: Head, options: TrainOptions, deployment: Deployment,
     more: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    model = {"name": name, "task": "head", "file": f"{kind}.onnx", "summary": deployment.summary}
     table = {
         "kind": kind, "extractor": deployment.extractor, "features": head.features, "window": options.window,
         "stride": deployment.stride, "min_steps": deployment.min_steps,
         "per_step": head.per_step and kind == "window", "lookahead": options.lookahead or None,
         "clip_digest": deployment.spec.digest, **more,
     }  # fmt: skip
-    lines = [*toml_table("model", model), *toml_table("head", table)]
-    lines += toml_table("layout", vars_of(deployment.layout) if deployment.layout else {})
-    lines += ClipSection(**vars_of(deployment.spec), inside=deployment.inside).toml()
-    lines += toml_table("names", {"classes": deployment.names})
-    lines += toml_table("trained", {"hashes": [*deployment.trained] or None})
-    write_atomic(path, "\n".join(lines).lstrip() + "\n")
+    layout = vars_of(deployment.layout) if deployment.layout else {}
+    write_recipe(Recipe(
+        name, "head", f"{kind}.onnx", path, summary=deployment.summary, names=deployment.names,
+        tables={"head": table, "layout": layout, **_tables(deployment)}), path)  # fmt: skip
+
+
+def _tables(deployment: Deployment) -> dict[str, dict[str, Any]]:
+    clip = {**vars_of(deployment.spec), "inside": deployment.inside}
+    return {"clip": clip, "trained": {"hashes": [*deployment.trained] or None}}
 
 
 @dataclass(frozen=True, slots=True)

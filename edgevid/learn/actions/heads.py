@@ -1,6 +1,7 @@
 """Temporal heads over features (B, T, D): recurrent ones, and what all heads share. Every head takes `valid` (B, T),
 false where a step is padding (usually on the left), and returns logits: (B, C) of a whole clip or (B, T, C) of each
-step. Causal heads also have `states` and `step`, one moment of many tracks at a time, equal to the full pass."""
+step. Causal heads also have `states` and `step`, one moment of many tracks at a time, equal to the full pass. A state
+of many steps is a ring (B, ..., L, W): step n lies in cell n modulo L, and the state "count" (B,) tells n."""
 
 from typing import Literal
 
@@ -14,6 +15,7 @@ States = dict[str, Tensor]
 HIDDEN = -1e4  # Added to forbidden attention: finite, so that FP16 and fully padded rows stay numbers
 LAYERS = 2  # Of a recurrent head
 HEADS, DEPTH, DROPOUT = 4, 2, 0.3
+BLOCK = 256  # Steps that attend at once: memory grows with the length of a video, not with its square
 JOINT_WIDTH = 24  # Channels of each joint in a graph
 SMOOTH, LARGEST = 0.15, 4.0  # Of the loss between steps: its weight, and the largest change that counts
 
@@ -44,17 +46,18 @@ class Head(nn.Module):
     def states(self, batch: int) -> States:
         """The states of `batch` tracks that start now: zeros, batch first."""
         if not self.causal:
-            raise self.not_causal()
-        return self._states(batch)  # type: ignore[no-any-return]
+            how = "bidirectional=False" if isinstance(self, RecurrentHead) else "causal=True"
+            raise InputError(f"{type(self).__name__} uses later steps and cannot be streamed; train it with {how}")
+        return {"count": torch.zeros(batch, dtype=torch.int64), **self._states(batch)}
 
     def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        """Logits (B, C) after one more moment x (B, D), and the next states; InputError as `states`."""
-        raise self.not_causal()
+        """Logits (B, C) after one more moment x (B, D), and the next states."""
+        logits, new = self.newest(x, states)
+        return logits, {name: _written(states[name], value, states["count"]) for name, value in new.items()}
 
-    def not_causal(self) -> InputError:
-        """Why this head cannot be streamed."""
-        how = "bidirectional=False" if isinstance(self, RecurrentHead) else "causal=True"
-        return InputError(f"{type(self).__name__} uses later steps and cannot be streamed; train it with {how}")
+    def newest(self, x: Tensor, states: States) -> tuple[Tensor, States]:
+        """`step` as it is exported: of a ring (B, ..., L, W) only the newest cell (B, ..., W)."""
+        raise NotImplementedError
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, smoothing: float) -> Tensor:
@@ -82,8 +85,6 @@ class RecurrentHead(Head):
         """`window` is how many steps back the mean reaches. `bidirectional` is for recorded clips only: such a
         head cannot be streamed."""
         super().__init__(features, classes)
-        if cell not in ("gru", "lstm"):
-            raise InputError(f"cell: expected 'gru' or 'lstm', got {cell!r}")
         self.cell, self.hidden, self.bidirectional, self.window = cell, hidden, bidirectional, window
         self.ways, self.causal = 2 if bidirectional else 1, not bidirectional
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, hidden), nn.GELU())
@@ -107,25 +108,46 @@ class RecurrentHead(Head):
         return self.outward(torch.cat((last, mean), dim=-1))
 
     def _states(self, batch: int) -> States:
-        width, recent = self.hidden * (2 if self.cell == "lstm" else 1), self.hidden + 1
-        return {"h": torch.zeros(batch, LAYERS, width), "recent": torch.zeros(batch, self.window, recent)}
+        width = self.hidden * (2 if self.cell == "lstm" else 1)
+        return {"h": torch.zeros(batch, LAYERS, width), "recent": torch.zeros(batch, self.window, self.hidden)}
 
-    def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
+    def newest(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         x = self.inward(x)
         after = []
         for layer, cell in enumerate(self.cells):
             state = cell(cell.inward(x), states["h"][:, layer])
             after.append(state)
             x = state[:, : self.hidden]
-        recent = push(states["recent"], torch.cat((x, torch.ones_like(x[:, :1])), dim=1))
-        total = recent.sum(1)
-        logits = self.outward(torch.cat((x, total[:, :-1] / total[:, -1:]), dim=-1))
-        return logits, {"h": torch.stack(after, dim=1), "recent": recent}
+        near = (ages(states["count"], self.window) < self.window).to(x.dtype)[:, None]
+        total, count = (near @ states["recent"])[:, 0] + x, states["count"] + 1
+        logits = self.outward(torch.cat((x, total / count.clamp(max=self.window).to(x.dtype)[:, None]), dim=-1))
+        return logits, {"count": count, "h": torch.stack(after, dim=1), "recent": x}
 
 
-def push(past: Tensor, new: Tensor) -> Tensor:
-    """The window (B, W, ...) one step later, with `new` (B, ...) as its newest."""
-    return torch.cat((past[:, 1:], new.unsqueeze(1)), dim=1)
+def ages(count: Tensor, length: int) -> Tensor:
+    """(B, L) how many steps ago each cell of a ring was written, after `count` (B,) steps: 1 to L - 1, and L of what is
+    out of reach, the cell to write next and those never written."""
+    back = (count[:, None] - 1 - torch.arange(length)) % length + 1
+    return torch.where(back > count[:, None], length, back)
+
+
+def _written(old: Tensor, new: Tensor, count: Tensor) -> Tensor:
+    """A state after a step: `new`, or the ring `old` (B, ..., L, W) with `new` (B, ..., W) in its cell."""
+    if new.dim() == old.dim():
+        return new
+    here = torch.arange(old.shape[-2]) == count.reshape(-1, *[1] * (old.dim() - 2)) % old.shape[-2]
+    return torch.where(here.unsqueeze(-1), new.unsqueeze(-2), old)
+
+
+def part(states: States, key: str) -> States:
+    """The states of a layer, named as `named` does, and the count of steps."""
+    mine = {name.removeprefix(key): state for name, state in states.items() if name.startswith(key)}
+    return {"count": states["count"], **mine}
+
+
+def named(key: str, states: States) -> States:
+    """States with the name of their layer before their own."""
+    return {key + name: state for name, state in states.items()}
 
 
 class Cell(nn.Module):
@@ -200,38 +222,37 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor, values_from: Tensor | None = None) -> Tensor:
         """(B, T, width); values may come from another source of the same shape (cross-attention)."""
-        q, k, v = self.query(x), self.key(x), self.value(x if values_from is None else values_from)
-        steps = torch.arange(x.shape[1])
-        back = steps[:, None] - steps[None, :]  # how far the key lies in the past
-        low = 0 if self.causal else -(self.window - 1)
-        allowed = (back >= low) & (back < self.window)
-        bias = self.bias[:, (back - low).clamp(0, self.bias.shape[1] - 1)]
-        hide = ~(allowed[None] & valid[:, None, :])
-        weights = self._split(q) @ self._split(k).transpose(2, 3) / self.size**0.5 + bias
-        weights = (weights + HIDDEN * hide[:, None].to(weights.dtype)).softmax(-1)
-        mixed = (weights @ self._split(v)).transpose(1, 2)
-        return self.outward(mixed.reshape(x.shape[0], x.shape[1], self.heads * self.size))
+        made = (self.query(x), self.key(x), self.value(x if values_from is None else values_from))
+        q, k, v = map(self._split, made)
+        ahead, steps, mixed = 0 if self.causal else self.window - 1, torch.arange(x.shape[1]), list[Tensor]()
+        for start in range(0, x.shape[1], BLOCK):
+            own = slice(start, start + BLOCK)
+            near = slice(max(start - self.window + 1, 0), start + BLOCK + ahead)
+            back = steps[own, None] - steps[None, near]  # how far the key lies in the past
+            allowed = (back >= -ahead) & (back < self.window)
+            bias = self.bias[:, (back + ahead).clamp(0, self.bias.shape[1] - 1)]
+            hide = ~(allowed[None] & valid[:, None, near])
+            weights = q[:, :, own] @ k[:, :, near].transpose(2, 3) / self.size**0.5 + bias
+            mixed.append((weights + HIDDEN * hide[:, None].to(weights.dtype)).softmax(-1) @ v[:, :, near])
+        return self.outward(torch.cat(mixed, dim=2).transpose(1, 2).reshape(x.shape))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.reshape(x.shape[0], x.shape[1], self.heads, self.size).transpose(1, 2)
 
-    def state_width(self) -> int:
-        """Columns of one stored step: key, value and whether it is valid."""
-        return 2 * self.heads * self.size + 1
+    def states(self, batch: int) -> States:
+        """Rings of the keys and the values of the steps before."""
+        return {name: torch.zeros(batch, self.heads, self.window, self.size) for name in ("keys", "values")}
 
-    def step(self, x: Tensor, past: Tensor, values_from: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The output (B, width) of one more step, and the window (B, window, state_width) that follows."""
-        width = self.heads * self.size
-        new = torch.cat(
-            (self.key(x), self.value(x if values_from is None else values_from), torch.ones_like(x[:, :1])), 1
-        )
-        past = torch.cat((past[:, 1:], new[:, None]), dim=1)
-        k, v, there = past[..., :width], past[..., width : 2 * width], past[..., 2 * width]
-        q = self.query(x)[:, None]
-        weights = self._split(q) @ self._split(k).transpose(2, 3) / self.size**0.5
-        weights = weights + self.bias.flip(1)[:, None] + HIDDEN * (1.0 - there)[:, None, None]
-        mixed = (weights.softmax(-1) @ self._split(v)).transpose(1, 2)
-        return self.outward(mixed.reshape(x.shape[0], width)), past
+    def step(self, x: Tensor, states: States, values_from: Tensor | None = None) -> tuple[Tensor, States]:
+        """The output (B, width) of one more step, and its key and value."""
+        made = (self.query(x), self.key(x), self.value(x if values_from is None else values_from))
+        q, k, v = (one.reshape(-1, self.heads, 1, self.size) for one in made)
+        near = torch.cat((q @ states["keys"].transpose(2, 3), q @ k.transpose(2, 3)), dim=-1)
+        back = nn.functional.pad(ages(states["count"], self.window), (0, 1))  # the step itself is the last
+        bias = nn.functional.pad(self.bias, (0, 1), value=HIDDEN)[:, back].transpose(0, 1).unsqueeze(2)
+        weights = (near / self.size**0.5 + bias).softmax(-1)
+        mixed = weights[..., :-1] @ states["values"] + weights[..., -1:] * v
+        return self.outward(mixed.reshape(x.shape)), {"keys": k.squeeze(2), "values": v.squeeze(2)}
 
 
 class Layer(nn.Module):
@@ -250,10 +271,10 @@ class Layer(nn.Module):
         x = x + self.dropout(self.attention(self.norm1(x), valid))
         return x + self.dropout(self.feed(self.norm2(x)))
 
-    def step(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        mixed, past = self.attention.step(self.norm1(x), past)
+    def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
+        mixed, new = self.attention.step(self.norm1(x), states)
         x = x + mixed
-        return x + self.feed(self.norm2(x)), past
+        return x + self.feed(self.norm2(x)), new
 
 
 class TransformerHead(Head):
@@ -279,22 +300,19 @@ class TransformerHead(Head):
         return self.outward(self.dropout((self.norm(x) + hide)[:, -self.window :].amax(1)))
 
     def _states(self, batch: int) -> States:
-        states = {
-            f"past{i}": torch.zeros(batch, self.window, layer.attention.state_width())
-            for i, layer in enumerate(self.stack)
-        }
-        # Each stored step has a valid flag, so zeros mean "no step yet".
-        return {**states, "recent": torch.zeros(batch, self.window, self.width + 1)}
-
-    def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        x, after = self.inward(x), {}
+        states = {"recent": torch.zeros(batch, self.window, self.width)}
         for i, layer in enumerate(self.stack):
-            x, after[f"past{i}"] = layer.step(x, states[f"past{i}"])
-        x = self.norm(x)
-        recent = push(states["recent"], torch.cat((x, torch.ones_like(x[:, :1])), dim=1))
-        after["recent"] = recent
-        high = (recent[..., :-1] + HIDDEN * (1.0 - recent[..., -1:])).amax(1)
-        return self.outward(high), after
+            states |= named(f"layer{i}_", layer.attention.states(batch))
+        return states
+
+    def newest(self, x: Tensor, states: States) -> tuple[Tensor, States]:
+        x, new = self.inward(x), {"count": states["count"] + 1}
+        for i, layer in enumerate(self.stack):
+            x, cells = layer.step(x, part(states, f"layer{i}_"))
+            new |= named(f"layer{i}_", cells)
+        x = new["recent"] = self.norm(x)
+        hide = (ages(states["count"], self.window) == self.window).to(x.dtype).unsqueeze(-1)
+        return self.outward((states["recent"] + HIDDEN * hide).amax(1).maximum(x)), new
 
 
 class JointGraph(nn.Module):

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from edgevid.learn.actions.heads import Head, States, WindowAttention, push
+from edgevid.learn.actions.heads import Head, States, WindowAttention, ages, named, part
 
 SegmentationKind = Literal["asformer", "mstcn"]
 HEADS = 2  # Of ASFormer's attention
@@ -47,21 +47,21 @@ class Block(nn.Module):
         return n if self.join is None or encoded is None else self.join(torch.cat((n, encoded), dim=-1))
 
     def states(self, batch: int, width: int) -> States:
-        """A stream's state: the inputs within the convolution's reach, and the attention's window."""
-        states = {"conv": torch.zeros(batch, 2 * self.dilation + 1, width)}
-        if self.attention is not None:
-            states["past"] = torch.zeros(batch, self.attention.window, self.attention.state_width())
-        return states
+        """Rings of the inputs within the convolution's reach, and of the attention's keys and values."""
+        states = {"conv": torch.zeros(batch, 2 * self.dilation, width)}
+        return states | self.attention.states(batch) if self.attention is not None else states
 
     def step(self, x: Tensor, states: States, encoded: Tensor | None, share: float) -> tuple[Tensor, States]:
-        after = {"conv": push(states["conv"], x)}
-        taps = after["conv"][:, :: self.dilation].transpose(1, 2)  # the steps t - 2d, t - d and t
-        h = nn.functional.linear(taps.flatten(1), self.conv.weight.flatten(1), self.conv.bias).relu()
+        back = torch.tensor([[2 * self.dilation], [self.dilation]])
+        chosen = (ages(states["count"], 2 * self.dilation)[:, None] == back).to(x.dtype)
+        taps = torch.cat(((chosen @ states["conv"]).flatten(1), x), dim=1)  # the steps t - 2d, t - d and t
+        h = nn.functional.linear(taps, self.conv.weight.transpose(1, 2).flatten(1), self.conv.bias).relu()
+        new = {"conv": x}
         if self.attention is not None:
             n = self.norm(h)
-            mixed, after["past"] = self.attention.step(self._queried(n, encoded), states["past"], n)
-            h = h + share * mixed
-        return x + self.outward(h), after
+            mixed, cells = self.attention.step(self._queried(n, encoded), states, n)
+            h, new = h + share * mixed, new | cells
+        return x + self.outward(h), new
 
 
 class SegmentationHead(Head):
@@ -104,28 +104,25 @@ class SegmentationHead(Head):
         return torch.stack(outputs) if self.training else outputs[-1]
 
     def _states(self, batch: int) -> States:
-        return {
-            f"s{stage}b{level}{name}": value
-            for stage, blocks in enumerate(self.stages)
-            for level, block in enumerate(blocks)
-            for name, value in block.states(batch, self.width).items()
-        }
+        states = States()
+        for stage, blocks in enumerate(self.stages):
+            for level, block in enumerate(blocks):
+                states |= named(f"s{stage}b{level}_", block.states(batch, self.width))
+        return states
 
-    def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
+    def newest(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         x = self.inward(x)
         encoded: Tensor | None = None
-        after: States = {}
-        output = x
+        new, output = {"count": states["count"] + 1}, x
         for stage, blocks in enumerate(self.stages):
             if stage:
                 encoded, x = x, self.again[stage - 1](output.softmax(-1))
             for level, block in enumerate(blocks):
-                key = f"s{stage}b{level}"
-                mine = {name: states[key + name] for name in ("conv", "past") if key + name in states}
-                x, new = block.step(x, mine, encoded, _share(stage))
-                after |= {key + name: value for name, value in new.items()}
+                key = f"s{stage}b{level}_"
+                x, cells = block.step(x, part(states, key), encoded, _share(stage))
+                new |= named(key, cells)
             output = self.outward[stage](x)
-        return output, after
+        return output, new
 
 
 def _share(stage: int) -> float:

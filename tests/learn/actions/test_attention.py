@@ -107,10 +107,24 @@ def test_one_step_at_a_time_is_the_same(crossed: bool) -> None:
     attention.bias.normal_()
     x = torch.randn(2, 7, 4)
     values = torch.randn(2, 7, 4) if crossed else None
-    past, steps = torch.zeros(2, 3, attention.state_width()), []
+    states, steps = {"count": torch.zeros(2, dtype=torch.int64), **attention.states(2)}, []
     for t in range(7):
-        out, past = attention.step(x[:, t], past, None if values is None else values[:, t])
+        out, new = attention.step(x[:, t], states, None if values is None else values[:, t])
+        for name, cell in new.items():
+            states[name][:, :, t % 3] = cell
+        states["count"] += 1
         steps.append(out)
     torch.testing.assert_close(torch.stack(steps, 1), attention(x, all_valid(x), values), atol=1e-5, rtol=0)
-    assert attention.state_width() == 2 * 4 + 1
-    assert past[:, :, -1].tolist() == [[1, 1, 1]] * 2  # all stored steps are valid
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@torch.no_grad()
+def test_long_videos_attend_in_blocks(causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks shorter than the window, and not a divisor of the length, change nothing."""
+    torch.manual_seed(0)
+    attention, x = WindowAttention(4, 2, 6, causal=causal).eval(), torch.randn(2, 23, 4)
+    attention.bias.normal_()
+    valid = torch.rand(2, 23) > 0.2
+    whole = attention(x, valid)
+    monkeypatch.setattr("edgevid.learn.actions.heads.BLOCK", 5)
+    torch.testing.assert_close(attention(x, valid)[valid], whole[valid], atol=1e-5, rtol=0)

@@ -56,16 +56,16 @@ def test_a_layer_without_weights_passes_its_input() -> None:
     for weight in layer.parameters():
         weight.zero_()
     torch.testing.assert_close(layer(x, torch.ones(2, 5, dtype=torch.bool)), x)
-    out, _ = layer.step(x[:, 0], torch.zeros(2, 4, layer.attention.state_width()))
+    states = {"count": torch.zeros(2, dtype=torch.int64), **layer.attention.states(2)}
+    out, _ = layer.step(x[:, 0], states)
     torch.testing.assert_close(out, x[:, 0])
 
 
 def test_states_are_empty_windows() -> None:
-    """Key, value and a valid flag of each step and layer; the encoded steps for the maximum."""
+    """The count of steps; keys and values of each layer and head; the encoded steps for the maximum."""
     states = TransformerHead(4, 3, width=8, window=5).states(2)
-    assert {name: tuple(value.shape) for name, value in states.items()} == {
-        "past0": (2, 5, 17), "past1": (2, 5, 17), "recent": (2, 5, 9),
-    }  # fmt: skip
+    rings = {f"layer{layer}_{name}": (2, 4, 5, 2) for layer in range(2) for name in ("keys", "values")}
+    assert {name: tuple(value.shape) for name, value in states.items()} == {"count": (2,), "recent": (2, 5, 8), **rings}
     assert not any(value.any() for value in states.values())
 
 
