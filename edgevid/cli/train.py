@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -92,11 +93,12 @@ def label(sources: list[str], data: Path, models: str, every: float) -> None:
 def rendered(data: Path, scenes: int, frames: int, seed: int) -> None:
     """Add rendered street images with exact boxes to a data folder; never the street of edgevid-demo."""
     from edgevid.learn.detector.label import write_rendered
+    from edgevid.synthetic.scene import DEMO_SEED
 
     check_folder(data)
-    if seed <= 1 < seed + scenes:
+    if seed <= DEMO_SEED < seed + scenes:
         seeds = f"{seed} to {seed + scenes - 1}"
-        raise InputError(f"--seed: expected seeds without 1, the street of edgevid-demo, got {seeds}")
+        raise InputError(f"--seed: expected seeds without {DEMO_SEED}, the street of edgevid-demo, got {seeds}")
     count = write_rendered(data, scenes=scenes, frames=frames, seed=seed)
     results().print(f"written {count} images to [cyan]{data}[/]")
 
@@ -135,10 +137,8 @@ def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
         console.print(f"The baseline {better} is better than this head: --head {better} makes it the recognizer.")
     if segments := [t.segments for t in outcome.trials if t.segments is not None]:
         simple = [t.baseline_segments for t in outcome.trials if t.baseline_segments is not None]
-        by_head = []
-        for name, found in ((head, segments), ("linear layer per step", simple)):
-            means = [sum(column) / len(found) for column in zip(*found, strict=True)]
-            by_head.append((name, *(f"{value:.1f}" for value in means)))
+        both = ((head, segments), ("linear layer per step", simple))
+        by_head = [(name, *(f"{fmean(column):.1f}" for column in zip(*found, strict=True))) for name, found in both]
         print_rows(console, ("head", "accuracy", "edit", "F1@10", "F1@25", "F1@50"), by_head, title="Segments, %")
         recalls = zip(outcome.report.names, outcome.report.recall.tolist(), strict=True)
         console.print("right by class: " + ", ".join(f"{name} {share:.0%}" for name, share in recalls))

@@ -221,9 +221,12 @@ def street(seed: int = 1, *, seconds: float = 30.0, camera: Camera | None = None
     return Scene(movers, camera or Camera(), noise or Noise(), seed)
 
 
+DEMO_SEED = 8  # Of the street that `edgevid-demo` shows
+
+
 def demo_street(seconds: float = 20.0) -> Scene:
     """The street of `edgevid-demo`: a street with people who also stand, wave and run."""
-    scene = street(8, seconds=seconds, camera=Camera(1280, 720, 930.0, 6.5, 14.0))
+    scene = street(DEMO_SEED, seconds=seconds, camera=Camera(1280, 720, 930.0, 6.5, 14.0))
     people = [(9.0, 15.5, -2.6, 0.0, 0.0), (-8.9, 19.0, 0.0, 0.0, 0.0), (-8.5, 11.0, math.pi / 2, 3.1, 1.0),
               (9.9, 40.0, -math.pi / 2, 3.0, 6.0)]  # fmt: skip
     movers = list(scene.movers)
