@@ -83,7 +83,7 @@ def trained(data: Corpus, halves: list[Corpus], kind: str, lookahead: float, epo
 
 
 def cost(folder: Path, kind: Any) -> dict[str, float]:
-    """Milliseconds of a step of 1 and 16 tracks, medians of 5 runs; an untrained head costs as much as a trained one."""
+    """Milliseconds of a step of 1 and 16 tracks, medians of 5 runs; an untrained head costs as much as a trained."""
     head = SegmentationHead(WIDTH, ACTIONS, kind=kind)
     names = tuple(f"action_{n}" for n in range(ACTIONS))
     recipe = export_head(head, folder, kind, TrainOptions(window=240), Deployment(names, ClipSpec(steps=1), ""))

@@ -3,7 +3,7 @@
 import inspect
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,9 +69,14 @@ def export_head(
     _write(window_recipe, f"{name}-window", "window", head, options, deployment, more)
     if head.causal:
         states = head.states(2)
+
+        def step(x: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+            logits, new = head.newest(x, dict(zip(states, values, strict=True)))
+            return (logits, *(new[name] for name in states))
+
         inputs = {"features": torch.zeros(2, head.features), **states}
         outputs = ["logits", *(f"{name}_next" for name in states)]
-        export_onnx(_Step(head, tuple(states)), inputs, folder / "step.onnx", outputs)
+        export_onnx(_Graph(head, step), inputs, folder / "step.onnx", outputs)
         more |= {"states": list(states), "counter": "count"}
         _write(folder / "recipe.toml", name, "step", head, options, deployment, more)
     return folder / "recipe.toml"
@@ -80,7 +85,8 @@ def export_head(
 def _export_images(head: ImageHead, path: Path, deployment: Deployment, more: Mapping[str, Any]) -> Path:
     """The recipe of a classifier of images, with its graph: outputs "logits" and "features"."""
     size, images = (head.options.width, head.options.height), head.normalized(torch.zeros(2, 1, head.features))
-    export_onnx(_Deployed(head), {"images": images}, path.with_name("classifier.onnx"), ["logits", "features"])
+    graph, outputs = _Graph(head, head.deployed), ["logits", "features"]
+    export_onnx(graph, {"images": images}, path.with_name("classifier.onnx"), outputs)
     tables = {"features": {"output": "features", **more}, **_tables(deployment)}
     write_recipe(Recipe(
         "classifier", "classify", "classifier.onnx", path, summary=deployment.summary, input_name="images",
@@ -89,27 +95,12 @@ def _export_images(head: ImageHead, path: Path, deployment: Deployment, more: Ma
     return path
 
 
-class _Deployed(nn.Module):
-    """What is exported of a classifier of images."""
+class _Graph(nn.Module):
+    """One of a head's functions as what is exported of it."""
 
-    def __init__(self, head: ImageHead) -> None:
+    def __init__(self, head: Head, call: Callable[..., tuple[Tensor, ...]]) -> None:
         super().__init__()
-        self.head = head
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self.head.deployed(images)
-
-
-class _Step(nn.Module):
-    """A head's `newest` with its states as plain arguments."""
-
-    def __init__(self, head: Head, names: tuple[str, ...]) -> None:
-        super().__init__()
-        self.head, self.names = head, names
-
-    def forward(self, features: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        logits, after = self.head.newest(features, dict(zip(self.names, states, strict=True)))
-        return (logits, *(after[name] for name in self.names))
+        self.head, self.forward = head, call
 
 
 def export_onnx(module: nn.Module, inputs: Mapping[str, Tensor], path: Path, outputs: list[str]) -> None:

@@ -284,8 +284,6 @@ class TransformerHead(Head):
     def __init__(self, features: int, classes: int, *, width: int = 128, window: int = 64, causal: bool = True) -> None:
         """`window` is how many steps back (and ahead, unless causal) a step attends."""
         super().__init__(features, classes)
-        if width % HEADS:
-            raise InputError(f"width: expected a multiple of heads={HEADS}, got {width}")
         self.causal, self.width, self.window = causal, width, window
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width), nn.LayerNorm(width))
         self.dropout = nn.Dropout(DROPOUT)
