@@ -102,3 +102,12 @@ def test_a_detector_misses_and_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "data" / "classes" / "a" / "x.jpg").write_bytes(black)
     with pytest.raises(InputError, match="got classes of whole images"):
         evaluate(str(tmp_path / "tiny.onnx"), tmp_path / "data" / "classes")
+
+
+def test_features_of_long_videos_have_no_corruptions(tmp_path: Path) -> None:
+    for folder in ("groundTruth", "features"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    (tmp_path / "data" / "groundTruth" / "gate.txt").write_text("walk\nrun\n")
+    np.save(tmp_path / "data" / "features" / "gate.npy", np.zeros((2, 5), np.float32))
+    with pytest.raises(InputError, match="got features, which have no corruptions"):
+        evaluate(str(clip_model(tmp_path / "model", "NTCHW")), tmp_path / "data")

@@ -250,13 +250,12 @@ def make_table(
     if not np.isfinite(times).all():
         fail(path, "times", "finite seconds", "NaN or infinity")
     numbers = np.unique(tracks, return_inverse=True)[1].reshape(-1).astype(np.int64) + 1
+    first = np.unique(numbers, return_index=True)[1][numbers - 1]  # Of each row the first one of its track
     truth = label_indices(path, columns.get("labels"), names, rows, labels)
-    if truth is not None:
-        first = truth[np.unique(numbers, return_index=True)[1]][numbers - 1]
-        if len(other := np.flatnonzero(truth != first)):
-            got = f"{names[first[other[0]]]} and {names[truth[other[0]]]}"
-            expected = "one label per track (where its label changes, begin another track in the table)"
-            fail(path, f"track {np.asarray(tracks)[other[0]]}", expected, got)
+    if truth is not None and len(other := np.flatnonzero(truth != truth[first])):
+        got = f"{names[truth[first[other[0]]]]} and {names[truth[other[0]]]}"
+        expected = "one label per track (where its label changes, begin another track in the table)"
+        fail(path, f"track {np.asarray(tracks)[other[0]]}", expected, got)
     typicality = columns.get("typicality")
     if typicality is not None and (
         np.shape(typicality) != (rows,) or not ((typicality >= 0) & (typicality <= 1) | np.isnan(typicality)).all()
@@ -268,7 +267,7 @@ def make_table(
         bands[bands == "ok"] = ""
         if unknown := set(bands.tolist()) - {"", *BANDS}:
             fail(path, "band", f"OK or one of {', '.join(BANDS)}", sorted(unknown))
-        if (bands != bands[np.unique(numbers, return_index=True)[1]][numbers - 1]).any():
+        if (bands != bands[first]).any():
             fail(path, "band", "one per track (where it changes, begin another track in the table)", "several")
     return ScoreTable(names, shares, truth, numbers, times, decimals, path, sha256, typicality, bands)
 

@@ -280,8 +280,7 @@ def _fit(table: ScoreTable, settings: Settings, warnings: list[str]) -> Settings
         warnings.append("temperature not fitted: the held-out tracks have no error")
         return settings
     settings = dataclasses.replace(settings, temperature=fit_temperature(table.values, table.labels))
-    several = np.bincount(table.tracks).max() > 1
-    if not several or settings.aggregate != "mean-log-prob":
+    if np.bincount(table.tracks).max() < 2 or settings.aggregate != "mean-log-prob":
         return settings
 
     def loss(rho: float) -> float:  # negative log-likelihood of the tracks' probabilities

@@ -1,8 +1,5 @@
 """Kernel machines over the pooled features of a window: baselines of every head, and recognizers of their own."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-
 import numpy as np
 
 from edgevid.errors import require
@@ -22,6 +19,4 @@ def support_vectors(kernel: Array, targets: Array) -> tuple[Array, Array]:
     return weights, bias
 
 
-SOLVERS: Mapping[str, Callable[[Array, Array], tuple[Array, Array]] | None]
-SOLVERS = MappingProxyType({"svm": support_vectors, "ridge": None})
-"""By kind what solves for the weights, as `Typicality.fit` takes it."""
+SOLVERS = {"svm": support_vectors, "ridge": None}  # By kind what solves for the weights, as `Typicality.fit` takes it

@@ -200,8 +200,7 @@ def _trial(
 
 
 def _kernels(head: Head, split: Split, options: TrainOptions) -> tuple[dict[str, float], float]:
-    """Accuracy of each of `SOLVERS`, and of the head with the second opinion: by turns, half of the held-out groups
-    chooses the mixture for the other half."""
+    """Accuracy of each of `SOLVERS`, and of the head with a second opinion, mixed as the other half of groups says."""
     test, found = split.test, {}
     logits, described = predict(head, test, options), describe(head, test, options)
     for kind, solve in SOLVERS.items():
@@ -257,7 +256,7 @@ def _deploy(
     if curve:
         notes.append(curve[0])
         plots["Errors by clips"] = curve[1]
-    found = dataclasses.replace(found, task="training", notes=notes, plots=plots)
+    found = dataclasses.replace(found, notes=notes, plots=plots)
     what, measured = f"{deployment.summary}, split {trials[0].split}", found.figures()
     write_atomic(out / "report.html", page(found, measured, what))
     outcome = Outcome(tuple(trials), recipe, parity, report, cpu_s, measured["accuracy"])
@@ -302,7 +301,7 @@ def _evaluation(fitted: Fitted, report: ClassReport, trial: Trial, test: Corpus,
     if fitted.head.per_step:
         tables, plots = class_views(report)
         figures = {"accuracy": trial.accuracy}
-        return Evaluation("", ["all"], "split", lambda _: figures, tables=tables, plots=plots, notes=notes)
+        return Evaluation("training", ["all"], "split", lambda _: figures, tables=tables, plots=plots, notes=notes)
     pairs = list(zip(test.labels.tolist(), predicted.tolist(), strict=True))
     about = [(e.name, e.group) for e in test.examples]
     found = of_scored(Scored(report, 0, None, [([true], [made]) for true, made in pairs], about), notes)
@@ -312,7 +311,7 @@ def _evaluation(fitted: Fitted, report: ClassReport, trial: Trial, test: Corpus,
         shown = [(Path(name).name, read_image(Path(name))) for name in names[:EACH]]
         images[f"{test.names[true]}, recognized as {test.names[made]}: {count}"] = [
             Thumb(name, thumbnail(image, SIDE)) for name, image in shown if image is not None]  # fmt: skip
-    return dataclasses.replace(found, images=images)
+    return dataclasses.replace(found, task="training", images=images)
 
 
 def write_scores(path: Path, test: Corpus, shares: Array, typicality: Array) -> None:

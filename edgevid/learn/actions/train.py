@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -209,16 +210,14 @@ def _features(
     cache = cache_folder() / "features" / f"{name}.npy"
     if cache.is_file():
         return np.asarray(np.load(cache))
-    if isinstance(extractor, ClipExtractor):
-        if copy:
-            raise InputError(f"augmentations: expected a model of single images, got {recipe.name}, which takes clips")
-        with atomic_path(cache) as new:
-            np.save(new, rows := timed_rows(path, extractor, spec)[1])
-        return rows
-    crops, boxes = _cut(path, spec, align)
-    seed = int.from_bytes(bytes.fromhex(name[:8]), "big")
-    shown = augment_crops(crops, seed) if copy and len(crops) else crops
-    rows = extractor.extract(shown, boxes) if len(crops) else np.zeros((0, extractor.raw_width), np.float32)
+    if not isinstance(extractor, ClipExtractor):
+        crops, boxes = _cut(path, spec, align)
+        shown = augment_crops(crops, int(name[:8], 16)) if copy and len(crops) else crops
+        rows = extractor.extract(shown, boxes) if len(crops) else np.zeros((0, extractor.raw_width), np.float32)
+    elif copy:
+        raise InputError(f"augmentations: expected a model of single images, got {recipe.name}, which takes clips")
+    else:
+        rows = timed_rows(path, extractor, spec)[1]
     with atomic_path(cache) as new:
         np.save(new, rows)
     return rows
@@ -231,27 +230,23 @@ def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corp
         raise InputError(f"split: expected a share between 0 and 1, got {share}")
     rng = np.random.default_rng(seed)
     held: set[str] = set()
-    groups = sorted({e.group for e in corpus.examples})
     group_of = np.array([e.group for e in corpus.examples])
     has = np.stack([np.isin(range(len(corpus.names)), e.labels) for e in corpus.examples])  # of each its classes
     for label, name in enumerate(corpus.names):
-        mine = [g for g in groups if ((group_of == g) & has[:, label]).any()]
-        if len(mine) < 2:
+        sizes = Counter(group_of[has[:, label]].tolist())
+        if len(sizes) < 2:
             raise InputError(
-                f"split: class {name!r} comes from one video or scene only ({', '.join(mine) or 'none'}): "
+                f"split: class {name!r} comes from one video or scene only ({', '.join(sizes) or 'none'}): "
                 "training and test would see the same scene. Add clips from at least one more video, "
                 "or name the groups in a CSV"
             )
-        expected = share * float(has[:, label].sum())
-        taken = float(sum(((group_of == g) & has[:, label]).sum() for g in mine if g in held))
-        free = [g for g in mine if g not in held]
-        order = rng.permutation(len(free))
-        for i in order[: len(free) - 1]:
-            size = float(((group_of == free[i]) & has[:, label]).sum())
-            if taken and taken + size / 2 > expected:
+        expected, taken = share * sizes.total(), sum(sizes[group] for group in held)
+        free = sorted(sizes.keys() - held)
+        for group in (free[i] for i in rng.permutation(len(free))[: len(free) - 1]):
+            if taken and taken + sizes[group] / 2 > expected:
                 continue
-            held.add(free[i])
-            taken += size
+            held.add(group)
+            taken += sizes[group]
             if taken >= expected:
                 break
     out = np.isin(group_of, sorted(held))
@@ -267,8 +262,7 @@ def split_by_name(corpus: Corpus, held: Collection[str]) -> tuple[Corpus, Corpus
 
 
 def official_splits(folder: Path, feature_rate: float = FEATURES_HZ, layout: str = "") -> dict[str, Split]:
-    """Training and test data of every pair *_train_K.npz and *_test_K.npz in a folder of skeleton files. Each holds
-    `joints` (sum of T, J, 2), `offsets` (N + 1,) and `label` (N,); see docs/actions.md. Of features: splits/."""
+    """Training and test data of every pair *_train_K.npz and *_test_K.npz of skeletons, or by splits/ of features."""
     if is_features(folder):
         corpus = check(read_features(folder, feature_rate))
         return {name: Split(*halves) for name, halves in folds(folder, corpus).items()}
