@@ -140,14 +140,9 @@ def _written(old: Tensor, new: Tensor, count: Tensor) -> Tensor:
 
 
 def part(states: States, key: str) -> States:
-    """The states of a layer, named as `named` does, and the count of steps."""
+    """The states whose names begin with `key`, without it, and the count of steps."""
     mine = {name.removeprefix(key): state for name, state in states.items() if name.startswith(key)}
     return {"count": states["count"], **mine}
-
-
-def named(key: str, states: States) -> States:
-    """States with the name of their layer before their own."""
-    return {key + name: state for name, state in states.items()}
 
 
 class Cell(nn.Module):
@@ -300,14 +295,14 @@ class TransformerHead(Head):
     def _states(self, batch: int) -> States:
         states = {"recent": torch.zeros(batch, self.window, self.width)}
         for i, layer in enumerate(self.stack):
-            states |= named(f"layer{i}_", layer.attention.states(batch))
+            states |= {f"layer{i}_{name}": ring for name, ring in layer.attention.states(batch).items()}
         return states
 
     def newest(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         x, new = self.inward(x), {"count": states["count"] + 1}
         for i, layer in enumerate(self.stack):
             x, cells = layer.step(x, part(states, f"layer{i}_"))
-            new |= named(f"layer{i}_", cells)
+            new |= {f"layer{i}_{name}": cell for name, cell in cells.items()}
         x = new["recent"] = self.norm(x)
         hide = (ages(states["count"], self.window) == self.window).to(x.dtype).unsqueeze(-1)
         return self.outward((states["recent"] + HIDDEN * hide).amax(1).maximum(x)), new

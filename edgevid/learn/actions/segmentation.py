@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from edgevid.learn.actions.heads import Head, States, WindowAttention, ages, named, part
+from edgevid.learn.actions.heads import Head, States, WindowAttention, ages, part
 
 SegmentationKind = Literal["asformer", "mstcn"]
 HEADS = 2  # Of ASFormer's attention
@@ -34,8 +34,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor, encoded: Tensor | None, share: float) -> Tensor:
         there = valid.unsqueeze(-1).to(x.dtype)
-        reach = 2 * self.dilation
-        sides = (reach, 0) if self.causal else (self.dilation, self.dilation)
+        sides = (2 * self.dilation, 0) if self.causal else (self.dilation, self.dilation)
         wide = nn.functional.pad((x * there).transpose(1, 2), sides)
         h = self.conv(wide).transpose(1, 2).relu()
         if self.attention is not None:
@@ -107,7 +106,8 @@ class SegmentationHead(Head):
         states = States()
         for stage, blocks in enumerate(self.stages):
             for level, block in enumerate(blocks):
-                states |= named(f"s{stage}b{level}_", block.states(batch, self.width))
+                mine = block.states(batch, self.width)
+                states |= {f"s{stage}b{level}_{name}": ring for name, ring in mine.items()}
         return states
 
     def newest(self, x: Tensor, states: States) -> tuple[Tensor, States]:
@@ -120,7 +120,7 @@ class SegmentationHead(Head):
             for level, block in enumerate(blocks):
                 key = f"s{stage}b{level}_"
                 x, cells = block.step(x, part(states, key), encoded, _share(stage))
-                new |= named(key, cells)
+                new |= {key + name: cell for name, cell in cells.items()}
             output = self.outward[stage](x)
         return output, new
 
