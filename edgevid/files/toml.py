@@ -1,6 +1,5 @@
 """TOML files: read as values, which `files.schema` checks, written as text, and edited in place."""
 
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -46,21 +45,14 @@ def _must_be_64_bit(value: Any) -> None:
 
 
 def toml_value(value: Any) -> str:
-    """One value as TOML: a text, number, flag, path, array, or list or tuple of these.
+    """One value as TOML: a text, number, flag, path, array, or list or tuple of these; else TypeError.
 
     >>> toml_value(("a \\"b\\"", 2, 0.5, True))
     '["a \\\\"b\\\\"", 2, 0.5, true]'
     """
-    value = value.tolist() if hasattr(value, "tolist") else value  # arrays and scalars of NumPy
-    if isinstance(value, (tuple, list)):
-        return "[" + ", ".join(map(toml_value, value)) + "]"
-    if isinstance(value, float):
-        return repr(float(value))
-    if isinstance(value, (str, Path)):
-        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, int):  # and bool
-        return json.dumps(value)
-    raise TypeError(f"TOML has no value for {value!r}: expected a text, number, flag or list")
+    import tomlkit
+
+    return str(tomlkit.item(_plain(value)).as_string())
 
 
 def toml_text(tables: Mapping[str, Sequence[Row]], *, head: str = "") -> str:
@@ -115,7 +107,9 @@ def _known(values: Row) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    value = value.tolist() if hasattr(value, "tolist") else value
+    value = value.tolist() if hasattr(value, "tolist") else value  # arrays and scalars of NumPy
+    if isinstance(value, Path):
+        return str(value)
     return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 

@@ -37,7 +37,7 @@ def test_values_of_numpy_paths_and_tuples_are_written_plainly() -> None:
     assert toml_value((np.float32(0.5), np.int64(3), np.bool_(False))) == "[0.5, 3, false]"
     assert toml_value(np.array([[1.0, 2.0]])) == "[[1.0, 2.0]]"
     assert toml_value(Path("a/b")) == '"a/b"'
-    with pytest.raises(TypeError, match="a text, number, flag or list"):
+    with pytest.raises(TypeError, match="TOML item"):
         toml_value(object())
 
 
