@@ -112,8 +112,7 @@ class RecurrentHead(Head):
         return {"h": torch.zeros(batch, LAYERS, width), "recent": torch.zeros(batch, self.window, self.hidden)}
 
     def newest(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        x = self.inward(x)
-        after = []
+        x, after = self.inward(x), list[Tensor]()
         for layer, cell in enumerate(self.cells):
             state = cell(cell.inward(x), states["h"][:, layer])
             after.append(state)

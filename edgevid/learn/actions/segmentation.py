@@ -35,8 +35,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, valid: Tensor, encoded: Tensor | None, share: float) -> Tensor:
         there = valid.unsqueeze(-1).to(x.dtype)
         sides = (2 * self.dilation, 0) if self.causal else (self.dilation, self.dilation)
-        wide = nn.functional.pad((x * there).transpose(1, 2), sides)
-        h = self.conv(wide).transpose(1, 2).relu()
+        h = self.conv(nn.functional.pad((x * there).transpose(1, 2), sides)).transpose(1, 2).relu()
         if self.attention is not None:
             n = self.norm(h)
             h = h + share * self.attention(self._queried(n, encoded), valid, n)
@@ -106,8 +105,7 @@ class SegmentationHead(Head):
         states = States()
         for stage, blocks in enumerate(self.stages):
             for level, block in enumerate(blocks):
-                mine = block.states(batch, self.width)
-                states |= {f"s{stage}b{level}_{name}": ring for name, ring in mine.items()}
+                states |= {f"s{stage}b{level}_{name}": ring for name, ring in block.states(batch, self.width).items()}
         return states
 
     def newest(self, x: Tensor, states: States) -> tuple[Tensor, States]:
