@@ -62,14 +62,14 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """runs/recipe.toml, trained on 240 digits in class folders, two of five in the wrong one."""
+    """runs/recipe.toml, trained on 240 digits in class folders, half of them in the wrong one."""
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     pixels(tmp_path / "pixels")
     images, truth = digits()
     rng = np.random.default_rng(0)
     for row in range(240):
-        given = (truth[row] + rng.integers(1, CLASSES)) % CLASSES if rng.random() < 0.4 else truth[row]
+        given = (truth[row] + rng.integers(1, CLASSES)) % CLASSES if rng.random() < 0.5 else truth[row]
         folder = tmp_path / "data" / f"digit {given}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"page{row // 4}_{row}.jpg").write_bytes(to_jpeg(images[row]))
