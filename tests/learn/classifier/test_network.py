@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 kornia = pytest.importorskip("kornia", reason="the peer of the transformer")
 
-from edgevid.learn.actions.export import _Deployed, export_onnx  # noqa: E402
+from edgevid.learn.actions.export import _Graph, export_onnx  # noqa: E402
 from edgevid.learn.classifier import network  # noqa: E402
 from edgevid.learn.classifier.network import ImageAugmentation, ImageHead, ImageOptions, warp  # noqa: E402
 from edgevid.runtime import load_engine  # noqa: E402
@@ -28,7 +28,7 @@ def test_the_exported_transformer_agrees_with_kornias(
     torch.nn.init.normal_(head.transformer.place.weight, std=0.2)
     rows = torch.randint(0, 256, (5, 1, 24 * 40 * 3)).float()
     images = head.normalized(rows).contiguous()
-    export_onnx(_Deployed(head), {"images": images[:2]}, tmp_path / "m.onnx", ["logits", "features"])
+    export_onnx(_Graph(head, head.deployed), {"images": images[:2]}, tmp_path / "m.onnx", ["logits", "features"])
     with load_engine(tmp_path / "m.onnx", device="cpu", threads=1) as engine:
         found = {name: value.copy() for name, value in engine.run({"images": images.numpy()}).items()}
     with torch.no_grad():
