@@ -66,7 +66,8 @@ def read_long_videos(
     """The corpus of videos that are labeled by segments: a row of the extractor at each moment of `spec.rate_hz`, from
     the cache where present, and the class at its time."""
     examples = []
-    identity = [spec.digest, model_digest(model_file(extractor.recipe)), repr(extractor.recipe)]
+    layout = extractor.layout if isinstance(extractor, PoseExtractor) else None
+    identity = [spec.digest, model_digest(model_file(extractor.recipe)), repr((extractor.recipe, layout))]
     for number, video in enumerate(videos):
         progress(number, len(videos), f"reading {video.path.name}")
         content = sha256_of(video.path)
@@ -81,5 +82,4 @@ def read_long_videos(
     progress(len(videos), len(videos), "")
     if not any((one.labels == len(names) - 1).any() for one in examples):  # all of every video is labeled
         names = names[:-1]
-    layout = extractor.layout if isinstance(extractor, PoseExtractor) else None
     return Corpus(names, tuple(examples), spec.rate_hz, layout=layout)

@@ -72,7 +72,7 @@ def read_features(folder: Path, rate_hz: float) -> Corpus:
     another length, and for a label that the mapping lacks."""
     truths = {path: path.read_text(encoding="utf-8-sig").split() for path in (folder / "groundTruth").glob("*.txt")}
     mapping, known = folder / "mapping.txt", sorted({one for labels in truths.values() for one in labels})
-    names = [line.split()[-1] for line in mapping.read_text().splitlines()] if mapping.is_file() else known
+    names = mapping.read_text(encoding="utf-8-sig").split()[1::2] if mapping.is_file() else known
     if other := set(known) - set(names):
         raise InputError(f"{folder}: expected labels of mapping.txt, got {', '.join(sorted(other))}")
     examples = []

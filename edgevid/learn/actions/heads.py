@@ -51,13 +51,10 @@ class Head(nn.Module):
         return {"count": torch.zeros(batch, dtype=torch.int64), **self._states(batch)}
 
     def step(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        """Logits (B, C) after one more moment x (B, D), and the next states."""
+        """Logits (B, C) after one more moment x (B, D), and the next states. A head that streams has `newest`, the step
+        as it is exported: of a ring (B, ..., L, W) it gives only the newest cell (B, ..., W)."""
         logits, new = self.newest(x, states)
         return logits, {name: _written(states[name], value, states["count"]) for name, value in new.items()}
-
-    def newest(self, x: Tensor, states: States) -> tuple[Tensor, States]:
-        """`step` as it is exported: of a ring (B, ..., L, W) only the newest cell (B, ..., W)."""
-        raise NotImplementedError
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Tensor, smoothing: float) -> Tensor:

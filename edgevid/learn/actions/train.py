@@ -127,7 +127,8 @@ def _read(config: TrainConfig, spec: ClipSpec, progress: Progress) -> Corpus:
     if is_features(config.data):
         return read_features(config.data, config.feature_rate)
     if listed := list_long_videos(config.data):
-        extractor = load_extractor(config.extractor, threads=config.threads)
+        layout = find_layout(config.layout or "jhmdb-15")
+        extractor = load_extractor(config.extractor, layout=layout, threads=config.threads)
         return read_long_videos(*listed, extractor, spec, progress)
     return read_poses(config.data, config.layout) or read_videos(config, spec, progress)
 

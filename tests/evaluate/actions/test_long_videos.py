@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recognizer_models import IMAGE, clips_of, recipe
+from recognizer_models import IMAGE, clips_of, pose_model, recipe
 
 from edgevid.actions import ClipSpec, load_extractor
 from edgevid.actions.clip import extract_newest
+from edgevid.actions.layout import LAYOUTS
 from edgevid.errors import FileFormatError, InputError, SourceError
 from edgevid.evaluate.actions.extract import read_long_videos, timed_rows
 from edgevid.evaluate.actions.long_videos import folds, list_long_videos, read_features
@@ -26,7 +27,7 @@ def features(folder: Path, shapes: dict[str, tuple[int, int]], labels: int = 6) 
     for name, shape in shapes.items():
         np.save(folder / "features" / f"{name}.npy", np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
         (folder / "groundTruth" / f"{name}.txt").write_text("cut\n" * 4 + "mix\n" * (labels - 4))
-    (folder / "mapping.txt").write_text("0 mix\n1 cut\n")
+    (folder / "mapping.txt").write_text("0 mix\n\n1 cut\n\n")  # blank lines count for nothing
     return folder
 
 
@@ -129,3 +130,16 @@ def test_rows_of_labeled_videos_have_the_class_at_their_time(tmp_path: Path, mon
     (tmp_path / "v.mp4").write_bytes(b"no video")
     with pytest.raises(SourceError):
         read_long_videos(*list_long_videos(tmp_path / "s.csv"), extractor, spec)  # type: ignore[misc]
+
+
+def test_rows_of_another_layout_are_not_those_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
+    video(tmp_path / "v.mp4")
+    (tmp_path / "s.csv").write_text("path,start,end,label\nv.mp4,0,1,cut\nv.mp4,1,2,mix\n")
+    folder, _ = pose_model(tmp_path / "pose")
+    spec = ClipSpec(steps=1, rate_hz=8.0, width=8, height=8, stride_s=0.0)
+    for name in ("jhmdb-15", "coco-17"):
+        extractor = load_extractor(folder, layout=LAYOUTS[name])
+        found = read_long_videos(*list_long_videos(tmp_path / "s.csv"), extractor, spec)  # type: ignore[misc]
+        assert found.layout == LAYOUTS[name]
+        assert found.examples[0].raw.shape[1] == LAYOUTS[name].row_width
