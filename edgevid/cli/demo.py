@@ -74,19 +74,20 @@ class ContactSheet(Closing):
     def __init__(self, path: Path, max_frames: int | None, unit: str) -> None:
         from edgevid.output import Overlay
 
-        self.path, self._every = path, max(1, (max_frames or 600) // SHEET_IMAGES)
+        self.path, self._every = path, max(1, (max_frames or 600) // (2 * SHEET_IMAGES))
         self._overlay, self._images = Overlay(trail_s=0.0, unit=unit), list[Any]()
 
     def write(self, frame: Any, result: Any) -> None:
         """Keeps the images of some frames, twice as far apart whenever there are too many."""
-        if frame.index % self._every == self._every // 2:
+        if (frame.index + 1) % self._every == 0:
             self._images.append(self._overlay.draw(frame, result))
         if len(self._images) == 2 * SHEET_IMAGES:
             self._images, self._every = self._images[1::2], 2 * self._every
 
     def close(self) -> None:
-        """Writes it."""
+        """Writes it, of moments that are evenly apart."""
         from edgevid.output import contact_sheet
 
-        if self._images:
-            write_image("--out", self.path, contact_sheet(self._images[:SHEET_IMAGES]))
+        if count := len(self._images):
+            shown = min(count, SHEET_IMAGES)
+            write_image("--out", self.path, contact_sheet([self._images[n * count // shown] for n in range(shown)]))
