@@ -227,6 +227,14 @@ def check_type(value: object, kind: type | tuple[type, ...], name: str, expected
         raise InputError(f"{name}: expected {expected}, got {shown(value)}")
 
 
+def check_choice(value: object, known: Iterable[str], name: str) -> None:
+    """InputError unless `value` is one of the `known` words: what `name` is, which there are, what it got."""
+    known = list(known)
+    if value not in known:
+        hint = did_you_mean(value, known) if isinstance(value, str) else ""
+        raise InputError(f"{name}: expected one of {', '.join(known)}, got {shown(value)}{hint}")
+
+
 def shown(value: object) -> str:
     """A short value itself, else its type; for messages.
 

@@ -14,7 +14,7 @@ from edgevid.abstain.policy import Policy, class_scores
 from edgevid.actions.recognizer import FunctionRecognizer, no_scores
 from edgevid.detect import Detector, FunctionDetector
 from edgevid.detect.gate import EPS, Every, Gate
-from edgevid.errors import InputError, check_part, check_type, shown
+from edgevid.errors import InputError, check_choice, check_part, check_type, shown
 from edgevid.runtime.recipe import Recipe
 from edgevid.track import BLIND_S, Tracker, in_frame
 from edgevid.types import (
@@ -169,8 +169,7 @@ class Pipeline(Hinted):
             check_type(task, RecognitionTask, f"recognitions[{name!r}]", expected)
         if "class" in self.recognitions:
             raise InputError("recognitions: 'class' names the detector's labels, choose another task name")
-        if damaged not in get_args(Damaged):
-            raise InputError(f"damaged: expected {' or '.join(get_args(Damaged))}, got {shown(damaged)}")
+        check_choice(damaged, get_args(Damaged), "damaged")
         self._damaged = damaged
         self.gate = detect_every if detect_every is None or isinstance(detect_every, Gate) else Gate(detect_every)
         self._clock, self._count = FrameClock("pipeline", frame_rate), 0

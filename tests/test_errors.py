@@ -29,6 +29,14 @@ def test_an_absent_extra_is_answered_with_the_pip_line() -> None:
     assert errors.require("json", extra="train", purpose="training").dumps([1]) == "[1]"
 
 
+def test_a_word_that_is_none_of_the_known_is_answered_with_all_of_them() -> None:
+    errors.check_choice("cpu", ("cpu", "cuda"), "device")
+    with pytest.raises(errors.InputError, match=r"^device: expected one of cpu, cuda, got 'cpuu'; did you mean 'cpu'"):
+        errors.check_choice("cpuu", ("cpu", "cuda"), "device")
+    with pytest.raises(errors.InputError, match=r"^device: expected one of cpu, cuda, got \[0\]$"):
+        errors.check_choice([0], ("cpu", "cuda"), "device")
+
+
 def test_versions_are_those_of_the_installed_packages() -> None:
     assert errors.module_version("numpy") == version("numpy")
     assert errors.module_version("json", unstated="installed") == "installed"  # of no package of its name

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, errors, notes, print_rows, results, training_bar
-from edgevid.errors import InputError, ParityError
+from edgevid.errors import InputError, ParityError, check_choice
 from edgevid.files.atomic import check_folder
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ MAX_NODES = 12  # Excluded nodes listed in the terminal; the JSON names all
 def quantize_command(**options: Any) -> None:
     """Make the INT8 files of a model (one for CPUs, one for TensorRT), or its FP16 graph."""
     given = SimpleNamespace(**options)
-    if given.precision not in ("int8", "fp16"):
-        raise InputError(f"--precision: expected int8 or fp16, got {given.precision!r}")
+    check_choice(given.precision, ("int8", "fp16"), "--precision")
     _check_files(given)
     console = results()
     if given.precision == "fp16":

@@ -18,7 +18,7 @@ from rich.markup import escape
 from edgevid.cli import options as shared
 from edgevid.cli.console import advance, check_outputs, print_rows, progress_bar, results, write_json, write_text
 from edgevid.cli.report import csv_text
-from edgevid.errors import InputError
+from edgevid.errors import InputError, check_choice
 from edgevid.files.toml import read_toml
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ def _compare(
     from edgevid.evaluate import evaluation, events, verdicts
 
     if truth is not None:
-        if task not in TASKS:
-            raise InputError(f"--task: expected one of {', '.join(TASKS)}, got {task!r}")
+        check_choice(task, TASKS, "--task")
         return evaluation.compare(*(_evaluate(task, one, truth) for one in (a, b)))
     if a.suffix.lower() not in (".csv", ".npz"):
         return events.differ(a, b, tolerance_s=tolerance_s)

@@ -17,7 +17,7 @@ from typer import Argument
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, notes, print_rows, results, write_lines, write_text
-from edgevid.errors import InputError, did_you_mean
+from edgevid.errors import InputError, check_choice
 from edgevid.types import Event, utc_seconds
 
 
@@ -138,9 +138,7 @@ def file_schema(file: str) -> dict[str, Any]:
     """The JSON Schema of a kind of file; InputError for a kind that has none."""
     from edgevid.files.schema import json_schema
 
-    if file not in FILES:
-        hint = did_you_mean(file, FILES)
-        raise InputError(f"schema: expected one of {', '.join(FILES)}, got {file!r}{hint}")
+    check_choice(file, FILES, "schema")
     title = f"edgevid {file} file" if file in FILES[:4] else f"edgevid {file}"
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
     if file == "record":

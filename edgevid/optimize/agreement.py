@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgevid import kernels
-from edgevid.errors import InputError
+from edgevid.errors import InputError, check_choice
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Precision, Recipe, TensorSpec
 from edgevid.types import Array, Detections
@@ -40,8 +40,7 @@ class Floor:
 def floor_of(recipe: Recipe, precision: Precision, min_agreement: float | None = None) -> Floor:
     """`min_agreement` where given, else the recipe's floor where its metric is "agreement", else FLOORS. InputError for
     another precision or a value outside 0 to 1."""
-    if precision not in FLOORS:
-        raise InputError(f"precision: expected one of {', '.join(FLOORS)}, got {precision!r}")
+    check_choice(precision, FLOORS, "precision")
     if min_agreement is not None:
         if not 0 <= min_agreement <= 1:
             raise InputError(f"--min-agreement: expected 0 to 1 (0.97 is 97 %), got {min_agreement}")

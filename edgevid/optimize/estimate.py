@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.errors import InputError, ModelError, did_you_mean, require
+from edgevid.errors import InputError, ModelError, check_choice, require
 from edgevid.files import Positive, checked, read_toml
 from edgevid.optimize.quantize.graph import with_outputs
 from edgevid.runtime.onnxruntime.engine import open_session
@@ -211,9 +211,7 @@ def device(name: str) -> Device:
     if name == THIS_CPU:
         return measure_this_cpu()
     known = devices()
-    if name not in known:
-        hint = did_you_mean(name, [*known, THIS_CPU]) or "."
-        raise InputError(f"--device: there is no {name!r}{hint} Known: {', '.join([*known, THIS_CPU])}")
+    check_choice(name, [*known, THIS_CPU], "--device")
     return known[name]
 
 
@@ -253,8 +251,7 @@ def _best(action: Callable[[], object], seconds: float) -> float:
 
 def estimate(cost: Cost, on: Device, precision: str) -> Estimate | None:
     """The bound of one run in this precision; None where the device does not support it."""
-    if precision not in BYTES:
-        raise InputError(f"precision: expected one of {', '.join(BYTES)}, got {precision!r}")
+    check_choice(precision, BYTES, "precision")
     if precision not in on.gflops:
         return None
     width = BYTES[precision]

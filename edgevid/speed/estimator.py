@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, overload
 import numpy as np
 
 from edgevid import kernels
-from edgevid.errors import InputError, check_type, log
+from edgevid.errors import InputError, check_choice, check_type, log
 from edgevid.kernels.plane_columns import PlaneColumn
 from edgevid.speed.abstain import Contact, SpeedPolicy, SpeedRules, contact_points, contact_reasons, footprint_centers
 from edgevid.speed.calibration import CameraCalibration, ScaleErrorGrid
@@ -205,11 +205,8 @@ _MEASURED[[Reason.OK, Reason.TRUNCATED, Reason.OCCLUDED]] = 1, 2, 2
 def _check(method: str, contact: str, window_s: float, lag_s: float, process_noise: float) -> None:
     if lag_s < 0 or not process_noise > 0:
         raise InputError(f"SpeedEstimator: expected lag_s >= 0 and process_noise > 0, got {lag_s}, {process_noise}")
-    if method not in METHODS or contact not in CONTACTS:
-        raise InputError(
-            f"SpeedEstimator: expected method one of {METHODS} and contact one of {CONTACTS}, "
-            f"got {method!r}, {contact!r}"
-        )
+    check_choice(method, METHODS, "SpeedEstimator: method")
+    check_choice(contact, CONTACTS, "SpeedEstimator: contact")
     if not window_s >= MIN_SECONDS:
         raise InputError(f"SpeedEstimator: expected window_s of at least {MIN_SECONDS} s, got {window_s}")
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from edgevid.errors import InputError, check_type, shown
+from edgevid.errors import InputError, check_choice, check_type, shown
 from edgevid.types.peers import Hinted
 from edgevid.types.table import F32, U8, Array, png
 
@@ -68,8 +68,7 @@ class Frame(Hinted):
                 raise InputError(
                     f"Frame plane {name}: expected uint8 of shape {expected}, got {plane.dtype} {plane.shape}"
                 )
-        if matrix not in get_args(Matrix):
-            raise InputError(f"Frame matrix: expected one of {get_args(Matrix)}, got {matrix!r}")
+        check_choice(matrix, get_args(Matrix), "Frame matrix")
         frame = cls.__new__(cls)
         frame._image, frame._to_rgb, frame.planes = None, to_rgb, planes
         frame.height, frame.width = int(y.shape[0]), int(y.shape[1])

@@ -77,7 +77,7 @@ def test_an_fp16_graph_needs_no_frames(model: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--precision", "int4"], "--precision: expected int8 or fp16, got 'int4'"),
+        (["--precision", "int4"], "--precision: expected one of int8, fp16, got 'int4'"),
         (["--calibrator", "mse"], "expected one of min-max, percentile, entropy"),
         (["--variant", "int4"], "expected one of int8-cpu, int8-trt"),
         (["--min-agreement", "97"], "--min-agreement: expected 0 to 1"),

@@ -107,7 +107,7 @@ def test_damaged_frames_are_shown_or_skipped_if_asked() -> None:
     found, summary = results(range(10, 14), skip=True)
     assert [result.frame_index for result in found[8:12]] == [8, 9, 14, 15]
     assert (summary.frames, summary.damaged) == (36, 4)
-    with pytest.raises(InputError, match="coast or show"):
+    with pytest.raises(InputError, match="damaged: expected one of coast, show, got "):
         results(range(0), "hide")  # type: ignore[arg-type]
 
 

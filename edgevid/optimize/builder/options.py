@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
-from edgevid.errors import InputError, ParityError
+from edgevid.errors import InputError, ParityError, check_choice
 from edgevid.files import check_fields, write_atomic
 from edgevid.optimize.compare.gate import compare_engines
 from edgevid.optimize.frames import read_frames
@@ -60,9 +60,7 @@ class BuildOptions:
         if not 1 <= low <= best <= high:
             raise InputError(f"--batch: expected 1 <= MIN <= OPT <= MAX, got {self.batch}")
         for capability in self.compute_capabilities:
-            if capability not in RTX_CAPABILITIES:
-                expected = ", ".join(RTX_CAPABILITIES)
-                raise InputError(f"--compute-capability: expected some of {expected}, got {capability!r}")
+            check_choice(capability, RTX_CAPABILITIES, "--compute-capability")
         for name, (a, b, c) in self.shapes.items():
             ordered = all(1 <= x <= y <= z for x, y, z in zip(a, b, c, strict=False))
             if not (len(a) == len(b) == len(c) and ordered):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from edgevid.errors import InputError
+from edgevid.errors import InputError, check_choice
 from edgevid.models.hub import recipe_next_to, recipes, resolve_model
 from edgevid.optimize import half
 from edgevid.optimize.compare.gate import ParityReport, compare_engines
@@ -103,9 +103,7 @@ def _remedy(first: ComparedModel, second: ComparedModel, data: str | Path, frame
 
 def find_model(requested: str | Path, precision: Precision | None) -> ComparedModel:
     """The model of a name or path, not loaded yet. InputError where there is none."""
-    if precision is not None and precision not in get_args(Precision):
-        expected = ", ".join(get_args(Precision))
-        raise InputError(f"--precision: expected one of {expected}, got {precision!r}")
+    check_choice(precision or "fp32", get_args(Precision), "--precision")
     path = Path(requested)
     if path.suffix.lower() in FILES and recipe_next_to(path) is None:
         if not path.is_file():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from edgevid.errors import InputError, ModelError
+from edgevid.errors import InputError, ModelError, check_choice
 from edgevid.files.atomic import check_file, check_folder, write_atomic
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.agreement import Floor, TaskMetrics, floor_of, shortfall
@@ -84,8 +84,8 @@ def quantize(
     frames, for ranges of another model and for a model that is quantized already."""
     recipe = model if isinstance(model, LocalRecipe) else resolve_model(model)
     floor = floor_of(recipe, "int8", min_agreement)
-    if unknown := [v for v in variants if v not in VARIANTS]:
-        raise InputError(f"--variant: expected one of {', '.join(VARIANTS)}, got {unknown[0]!r}")
+    for variant in variants:
+        check_choice(variant, VARIANTS, "--variant")
     if ranges is not None and data is not None:
         raise InputError("quantize: expected --data to measure or --ranges to repeat, got both")
     if out is not None:

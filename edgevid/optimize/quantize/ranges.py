@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 import numpy as np
 
 from edgevid._version import __version__
-from edgevid.errors import InputError
+from edgevid.errors import check_choice
 from edgevid.files import Checked, Count, checked, read_toml, toml_table, vars_of
 from edgevid.optimize.frames import FrameRunner, frames_sha256
 from edgevid.optimize.quantize.graph import WEIGHTED_OPS, Graph, load_onnx, with_outputs
@@ -169,8 +169,7 @@ def measure(
     calibrator: Calibrator = "percentile", *, reduce_range: bool = False, progress: Progress | None = None,
 ) -> Calibration:  # fmt: skip
     """Ranges and means of all activations over `frames`, preprocessed as the recipe states."""
-    if calibrator not in CALIBRATORS:
-        raise InputError(f"--calibrator: expected one of {', '.join(CALIBRATORS)}, got {calibrator!r}")
+    check_choice(calibrator, CALIBRATORS, "--calibrator")
     with OrtEngine(recipe.local, device="cpu", threads=1) as engine:
         runner = FrameRunner(recipe, engine)
         ranges = measure_ranges(graph, runner, frames, calibrator, progress)

@@ -20,7 +20,7 @@ from edgevid.optimize.builder.options import read_batch, read_shapes
         ({"workspace_mb": 0}, "build: workspace_mb: expected a number of at least 1"),
         ({"optimization_level": 6}, "build: optimization_level: expected a number from 0 to 5"),
         ({"hardware_compatibility": "any"}, "hardware_compatibility: expected one of 'none'"),
-        ({"compute_capabilities": ("9.0",)}, "--compute-capability: expected some of 7.5"),
+        ({"compute_capabilities": ("9.0",)}, "--compute-capability: expected one of 7.5"),
         ({"shapes": {"x": ((2,), (1,), (1,))}}, "--shape: x"),
     ],
 )
