@@ -258,6 +258,10 @@ class DriftMonitor:
         if math.isnan(tuned.abstain_rate) and not tuned.quantiles:
             raise InputError("DriftMonitor: expected a tuned policy (its file has no [tuned]), got none")
         self._tuned, self._min_tracks = tuned, min_tracks
+        # The sketch stands for the tuning sample: as many points as it had tracks, on its quantile line.
+        knots, size = np.array(tuned.quantiles), tuned.tracks or len(tuned.quantiles)
+        even = (np.arange(size) + 0.5) / size
+        self._sample = np.interp(even, np.linspace(0, 1, len(knots)), knots) if len(knots) else knots
         self._window: deque[tuple[float, bool]] = deque(maxlen=window)
         self._open: dict[int, tuple[float, bool]] = {}
 
@@ -283,7 +287,8 @@ class DriftMonitor:
         if count < self._min_tracks:
             text = f"{count} tracks so far: drift is tested from {self._min_tracks} on"
             return DriftReport(count, rate, tuned, None, False, text)
-        found, faults = self._shift(), []
+        confidences = np.array([confidence for confidence, _ in self._window])
+        found, faults = shift(self._sample, confidences) if len(self._sample) else None, list[str]()
         spread = math.sqrt(max(tuned * (1 - tuned), 1e-4) * (1 / count + 1 / max(self._tuned.tracks, 1)))
         far = rate > RATE_ALARM * tuned or rate < tuned / RATE_ALARM  # of a NaN neither
         if far and abs(rate - tuned) > 3.3 * spread:
@@ -297,13 +302,3 @@ class DriftMonitor:
             if self._tuned.certified_risk == self._tuned.certified_risk:
                 text += f" The guarantee has expired: at most {self._tuned.certified_risk:.2%} wrong held there only."
         return DriftReport(count, rate, tuned, found, bool(faults), text)
-
-    def _shift(self) -> Shift | None:
-        if not self._tuned.quantiles:
-            return None
-        now = np.array([confidence for confidence, _ in self._window])
-        knots = np.array(self._tuned.quantiles)
-        # The sketch stands for the tuning sample: as many points as it had tracks, on its quantile line.
-        size = self._tuned.tracks or len(knots)
-        even = np.interp((np.arange(size) + 0.5) / size, np.linspace(0, 1, len(knots)), knots)
-        return shift(even, now)

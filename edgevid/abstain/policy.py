@@ -196,11 +196,8 @@ def class_scores(tracks: Tracks, classes: int, time: float) -> Scores:
     labels, best = tracks.labels[observed], np.clip(tracks.scores[observed], 0, 1)
     if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
         raise InputError(f"class_scores: expected labels 0 to {classes - 1}, got {labels.tolist()}")
-    if classes == 1:
-        values = np.ones((len(labels), 1), np.float32)  # one class: nothing to confuse it with
-    else:
-        values = np.repeat(((1 - best) / (classes - 1))[:, None], classes, axis=1).astype(np.float32)
-        values[np.arange(len(labels)), labels] = best
+    values = np.repeat(((1 - best) / max(classes - 1, 1))[:, None], classes, axis=1).astype(np.float32)
+    values[np.arange(len(labels)), labels] = best if classes > 1 else 1  # one class: nothing to confuse it with
     return Scores.trusted(tracks.ids[observed], values, np.full(len(labels), float(time)))
 
 

@@ -67,8 +67,7 @@ class Decoder:
             else:
                 rows, scores, labels = self._best(rows, threshold)
                 extra = rows[:, -how.extra :]
-            size = np.array([self.size.width, self.size.height] * 2, np.float32)
-            boxes = rows[:, :4] * size if how.normalized else rows[:, :4]
+            boxes, *_ = self._scaled((rows[:, :4], scores, labels))
             if how.rotated:
                 extra = np.concatenate([boxes, extra], axis=1)
                 boxes = enclosing(extra)

@@ -6,7 +6,7 @@ import copy
 import logging
 import shlex
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from numbers import Real
 from pathlib import Path
@@ -164,15 +164,10 @@ class Detector(Hinted):
 
     def _run(self, frames: Sequence[Frame], size: int) -> tuple[dict[str, Array], list[LetterboxTransform]]:
         """The engine's outputs, and each frame's transform; some engines preprocess frames themselves."""
-        if frames and isinstance(self.engine, AcceptsFrames):
-            spec, fixed = self.recipe.input, self._image_input.shape[0]
-            outputs = self.engine.run_frames(
-                frames,
-                [letterbox_rectangle(frame.size, spec) for frame in frames],
-                spec,
-                name=self._image_input.name,
-                extra_inputs=self._extra(fixed if fixed > 0 else size),
-            )
+        if isinstance(self.engine, AcceptsFrames):
+            spec, name = self.recipe.input, self._image_input.name
+            places = [letterbox_rectangle(frame.size, spec) for frame in frames]
+            outputs = self.engine.run_frames(frames, places, spec, name=name, extra_inputs=self._extra(size))
             return outputs, [LetterboxTransform.of(frame.size, spec) for frame in frames]
         inputs, transforms = self.preprocess(frames, size)
         return self.engine.run(inputs), transforms
@@ -230,21 +225,14 @@ class Detector(Hinted):
         most = self.max_detections
         if self.nms_iou is None:
             return np.asarray(np.argsort(-scores, kind="stable")[:most])
-
-        def nms(rows: Array, threshold: float, class_aware: bool) -> Array:
-            if extra is not None and self.recipe.decode.rotated:
-                return rotated_nms(
-                    extra[rows], scores[rows], labels[rows], threshold,
-                    class_aware=class_aware, max_detections=most,
-                )  # fmt: skip
-            return kernels.nms(boxes[rows], scores[rows], labels[rows], threshold, class_aware, most)
-
-        every = slice(None)
-        rows: Array = nms(every, self.nms_iou, True)  # type: ignore[arg-type]
+        nms: Callable[..., Array] = kernels.nms
+        if extra is not None and self.recipe.decode.rotated:
+            boxes, nms = extra, rotated_nms
+        rows = nms(boxes, scores, labels, self.nms_iou, True, most)
         if self.same_object_iou is None:
             return rows
         # What looks like a car and like a truck is one object: the class with the better score stays.
-        return np.asarray(rows[nms(rows, self.same_object_iou, False)])
+        return np.asarray(rows[nms(boxes[rows], scores[rows], labels[rows], self.same_object_iou, False, most)])
 
     def _check_numbers(self, outputs: dict[str, Array], row: int) -> None:
         """Names NaN in the outputs of a frame without objects: an error until some frame is sound."""

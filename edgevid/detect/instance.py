@@ -18,8 +18,8 @@ def keypoints(values: Array, transform: LetterboxTransform, size: int) -> F32:
     2."""
     points = np.ones((len(values), values.shape[1] // size, 3), np.float32)
     points[..., :size] = values.reshape(*points.shape[:2], size)
-    points[..., 0] = (points[..., 0] - transform.left) / transform.scale_x
-    points[..., 1] = (points[..., 1] - transform.top) / transform.scale_y
+    scale = np.array([transform.scale_x, transform.scale_y], np.float32)
+    points[..., :2] = (points[..., :2] - np.array([transform.left, transform.top], np.float32)) / scale
     return points
 
 
@@ -96,7 +96,7 @@ def _covariance(rotated: F32) -> tuple[Array, Array, Array]:
 
 
 def rotated_nms(
-    boxes: F32, scores: F32, labels: Array, threshold: float, *, class_aware: bool, max_detections: int
+    boxes: F32, scores: F32, labels: Array, threshold: float, class_aware: bool, max_detections: int
 ) -> Array:
     """Rows of rotated boxes (N, 5) that stay, best score first, at most `max_detections`.
 

@@ -83,10 +83,9 @@ class ZoneMonitor:
         differs or changes (see `resize`); relative ones need it. An object that was not reported for longer
         than `lost_after_s` has ended, and so have all where there was no update for so long: the tracker's."""
         zones, lines = tuple(zones), tuple(lines)
-        # Those given as shares
-        self.relative = {zone.name for zone in zones if zone.relative} | {line.name for line in lines if line.relative}
+        places: list[Zone | Line] = [*zones, *lines]
+        self.relative = {place.name for place in places if place.relative}  # Those given as shares
         self.zones, self.lines = in_pixels(zones, size), in_pixels(lines, size)
-        places: list[Zone | Line] = [*self.zones, *self.lines]
         names = [place.name for place in places]
         if len(set(names)) != len(names):
             raise InputError(f"zones and lines: expected different names, got {sorted(names)}")
@@ -149,8 +148,7 @@ class ZoneMonitor:
         rows = self._core.update(
             tracks.ids, tracks.boxes, tracks.labels, tracks.match, ground, *scale, rotated, float(time)
         )
-        if self._ended:
-            rows, self._ended = self._ended + rows, []
+        rows, self._ended = self._ended + rows, []
         return self._events(rows, time) if rows else []
 
     def finish(self) -> list[ZoneEvent]:

@@ -91,15 +91,14 @@ def _check_unit(name: str, key: str, points: Sequence[tuple[float, float]], shap
 def in_pixels(shapes: Iterable[Shape], size: tuple[int, int] | None) -> tuple[Shape, ...]:
     """The shapes with relative points multiplied by the (width, height) of the frames. InputError where there
     are some and no size."""
-    return tuple(_in_pixels(shape, size) if shape.relative else shape for shape in shapes)
-
-
-def _in_pixels(shape: Any, size: tuple[int, int] | None) -> Any:
-    if size is None:
-        raise InputError(
-            f"{shape.name!r} is in shares of the frame: give the frame's size: ZoneMonitor(..., size=(width, height))"
-        )
-    return mapped(shape, lambda points: [(x * size[0], y * size[1]) for x, y in points], relative=False)
+    shapes, (wide, high) = tuple(shapes), size or (0, 0)
+    if size is None and (name := next((repr(one.name) for one in shapes if one.relative), "")):
+        raise InputError(f"{name} is in shares of the frame: give the frame's size: ZoneMonitor(..., "
+                         "size=(width, height))")  # fmt: skip
+    return tuple(
+        mapped(one, lambda points: [(x * wide, y * high) for x, y in points], relative=False) if one.relative else one
+        for one in shapes
+    )
 
 
 def mapped(shape: Any, move: Callable[[Any], Sequence[Any]], **changes: Any) -> Any:
