@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Mapping
+import time as clock
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -14,8 +15,11 @@ from edgevid.errors import InputError, SourceError, login_length
 from edgevid.files.toml import read_toml
 from edgevid.types import Array
 from edgevid.video.hls import HlsStream, Hooks
-from edgevid.video.http import HttpClient, HttpError, HttpStream, PermanentError, trusted_certificates
+from edgevid.video.http import (
+    MOST_BYTES, HttpClient, HttpError, HttpStream, PermanentError, read_whole, trusted_certificates,
+)  # fmt: skip
 from edgevid.video.images import read_image
+from edgevid.video.wire import Wire
 
 Transport = Literal["tcp", "udp"]
 NOMINAL = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v", "jpeg_pipe", "image2pipe")
@@ -29,7 +33,6 @@ NETWORK = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")  # How the address of a stream
 Kind = Literal["connected", "lost", "stalled", "resized", "jumped", "retimed", "skipped", "ended"]
 REMEDIES: Mapping[str, str] = read_toml(Path(__file__).with_name("remedies.toml"))
 FASTEST_S, SLOWEST_S = 0.2, 1.0  # Between these, an image is requested as often as it changes
-LARGEST = 1 << 26  # No image has more bytes
 
 
 def remedy_for(detail: str, remedies: Mapping[str, str] = REMEDIES) -> str:
@@ -98,7 +101,8 @@ class Connector:
         self._hooks, self._stall_s, self._transport = hooks, stall_s, transport
         self.hwaccel = hwaccel
         self.address = network_address(uri)
-        self._client: HttpClient | None = None
+        self.client: HttpClient | None = None
+        self._wire: Wire | None = None
         self._segments: HlsStream | None = None
         self.finite = False  # Whether an HTTP address of unknown length has turned out to be a recording
         self._before = b""
@@ -134,9 +138,11 @@ class Connector:
             return self.connect()
 
     def abort(self) -> None:
-        """Ends a read that waits in another thread, where Python reads."""
-        if self._client is not None:
-            self._client.abort()
+        """Ends a read that waits in another thread."""
+        if self.client is not None:
+            self.client.abort()
+        if self._wire is not None:
+            self._wire.end()
 
     def sent_a_recording(self, connection: Connection) -> bool:
         """Whether the end of a stream was that of a recording: marked as one by HTTP, or come once before. HTTP marks
@@ -150,16 +156,27 @@ class Connector:
         limit_s = stall_s or self._stall_s
         if self.hwaccel is not None:
             options["hwaccel"] = self.hwaccel
-        return av.open(source, timeout=(limit_s, limit_s), **options)
+        if not isinstance(source, str) or "://" not in source:
+            return av.open(source, timeout=(limit_s, limit_s), **options)
+        begun = clock.monotonic()
+        with Wire(source) as self._wire:
+            try:
+                return av.open(source, timeout=(limit_s, limit_s), **options)
+            except av.InvalidDataError:  # what FFmpeg says of everything
+                if self._wire.flooded:
+                    raise SourceError(f"more than {self._wire.received >> 20} MB came without a frame") from None
+                if not self._wire.received and clock.monotonic() - begun > 0.9 * limit_s:
+                    raise TimeoutError(f"no answer for {limit_s:g} s") from None
+                raise
 
     def _http(self) -> Connection:
-        client = self._client = HttpClient(self.address, timeout_s=self._stall_s)
+        client = self.client = HttpClient(self.address, timeout_s=self._stall_s)
         hooks = self._hooks
         response = HttpStream(client, check=hooks.check_alive)
         kind, head = response.content_type, response.peek()
         playlist = "mpegurl" in kind or response.url.partition("?")[0].lower().endswith((".m3u8", ".m3u"))
         if kind.startswith("multipart/") or head.startswith(b"--"):
-            response.length = None  # some cameras state one
+            response.length, response.most = None, MOST_BYTES  # some cameras state a length
             return Connection("live", self._open(response, format="mpjpeg"), response, nominal=True)
         if playlist or head.startswith(PLAYLIST):
             return self._hls(client, response)
@@ -171,6 +188,7 @@ class Connector:
         if response.length is not None or self.finite:
             response.retry, response.check = hooks.retry, hooks.check
             return Connection("file", stream=response)
+        response.most = MOST_BYTES
         jpegs: Any = {"format": "mjpeg"} if head.startswith(b"\xff\xd8") else {}
         container = self._open(response, options=QUICKLY, **jpegs)
         # A container that announces its end is a recording, though the server does not tell its length.
@@ -192,9 +210,11 @@ class Connector:
 class Snapshots:
     """The images of an address; unchanged ones have the same ETag, or the same bytes."""
 
-    def __init__(self, address: str, *, timeout_s: float, every_s: float | None = None) -> None:
-        """`every_s` are the seconds between two requests, None: as it changes."""
-        self._client = HttpClient(address, timeout_s=timeout_s)
+    def __init__(
+        self, client: HttpClient, *, every_s: float | None = None, check: Callable[[], None] = lambda: None
+    ) -> None:
+        """`every_s` are the seconds between two requests, None: as it changes; `check` runs while one comes."""
+        self._client, self._check = client, check
         self._every_s, self._etag, self._bytes = every_s, "", b""
         self.pause_s = SLOWEST_S if every_s is None else every_s  # Seconds to wait before the next request
 
@@ -216,11 +236,9 @@ class Snapshots:
         """The image's bytes, b"" where the server says that it has not changed."""
         try:
             with self._client.get(headers={"If-None-Match": self._etag} if self._etag else {}) as response:
-                self._etag, data = response.headers.get("ETag", ""), bytes(response.read(LARGEST + 1))
+                self._etag = response.headers.get("ETag", "")
+                return read_whole(response, self._check)
         except HttpError as error:
             if error.status == 304:
                 return b""
             raise
-        if len(data) > LARGEST:
-            raise SourceError(f"expected an image, its more than {LARGEST >> 20} MB do not end")
-        return data

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import ssl
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from edgevid.errors import SourceError
 
 SKIPPED = 1 << 18  # A seek forward by up to this many bytes reads on, instead of asking again
 BEGIN = 1 << 16  # So many bytes of a stream are kept, to know it again
+MOST_BYTES = 3 << 23  # No image and no frame of a live stream has more
+MOST_TEXT = 1 << 22  # No playlist has more
 Read = Callable[[Any, int], bytes]
 
 
@@ -108,6 +111,7 @@ class HttpClient:
             known.add_password(None, f"{parts.scheme}://{host}", unquote(user), unquote(password))
         self.ended = False  # Whether `abort` was called
         self._socket: socket.socket | None = None
+        self._late, self._timer = False, threading.Timer(0.0, self._hang_up)
         self._opener = urllib.request.build_opener(
             _Connections(self._note), _Digest(known), urllib.request.HTTPBasicAuthHandler(known)
         )
@@ -115,6 +119,10 @@ class HttpClient:
     def abort(self) -> None:
         """Ends a request or a read that waits in another thread, and all later ones."""
         self.ended = True
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._late = True
         with (
             suppress(OSError, AttributeError),
             socket.socket(fileno=os.dup(self._socket.fileno())) as connection,  # type: ignore[union-attr]
@@ -123,22 +131,31 @@ class HttpClient:
 
     def _note(self, connected: socket.socket) -> None:
         self._socket = connected
+        self._timer.cancel()
+        self._timer = threading.Timer(self.timeout_s, self._hang_up)
+        self._timer.daemon = True
+        self._timer.start()
         if self.ended:
             raise SourceError("closed")
 
     def get(self, url: str = "", headers: dict[str, str] | None = None) -> Any:
         """The open response; HttpError where the server rejects it, SourceError where there is none."""
         request = urllib.request.Request(url or self.url, headers={"User-Agent": "edgevid", **(headers or {})})
+        self._late = False
         try:
             return self._opener.open(request, timeout=self.timeout_s)
         except urllib.error.HTTPError as error:
             error.close()
             raise HttpError(error.code, str(error.reason)) from None
-        except urllib.error.URLError as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            if self._late and not self.ended:
+                raise TimeoutError(f"no end of the HTTP header for {self.timeout_s:g} s") from None
+            if not isinstance(error, urllib.error.URLError):
+                raise SourceError(f"no HTTP server answers ({str(error) or type(error).__name__})") from None
             reason = error.reason
             raise SourceError(getattr(reason, "strerror", None) or str(reason)) from None
-        except (ValueError, http.client.HTTPException) as error:
-            raise SourceError(f"no HTTP server answers ({type(error).__name__})") from None
+        finally:
+            self._timer.cancel()
 
 
 class HttpStream:
@@ -156,6 +173,8 @@ class HttpStream:
         self.length = span[1] if span else None  # Bytes in all; None where the server does not tell
         self._whole: int | None = None
         self._pos, self.begin, self.failed = 0, b"", False
+        self.most: int | None = None  # Bytes without a frame from which on a live stream has failed
+        self.frameless = 0  # Bytes since the last frame
         self._response: Any = None
         response = self._connect()
         self.headers, self.url = response.headers, str(response.geturl())
@@ -175,8 +194,10 @@ class HttpStream:
             try:
                 if self._response is None:
                     self._connect()
+                if size < 0:
+                    return read_whole(self._response, self.check, MOST_TEXT)
                 left = size if self.length is None else min(size, self.length - self._pos)
-                data: bytes = self._response.read1(left) if size >= 0 else self._response.read()
+                data: bytes = self._response.read1(left)
             except (OSError, ValueError, AttributeError, http.client.HTTPException) as error:
                 if self._client.ended:
                     raise SourceError("closed") from None
@@ -184,7 +205,9 @@ class HttpStream:
                     raise
                 self._broke(error)
                 continue
-            self._pos += len(data)
+            self._pos, self.frameless = self._pos + len(data), self.frameless + len(data)
+            if self.most is not None and self.frameless > self.most:
+                raise SourceError(f"more than {self.most >> 20} MB came without a frame")
             if len(self.begin) < BEGIN:
                 self.begin += data[: BEGIN - len(self.begin)]
             if data or self.length is None:
@@ -249,6 +272,17 @@ class HttpStream:
             if not data:
                 raise ConnectionError(f"broke off after {self._pos} bytes")
             self._pos, count = self._pos + len(data), count - len(data)
+
+
+def read_whole(response: Any, check: Callable[[], None], most: int = MOST_BYTES) -> bytes:
+    """All of a response; SourceError where it has more than `most` bytes. `check` runs before each read and may raise."""
+    data = bytearray()
+    while part := response.read1(BEGIN):
+        check()
+        data += part
+        if len(data) > most:
+            raise SourceError(f"more than {most >> 20} MB came, and no end")
+    return bytes(data)
 
 
 def trusted_certificates() -> dict[str, str]:

@@ -20,11 +20,12 @@ from edgevid.video.connect import SEGMENTS_STALL, Connection, Connector, Kind, S
 from edgevid.video.files import DEFAULT_FPS, FileSource
 from edgevid.video.frames import Orientation, Source, hardware, short_reason, to_frame
 from edgevid.video.hls import HlsStream, Hooks
-from edgevid.video.http import HttpError, PermanentError
+from edgevid.video.http import HttpError, HttpStream, PermanentError
 from edgevid.video.packets import DamageDetector, PacketTap
 from edgevid.video.stream_clock import Backlog, PacedClock, StreamClock
 
 MOST_EVENTS = 1000
+CLOSE_S = 1.5
 BEHIND_S = 2.0  # A slow consumer of a paced stream falls behind by up to this much; then frames are left out
 RECORDING_S = 20.0
 """Stamps that run ahead of the clock by this much, before any frame came at its pace, are a recording's."""
@@ -106,13 +107,13 @@ class LiveSource(Source):
             return frame
 
     def close(self) -> None:
-        """Ends the reading and reconnecting; returns when its thread has ended. A read that FFmpeg waits in
-        ends after `stall_s` at most, an attempt to connect after twice as long."""
+        """Ends the reading and reconnecting; returns when its thread has ended, after 1.5 s in any case: an attempt of
+        FFmpeg to connect may take until twice `stall_s` to end."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
         self._connector.abort()
-        self._thread.join(timeout=3 * self.stall_s + 1)
+        self._thread.join(timeout=CLOSE_S)
 
     def _wait_for(self, ready: Callable[[], bool], seconds: float | None = None) -> None:
         """Waits until `ready()`, the end or the failure, which is raised; with the lock held."""
@@ -247,7 +248,8 @@ class LiveSource(Source):
 
     def _poll(self) -> None:
         """Hands on the image of an address whenever it has changed."""
-        images = Snapshots(self._connector.address, timeout_s=self.stall_s, every_s=self._snapshot_s)
+        assert self._connector.client is not None
+        images = Snapshots(self._connector.client, every_s=self._snapshot_s, check=self._check_alive)
         connected = False
         while True:
             image = images.next()
@@ -280,7 +282,10 @@ class LiveSource(Source):
                 if damaged and not frames:  # before the first key frame
                     corrupted += 1
                     continue
-                self._alive_at = self._alive_at if paced else arrived
+                if not paced:
+                    self._alive_at = arrived
+                if isinstance(connection.stream, HttpStream):
+                    connection.stream.frameless = 0
                 frames += 1
                 if frames == 1:
                     rate, codec = stream.average_rate, getattr(stream.codec_context, "name", "")

@@ -11,6 +11,7 @@ from web_server import send, serving
 
 from edgevid.errors import SourceError
 from edgevid.video.connect import FASTEST_S, SLOWEST_S, Snapshots
+from edgevid.video.http import HttpClient
 from edgevid.video.live import LiveSource
 
 
@@ -19,7 +20,7 @@ def jpeg(number: int) -> bytes:
 
 
 def opened(address: str, every_s: float | None = None) -> Snapshots:
-    return Snapshots(address, timeout_s=2, every_s=every_s)
+    return Snapshots(HttpClient(address, timeout_s=2), every_s=every_s)
 
 
 @pytest.mark.parametrize("etag", [True, False])
