@@ -8,7 +8,7 @@ import numpy as np
 from annotated_types import Ge
 
 from edgevid.actions.clip_spec import ClipSection, Layout
-from edgevid.actions.features import Extractor, FeatureExtractor, FeaturesTable
+from edgevid.actions.features import Extractor, FeatureExtractor, FeaturesTable, pooled
 from edgevid.actions.recognizer import CropModel, input_named, newest_crops, preprocess_crops, run_batch
 from edgevid.actions.track_state import CAPACITY, RESET_AFTER_S, OverlapMean, StateStore
 from edgevid.actions.typicality import Typicality
@@ -168,11 +168,6 @@ def clip_tensor(crops: Array, image: InputSpec, layout: Layout) -> Array:
 def filled(clips: Clips) -> Array:
     """(M, T, h, w, 3) crops; missing steps repeat their neighbor."""
     return clips.pixels[np.arange(len(clips))[:, None], fill_steps(~np.isnan(clips.times))]
-
-
-def pooled(values: Array) -> Array:
-    """(M, D) float32 means of maps (M, D, ...)."""
-    return np.asarray(values.reshape(*values.shape[:2], -1).mean(axis=2), np.float32)
 
 
 def fill_steps(observed: Array) -> Array:

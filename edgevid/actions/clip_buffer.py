@@ -91,10 +91,6 @@ class ClipBuffer:
         self._pixels = np.zeros((capacity, ring, self._size[1], self._size[0], 3), np.uint8)
         self._work = np.zeros((capacity, self._size[1], self._size[0], 3), np.uint8)
         self._out = np.zeros((burst, s.steps, s.height, s.width, 3), np.uint8)
-        self._make_columns(capacity, ring)
-        self.reset()
-
-    def _make_columns(self, capacity: int, ring: int) -> None:
         self._step = np.empty((capacity, ring), np.int64)  # the moment that each cell holds
         self._time = np.empty((capacity, ring))
         self._stored = np.empty((capacity, ring, 4), np.float32)  # rectangle of the stored image
@@ -106,12 +102,10 @@ class ClipBuffer:
         self._last = np.empty(capacity)  # seconds of the last recognition, NaN before
         self._last_step = np.empty(capacity, np.int64)
         self._uncertain = np.empty(capacity)
-        self._thumb = np.empty((capacity, THUMB, THUMB), np.int16)
-        self._newest_thumb = np.empty((capacity, THUMB, THUMB), np.int16)
-        # Key points, where the detector gives some.
-        self._points = np.empty((capacity, ring, 0, 3), np.float32)
-        self._newest_points = np.empty((capacity, 0, 3), np.float32)
-        self._pending_points = np.empty((capacity, 0, 3), np.float32)
+        self._thumb, self._newest_thumb = np.empty((2, capacity, THUMB, THUMB), np.int16)
+        self._points = np.empty((capacity, ring, 0, 3), np.float32)  # key points, where the detector gives some
+        self._newest_points, self._pending_points = np.empty((2, capacity, 0, 3), np.float32)
+        self.reset()
 
     def reset(self) -> None:
         """Forgets every object and the clock; the memory stays."""
@@ -285,8 +279,6 @@ class ClipBuffer:
             self._copy_clip(clip, int(slot), cells, mask, rectangles)
         slot_ids = {slot: id_ for id_, slot in self._slot_of.items()} if len(slots) else {}
         ids = np.array([slot_ids[int(slot)] for slot in slots], np.int64)
-        if not self._points.shape[2]:
-            return Clips(ids, out, times, shown)
         points = np.where(held[..., None, None], self._points[slots[:, None], cells], np.float32(np.nan))
         return Clips(ids, out, times, shown, points)
 

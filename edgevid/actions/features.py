@@ -79,14 +79,18 @@ class FeatureExtractor:
 
     def extract(self, crops: Array, boxes: Array) -> Array:
         """(M, D) float32 features of crops (M, h, w, 3)."""
-        answer = run_batch(self.engine, {self._input: preprocess_crops(crops, self._image)})[self.output]
-        return np.asarray(answer.reshape(*answer.shape[:2], -1).mean(axis=2), np.float32)
+        return pooled(run_batch(self.engine, {self._input: preprocess_crops(crops, self._image)})[self.output])
 
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
         """The features as they are; InputError for NaN or infinity."""
         if not np.isfinite(raw[valid]).all():
             raise InputError(f"{self.recipe.name}: the features hold NaN or infinity")
         return np.where(valid[..., None], raw, 0).astype(np.float32), valid
+
+
+def pooled(values: Array) -> Array:
+    """(M, D) float32 means of maps (M, D, ...)."""
+    return np.asarray(values.reshape(*values.shape[:2], -1).mean(axis=2), np.float32)
 
 
 class DetectedPose:
@@ -136,10 +140,10 @@ class PoseExtractor(DetectedPose):
         points = np.asarray(answer, np.float64).reshape(len(crops), 17, 3)
         if self._order == "yxs":
             points = points[..., [1, 0, 2]]
-        p = self._image
-        fit = LetterboxTransform.of((crops.shape[2], crops.shape[1]), p)
+        p, size = self._image, (crops.shape[2], crops.shape[1])
+        fit = LetterboxTransform.of(size, p)
         place = (points[..., :2] * (p.width, p.height) - (fit.left, fit.top)) / (fit.scale_x, fit.scale_y)
-        share = place / (crops.shape[2], crops.shape[1])
+        share = place / size
         corner, side = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
         return np.concatenate((corner + share * side, points[..., 2:]), axis=-1)
 

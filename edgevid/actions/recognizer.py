@@ -77,9 +77,7 @@ def newest_keypoints(clips: Clips) -> Array | None:
 
 def _newest(clips: Clips) -> tuple[Array, Array]:
     """Row and step of the newest crop of each clip."""
-    steps = clips.times.shape[1]
-    observed = ~np.isnan(clips.times)
-    last = steps - 1 - np.argmax(observed[:, ::-1], axis=1) if steps else np.zeros(len(clips), np.intp)
+    last = clips.times.shape[1] - 1 - np.argmax(~np.isnan(clips.times[:, ::-1]), axis=1)
     return np.arange(len(clips)), last
 
 

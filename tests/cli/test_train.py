@@ -77,7 +77,7 @@ def test_the_walk_through_from_videos_to_a_camera(
     assert "chance 50.0 %" in printed
     assert "streaming" in printed
     assert f"Deploy: {tmp_path / 'run'}" in printed
-    assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 8
+    assert len(list((tmp_path / "cache" / "features").glob("*.npz"))) == 8
     recognizer = load_recognizer(tmp_path / "run" / "recipe.toml")
     video(tmp_path / "new.mp4", True, 77)
     assert _last(recognizer, tmp_path / "new.mp4") == "rise"

@@ -134,10 +134,10 @@ def list_videos(data: Path, attribute: str = "", group: str = "") -> tuple[tuple
     return names, found
 
 
-def read_skeletons(path: Path, names: tuple[str, ...], layout: JointLayout | str | Path = "") -> Corpus:
+def read_skeletons(path: Path, names: Sequence[str] = (), layout: JointLayout | str | Path = "") -> Corpus:
     """The sequences of one skeleton file, at `SKELETONS_HZ`: `joints` (sum of T, J, 2 or 3), `offsets` (N + 1,),
     `label` (N,), and optional `confidence` (sum of T, J), `times` (sum of T,) in seconds and `group` (N,), its scene or
-    subject. InputError for a label that is not among `names`."""
+    subject. InputError for a label that is not among `names`, which are all of the file's where none are given."""
     data = read_arrays(path)
     if not {"joints", "offsets", "label"} <= data.keys():
         raise FileFormatError(path, "arrays", expected="joints, offsets and label", got=sorted(data))
@@ -146,14 +146,16 @@ def read_skeletons(path: Path, names: tuple[str, ...], layout: JointLayout | str
         expected = f"joints (T, J, 2 or 3) and {len(labels) + 1} offsets, the last one T"
         raise FileFormatError(path, "joints", expected=expected, got=f"{joints.shape} and {edges.tolist()[-3:]}")
     found = find_layout(layout, joints=joints.shape[1], dims=joints.shape[2])
-    other = sorted(set(labels) - set(names))
-    if other:
+    names = tuple(names or sorted(set(labels)))
+    if other := sorted(set(labels) - set(names)):
         raise InputError(f"{path}: expected classes of the head, {list(names)}, got also {other}")
     examples, sure, times = [], data.get("confidence"), data.get("times")
     for i, label in enumerate(labels):
         part = slice(int(edges[i]), int(edges[i + 1]))
         seen = np.asarray(np.isfinite(joints[part]).all(-1))
-        rows = found.rows(_filled(joints[part], seen), seen if sure is None else seen * sure[part])
+        last = np.maximum.accumulate(np.where(seen, np.arange(len(seen))[:, None], 0))  # a joint that is lost stays
+        points = joints[part][last, np.arange(joints.shape[1])]
+        rows = found.rows(points, seen if sure is None else seen * sure[part])
         if times is not None:
             rows = _at_rate(rows, times[part], f"{path}: sequence {i}")
         name = f"{path.stem}#{i}"
@@ -164,15 +166,7 @@ def read_skeletons(path: Path, names: tuple[str, ...], layout: JointLayout | str
 
 def read_poses(data: Path, layout: JointLayout | str | Path = "") -> Corpus | None:
     """The skeletons of an NPZ as of `read_skeletons`, with all of its classes; None for other data."""
-    if data.suffix != ".npz":
-        return None
-    return read_skeletons(data, tuple(sorted({str(s) for s in read_arrays(data).get("label", ())})), layout)
-
-
-def _filled(points: Array, seen: Array) -> Array:
-    """Joints (T, J, D) that keep their last place where they are not `seen` (T, J)."""
-    steps = np.where(seen, np.arange(len(points))[:, None], 0)
-    return np.asarray(points[np.maximum.accumulate(steps), np.arange(points.shape[1])])
+    return read_skeletons(data, layout=layout) if data.suffix == ".npz" else None
 
 
 def _at_rate(rows: Array, times: Array, name: str) -> Array:

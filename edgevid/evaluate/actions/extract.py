@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ def whole_frame(frame: Frame) -> Tracks:
     return Tracks.of(ids=[1], boxes=[box], scores=[1], labels=[0], match=[0], age=[0], unseen=[0])
 
 
+def cached(key: Sequence[Any], make: Callable[[], Sequence[Array]]) -> list[Array]:
+    """The arrays that `make` gives, from the cache where it has them by this key."""
+    path = cache_folder() / "features" / f"{sha256(json.dumps(key))[:20]}.npz"
+    if not path.is_file():
+        with atomic_path(path) as new, new.open("wb") as file:
+            np.savez(file, *make())
+    with np.load(path) as kept:
+        return list(kept.values())
+
+
 def read_long_videos(
     names: tuple[str, ...], videos: list[LongVideo], extractor: Any, spec: ClipSpec,
     progress: Progress = lambda done, total, text: None,
@@ -71,13 +82,7 @@ def read_long_videos(
     for number, video in enumerate(videos):
         progress(number, len(videos), f"reading {video.path.name}")
         content = sha256_of(video.path)
-        cache = cache_folder() / "features" / f"{sha256(json.dumps([content, *identity]))[:20]}.npz"
-        if not cache.is_file():
-            times, rows = timed_rows(video.path, extractor, spec)
-            with atomic_path(cache) as new, new.open("wb") as file:
-                np.savez(file, times=times, rows=rows)
-        with np.load(cache) as kept:
-            times, rows = kept["times"], kept["rows"]
+        times, rows = cached([content, *identity], partial(timed_rows, video.path, extractor, spec))
         examples.append(Example(str(video.path), video.group, rows, video.labels(times, names), content))
     progress(len(videos), len(videos), "")
     if not any((one.labels == len(names) - 1).any() for one in examples):  # all of every video is labeled

@@ -22,7 +22,7 @@ class ClassReport:
     """Accuracy, and precision, recall and F1 of each class."""
 
     confusion: Array  # (C, C) counts; rows are the truth, columns the predictions
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # Of the classes; their numbers where `of` was given none
 
     @classmethod
     def of(cls, true: Any, found: Any, classes: int, names: Sequence[str] = ()) -> ClassReport:
@@ -37,7 +37,7 @@ class ClassReport:
                     "was the model trained for other classes?"
                 )
         counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
-        return cls(counts.reshape(classes, classes), tuple(names))
+        return cls(counts.reshape(classes, classes), tuple(names or map(str, range(classes))))
 
     @property
     def accuracy(self) -> float:
@@ -68,8 +68,8 @@ class ClassReport:
         wrong = self.confusion * (1 - np.eye(len(self.confusion), dtype=int))
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
         pairs = [(int(a), int(b)) for a, b in zip(*np.unravel_index(order, wrong.shape), strict=True)]
-        names, support = self.names or tuple(map(str, range(len(wrong)))), self.support
-        return [(names[a], names[b], int(n), float(100 * n / support[a])) for a, b in pairs if (n := wrong[a, b])]
+        return [(self.names[a], self.names[b], int(n), float(100 * n / self.support[a]))
+                for a, b in pairs if (n := wrong[a, b])]  # fmt: skip
 
     def macro(self) -> list[float]:
         """Mean precision, recall and F1 of the classes."""
@@ -190,7 +190,6 @@ class SegmentReport(NamedTuple):
 
 def report_lines(report: ClassReport) -> list[tuple[Any, ...]]:
     """Rows for a table: class, precision, recall, F1, clips; then the macro and weighted means."""
-    names = report.names or tuple(str(i) for i in range(len(report.confusion)))
     columns = (one.tolist() for one in (report.precision, report.recall, report.f1, report.support))
-    rows, total = list(zip(names, *columns, strict=True)), int(report.support.sum())
+    rows, total = list(zip(report.names, *columns, strict=True)), int(report.support.sum())
     return [*rows, ("macro mean", *report.macro(), total), ("weighted mean", *report.weighted(), total)]

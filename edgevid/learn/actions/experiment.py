@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ import torch
 from edgevid.actions import Typicality, softmax
 from edgevid.actions.layout import JointLayout
 from edgevid.actions.typicality import ALONE, MIXTURES
-from edgevid.errors import InputError
+from edgevid.errors import InputError, check_choice
 from edgevid.evaluate.actions.data import Corpus, check
 from edgevid.evaluate.actions.metrics import ClassReport, SegmentReport, interval
 from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, Thumb
@@ -28,7 +28,17 @@ from edgevid.learn.actions.augment import as_estimated
 from edgevid.learn.actions.baselines import SOLVERS
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
 from edgevid.learn.actions.fit import CHECKPOINT, Fitted, TrainOptions, fit, predict, predict_steps, step_of, windows_of
-from edgevid.learn.actions.heads import GraphHead, Head, LinearHead, RecurrentHead, StepLinearHead, TransformerHead
+from edgevid.learn.actions.heads import (
+    DEPTH,
+    GraphHead,
+    Head,
+    LinearHead,
+    Pooling,
+    Positions,
+    RecurrentHead,
+    StepLinearHead,
+    TransformerHead,
+)
 from edgevid.learn.actions.segmentation import LAYERS, SegmentationHead
 from edgevid.learn.classifier.network import ImageHead, ImageOptions
 from edgevid.types import Array, Progress
@@ -81,10 +91,13 @@ class Outcome:
         return {name: value for name, value in found.items() if math.isfinite(value.value)}
 
 
-def check_head(kind: str) -> None:
-    """InputError unless it is a HeadKind."""
-    if kind not in get_args(HeadKind):
-        raise InputError(f"head: expected one of {', '.join(get_args(HeadKind))}, got {kind!r}")
+def check_head(kind: str, pooling: str = "", positions: str = "") -> None:
+    """InputError unless it is a HeadKind, with options that it has."""
+    check_choice(kind, get_args(HeadKind), "head")
+    check_choice(pooling or "max", get_args(Pooling), "pooling")
+    check_choice(positions or "learned", get_args(Positions), "positions")
+    if (pooling or positions) and kind not in ("transformer", "graph"):
+        raise InputError(f"pooling and positions: expected a head transformer or graph, which have them, got {kind}")
 
 
 def make_head(
@@ -92,19 +105,22 @@ def make_head(
     layout: JointLayout | None = None,
 ) -> Head:  # fmt: skip
     """A new head; InputError for a graph without the `layout` of skeletons."""
-    check_head(kind)
+    check_head(kind, options.pooling, options.positions)
     if kind == "compact":
         return ImageHead(classes, options.images or ImageOptions())
     if kind == "linear" or kind in SOLVERS:
         return LinearHead(width, classes)
     if kind == "gru" or kind == "lstm":
-        return RecurrentHead(width, classes, cell=kind, bidirectional=not causal, window=options.window)
-    if kind == "transformer":
-        return TransformerHead(width, classes, window=options.window, causal=causal)
-    if kind == "graph":
+        more = {"layers": options.layers or DEPTH, "window": options.window}
+        return RecurrentHead(width, classes, cell=kind, bidirectional=not causal, **more)
+    if kind == "transformer" or kind == "graph":
+        chosen: Any = {"pooling": options.pooling or "max", "positions": options.positions or "learned"}
+        chosen |= {"layers": options.layers or DEPTH, "window": options.window, "causal": causal}
+        if kind == "transformer":
+            return TransformerHead(width, classes, **chosen)
         if layout is None:
             raise InputError("head graph: expected skeletons, as of a pose model, got plain features")
-        return GraphHead(width, classes, layout, window=options.window, causal=causal)
+        return GraphHead(width, classes, layout, **chosen)
     layers = options.layers or LAYERS
     return SegmentationHead(width, classes, kind=kind, layers=layers, causal=causal)  # type: ignore[arg-type]
 

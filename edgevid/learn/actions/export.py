@@ -87,7 +87,7 @@ def _export_images(head: ImageHead, path: Path, deployment: Deployment, more: Ma
     size, images = (head.options.width, head.options.height), head.normalized(torch.zeros(2, 1, head.features))
     graph, outputs = _Graph(head, head.deployed), ["logits", "features"]
     export_onnx(graph, {"images": images}, path.with_name("classifier.onnx"), outputs)
-    tables = {"features": {"output": "features", **more}, **_tables(deployment)}
+    tables = {"features": {"output": "features", **more}, **_tables(deployment, TrainOptions())}
     write_recipe(Recipe(
         "classifier", "classify", "classifier.onnx", path, summary=deployment.summary, input_name="images",
         input=InputSpec(*size, mean=(GRAY,) * 3, std=(GRAY,) * 3), outputs=("logits",), names=deployment.names,
@@ -129,12 +129,13 @@ def _write(
     layout = vars_of(deployment.layout) if deployment.layout else {}
     write_recipe(Recipe(
         name, "head", f"{kind}.onnx", path, summary=deployment.summary, names=deployment.names,
-        tables={"head": table, "layout": layout, **_tables(deployment)}), path)  # fmt: skip
+        tables={"head": table, "layout": layout, **_tables(deployment, options)}), path)  # fmt: skip
 
 
-def _tables(deployment: Deployment) -> dict[str, dict[str, Any]]:
+def _tables(deployment: Deployment, options: TrainOptions) -> dict[str, dict[str, Any]]:
     clip = {**vars_of(deployment.spec), "inside": deployment.inside}
-    return {"clip": clip, "trained": {"hashes": [*deployment.trained] or None}}
+    chosen = {key: getattr(options, key) or None for key in ("layers", "pooling", "positions")}
+    return {"clip": clip, "trained": {"hashes": [*deployment.trained] or None, **chosen}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from edgevid.errors import InputError, ModelError, log
 from edgevid.evaluate.actions.data import Corpus, Example, check, rows_at
 from edgevid.files import atomic_path, sha256
 from edgevid.learn.actions.augment import Rng, augment
-from edgevid.learn.actions.heads import Head
+from edgevid.learn.actions.heads import Head, Pooling, Positions
 from edgevid.learn.classifier.network import ImageOptions
 from edgevid.types import Array, Progress
 
@@ -56,7 +56,9 @@ class TrainOptions:
     smoothing: float = 0.1
     seed: int = 0
     images: ImageOptions | None = None  # Of heads that take images
-    layers: int = 0  # Of each stage of a head that scores each step; 0: its own number
+    layers: int = 0  # Of the head, or of each of its stages; 0: its own number
+    pooling: Pooling | Literal[""] = ""  # Of a Transformer's steps; empty: their maximum
+    positions: Positions | Literal[""] = ""  # Of a Transformer's steps; empty: learned
 
 
 class Epoch(NamedTuple):

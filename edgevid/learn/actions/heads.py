@@ -3,7 +3,7 @@ false where a step is padding (usually on the left), and returns logits: (B, C) 
 step. Causal heads also have `states` and `step`, one moment of many tracks at a time, equal to the full pass. A state
 of many steps is a ring (B, ..., L, W): step n lies in cell n modulo L, and the state "count" (B,) tells n."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,10 @@ from edgevid.actions.layout import JointLayout
 from edgevid.errors import InputError
 
 States = dict[str, Tensor]
+Pooling = Literal["max", "mean", "cls"]  # Of the steps of a window; "cls": a learned token that attends to them
+Positions = Literal["learned", "sinusoidal", "none"]
+"""What tells the distance of two steps that attend: a bias for each, one linear in its sines and cosines, nothing."""
 HIDDEN = -1e4  # Added to forbidden attention: finite, so that FP16 and fully padded rows stay numbers
-LAYERS = 2  # Of a recurrent head
 HEADS, DEPTH, DROPOUT = 4, 2, 0.3
 BLOCK = 256  # Steps that attend at once: memory grows with the length of a video, not with its square
 JOINT_WIDTH = 24  # Channels of each joint in a graph
@@ -72,27 +74,28 @@ def segmentation_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Te
 
 
 class RecurrentHead(Head):
-    """Two layers of GRU or LSTM; scores from the last state and the mean of all states. A padded step keeps the
+    """Layers of GRU or LSTM; scores from the last state and the mean of all states. A padded step keeps the
     state (equal to packed sequences)."""
 
     def __init__(
         self, features: int, classes: int, *, cell: Literal["gru", "lstm"] = "gru", hidden: int = 128,
-        bidirectional: bool = False, window: int = 64,
+        bidirectional: bool = False, window: int = 64, layers: int = DEPTH,
     ) -> None:  # fmt: skip
         """`window` is how many steps back the mean reaches. `bidirectional` is for recorded clips only: such a
         head cannot be streamed."""
         super().__init__(features, classes)
         self.cell, self.hidden, self.bidirectional, self.window = cell, hidden, bidirectional, window
+        self.layers = layers
         self.ways, self.causal = 2 if bidirectional else 1, not bidirectional
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, hidden), nn.GELU())
-        sizes = [hidden] + [hidden * self.ways] * (LAYERS - 1)
+        sizes = [hidden] + [hidden * self.ways] * (layers - 1)
         self.cells = nn.ModuleList([Cell(cell, size, hidden) for size in sizes for _ in range(self.ways)])
         self.dropout = nn.Dropout(0.5)
         self.outward = nn.Linear(2 * hidden * self.ways, classes)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         x = self.inward(x)
-        for layer in range(LAYERS):
+        for layer in range(self.layers):
             outputs = [self.cells[layer * self.ways].run(x, valid)]
             if self.bidirectional:
                 outputs.append(self.cells[layer * self.ways + 1].run(x.flip(1), valid.flip(1)).flip(1))
@@ -106,7 +109,7 @@ class RecurrentHead(Head):
 
     def _states(self, batch: int) -> States:
         width = self.hidden * (2 if self.cell == "lstm" else 1)
-        return {"h": torch.zeros(batch, LAYERS, width), "recent": torch.zeros(batch, self.window, self.hidden)}
+        return {"h": torch.zeros(batch, self.layers, width), "recent": torch.zeros(batch, self.window, self.hidden)}
 
     def newest(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         x, after = self.inward(x), list[Tensor]()
@@ -200,28 +203,41 @@ class StepLinearHead(LinearHead):
 
 
 class WindowAttention(nn.Module):
-    """Multi-head attention among the last `window` steps, with a learned bias for each distance. Distances
-    instead of positions: left padding cannot shift them, and keys stay right while they age, so a causal layer
-    can keep them from step to step."""
+    """Multi-head attention among the last `window` steps, with a bias for each distance. Distances instead of
+    positions: left padding cannot shift them, and keys stay right while they age, so a causal layer can keep them from
+    step to step. Sinusoidal ones are those of Dai et al., "Transformer-XL", ACL 2019."""
 
-    def __init__(self, width: int, heads: int, window: int, *, causal: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, window: int, *, causal: bool, positions: Positions = "learned"
+    ) -> None:  # fmt: skip
         super().__init__()
         self.heads, self.window, self.causal, self.size = heads, window, causal, width // heads
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.outward = nn.Linear(width, width)
-        self.bias = nn.Parameter(torch.zeros(heads, window if causal else 2 * window - 1))
+        distances = torch.arange(0 if causal else 1 - window, window)
+        code = sinusoids(distances, width) if positions == "sinusoidal" else None
+        self.register_buffer("code", code, persistent=False)
+        bias = torch.zeros(heads, len(distances) if code is None else len(code))
+        self.bias = nn.Parameter(bias, requires_grad=positions != "none")
+
+    code: Tensor | None
+
+    def _bias(self) -> Tensor:
+        """(heads, distances) from the farthest step ahead to the farthest back."""
+        return self.bias if self.code is None else self.bias @ self.code
 
     def forward(self, x: Tensor, valid: Tensor, values_from: Tensor | None = None) -> Tensor:
         """(B, T, width); values may come from another source of the same shape (cross-attention)."""
         made = (self.query(x), self.key(x), self.value(x if values_from is None else values_from))
         q, k, v = map(self._split, made)
         ahead, steps, mixed = 0 if self.causal else self.window - 1, torch.arange(x.shape[1]), list[Tensor]()
+        biases = self._bias()
         for start in range(0, x.shape[1], BLOCK):
             own = slice(start, start + BLOCK)
             near = slice(max(start - self.window + 1, 0), start + BLOCK + ahead)
             back = steps[own, None] - steps[None, near]  # how far the key lies in the past
             allowed = (back >= -ahead) & (back < self.window)
-            bias = self.bias[:, (back + ahead).clamp(0, self.bias.shape[1] - 1)]
+            bias = biases[:, (back + ahead).clamp(0, biases.shape[1] - 1)]
             hide = ~(allowed[None] & valid[:, None, near])
             weights = q[:, :, own] @ k[:, :, near].transpose(2, 3) / self.size**0.5 + bias
             mixed.append((weights + HIDDEN * hide[:, None].to(weights.dtype)).softmax(-1) @ v[:, :, near])
@@ -240,19 +256,25 @@ class WindowAttention(nn.Module):
         q, k, v = (one.reshape(-1, self.heads, 1, self.size) for one in made)
         near = torch.cat((q @ states["keys"].transpose(2, 3), q @ k.transpose(2, 3)), dim=-1)
         back = nn.functional.pad(ages(states["count"], self.window), (0, 1))  # the step itself is the last
-        bias = nn.functional.pad(self.bias, (0, 1), value=HIDDEN)[:, back].transpose(0, 1).unsqueeze(2)
+        bias = nn.functional.pad(self._bias(), (0, 1), value=HIDDEN)[:, back].transpose(0, 1).unsqueeze(2)
         weights = (near / self.size**0.5 + bias).softmax(-1)
         mixed = weights[..., :-1] @ states["values"] + weights[..., -1:] * v
         return self.outward(mixed.reshape(x.shape)), {"keys": k.squeeze(2), "values": v.squeeze(2)}
 
 
+def sinusoids(distances: Tensor, size: int) -> Tensor:
+    """(size, N) sines and cosines of distances (N,) (Vaswani et al., "Attention Is All You Need", 2017)."""
+    angles = distances * (10_000 ** -(torch.arange(0, size, 2) / size))[:, None]
+    return torch.cat((angles.sin(), angles.cos()))
+
+
 class Layer(nn.Module):
     """Pre-norm attention and feed-forward."""
 
-    def __init__(self, width: int, window: int, *, causal: bool) -> None:
+    def __init__(self, width: int, window: int, *, causal: bool, positions: Positions = "learned") -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = WindowAttention(width, HEADS, window, causal=causal)
+        self.attention = WindowAttention(width, HEADS, window, causal=causal, positions=positions)
         self.feed = nn.Sequential(
             nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(2 * width, width)
         )
@@ -269,39 +291,62 @@ class Layer(nn.Module):
 
 
 class TransformerHead(Head):
-    """Encoder layers, then the maximum over the last `window` steps, which a stream can keep. Padding is
-    masked; positions are distances between steps."""
+    """Encoder layers, then the maximum or the mean over the last `window` steps, or what a token gathers that attends
+    to the steps and comes after them: all of which a stream can keep. Padding is masked; positions are distances."""
 
-    def __init__(self, features: int, classes: int, *, width: int = 128, window: int = 64, causal: bool = True) -> None:
+    def __init__(
+        self, features: int, classes: int, *, width: int = 128, window: int = 64, causal: bool = True,
+        layers: int = DEPTH, pooling: Pooling = "max", positions: Positions = "learned",
+    ) -> None:  # fmt: skip
         """`window` is how many steps back (and ahead, unless causal) a step attends."""
         super().__init__(features, classes)
+        self.pooling = pooling
         self.causal, self.width, self.window = causal, width, window
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width), nn.LayerNorm(width))
         self.dropout = nn.Dropout(DROPOUT)
-        self.stack = nn.ModuleList([Layer(width, window, causal=causal) for _ in range(DEPTH)])
+        self.stack = nn.ModuleList([Layer(width, window, causal=causal, positions=positions) for _ in range(layers)])
         self.norm, self.outward = nn.LayerNorm(width), nn.Linear(width, classes)
+        self.token = nn.Parameter(torch.randn(1, width) * 0.02) if pooling == "cls" else None
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         x = self.dropout(self.inward(x))
+        if self.token is not None:
+            x = torch.cat((x, self.token.expand(x.shape[0], 1, -1)), dim=1)
+            valid = torch.cat((valid, torch.ones_like(valid[:, :1])), dim=1)
         for layer in self.stack:
             x = layer(x, valid)
-        hide = (~valid).to(x.dtype).unsqueeze(-1) * HIDDEN
-        return self.outward(self.dropout((self.norm(x) + hide)[:, -self.window :].amax(1)))
+        return self.outward(self.dropout(self._pooled(self.norm(x)[:, -self.window :], valid[:, -self.window :])))
+
+    def _pooled(self, x: Tensor, valid: Tensor) -> Tensor:
+        if self.pooling == "cls":
+            return x[:, -1]
+        there = valid.to(x.dtype).unsqueeze(-1)
+        if self.pooling == "mean":
+            return (x * there).sum(1) / there.sum(1).clamp(min=1)
+        return (x + HIDDEN * (1 - there)).amax(1)
 
     def _states(self, batch: int) -> States:
-        states = {"recent": torch.zeros(batch, self.window, self.width)}
+        states = {} if self.token is not None else {"recent": torch.zeros(batch, self.window, self.width)}
         for i, layer in enumerate(self.stack):
             states |= {f"layer{i}_{name}": ring for name, ring in layer.attention.states(batch).items()}
         return states
 
     def newest(self, x: Tensor, states: States) -> tuple[Tensor, States]:
         x, new = self.inward(x), {"count": states["count"] + 1}
+        token = None if self.token is None else self.token.expand(x.shape[0], -1)
         for i, layer in enumerate(self.stack):
-            x, cells = layer.step(x, part(states, f"layer{i}_"))
+            held = part(states, f"layer{i}_")
+            x, cells = layer.step(x, held)
             new |= {f"layer{i}_{name}": cell for name, cell in cells.items()}
+            if token is not None:  # it comes after this step, and is forgotten
+                after = {name: _written(held[name], cell, held["count"]) for name, cell in cells.items()}
+                token, _ = layer.step(token, {"count": new["count"], **after})
+        if token is not None:
+            return self.outward(self.norm(token)), new
         x = new["recent"] = self.norm(x)
-        hide = (ages(states["count"], self.window) == self.window).to(x.dtype).unsqueeze(-1)
-        return self.outward((states["recent"] + HIDDEN * hide).amax(1).maximum(x)), new
+        near = ages(states["count"], self.window) < self.window
+        steps, there = torch.cat((states["recent"], x[:, None]), dim=1), torch.cat((near, near[:, :1] | True), dim=1)
+        return self.outward(self._pooled(steps, there)), new
 
 
 class JointGraph(nn.Module):
@@ -338,8 +383,8 @@ class GraphHead(TransformerHead):
     """The Transformer over steps in which a graph has mixed the joints of a skeleton."""
 
     def __init__(
-        self, features: int, classes: int, layout: JointLayout, *, width: int = 128, window: int = 64,
-        causal: bool = True,
+        self, features: int, classes: int, layout: JointLayout, *, width: int = 128, **options: Any
     ) -> None:  # fmt: skip
-        super().__init__(features, classes, width=width, window=window, causal=causal)
+        """`options` are those of `TransformerHead`."""
+        super().__init__(features, classes, width=width, **options)
         self.inward = nn.Sequential(nn.LayerNorm(features), JointGraph(features, layout, width), nn.LayerNorm(width))

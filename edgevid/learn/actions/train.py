@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ from edgevid.actions.layout import find_layout
 from edgevid.detect import Detector
 from edgevid.errors import InputError, SourceError, log
 from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, marks_of, read_poses, read_skeletons
-from edgevid.evaluate.actions.extract import crop_video, read_long_videos, timed_rows
+from edgevid.evaluate.actions.extract import cached, crop_video, read_long_videos, timed_rows
 from edgevid.evaluate.actions.long_videos import FEATURES_HZ, folds, is_features, list_long_videos, read_features
-from edgevid.evaluate.tune.score_files import read_arrays
-from edgevid.files import atomic_path, cache_folder, sha256, sha256_of, vars_of, write_atomic
+from edgevid.files import sha256, sha256_of, vars_of, write_atomic
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.fit import TrainOptions, loss_weights
+from edgevid.learn.actions.heads import Pooling, Positions
 from edgevid.learn.actions.segmentation import SegmentationKind
 from edgevid.learn.classifier.network import ImageOptions, augment_crops
 from edgevid.models.hub import find_recipe
@@ -47,7 +47,9 @@ class TrainConfig:
     rate_hz: float = 15.0
     window: int = 0  # Steps; 0: 20, or LONG of a head that scores each step
     lookahead: float = 0.0  # Seconds that a head which scores each step sees beyond the one it scores
-    layers: int = 0  # Of each stage of a head that scores each step; 0: its own number
+    layers: int = 0  # Of the head, or of each of its stages; 0: its own number
+    pooling: Pooling | Literal[""] = ""  # Of a Transformer's steps; empty: their maximum
+    positions: Positions | Literal[""] = ""  # Of a Transformer's steps; empty: learned
     feature_rate: float = FEATURES_HZ  # Of long videos that come as features
     layout: str = ""  # Of skeletons, or of a pose model's joints; empty: by their number, or jhmdb-15
     extractor: str = "movenet-lightning-192"
@@ -69,7 +71,7 @@ def train_actions(
     config: TrainConfig, *, report: Report = lambda line: None, progress: Progress = lambda done, total, name: None
 ) -> Outcome:
     """Trains and evaluates; `report` gets a line per trial, `progress` the videos whose features are done."""
-    check_head(config.head)  # before hours of extraction
+    check_head(config.head, config.pooling, config.positions)  # before hours of extraction
     if config.head == "compact" and (config.extractor or not config.images):
         raise InputError("head compact: it takes the pixels of images: edgevid train classifier")
     torch.set_num_threads(config.threads)
@@ -107,7 +109,8 @@ def train_actions(
     )
     batch = max(BATCH_STEPS // window, 1) if by_step else TrainOptions().batch
     options = TrainOptions(window, lookahead, config.rate_hz, config.epochs, patience, batch, seed=seed,
-                           images=config.images, layers=config.layers)  # fmt: skip
+                           images=config.images, layers=config.layers, pooling=config.pooling,
+                           positions=config.positions)  # fmt: skip
     weights = zip(first.names, loss_weights(first).tolist(), strict=True)
     report("class weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights))
     outcome = run(
@@ -207,21 +210,19 @@ def _features(
     if align is not None and align.detector.recipe.local:
         identity += f" {align.searched.digest} {model_digest(align.detector.recipe.local)}"
     key = [str(path.resolve()), state.st_size, state.st_mtime_ns, spec.digest, identity, copy]
-    name = sha256(json.dumps(key))[:20]
-    cache = cache_folder() / "features" / f"{name}.npy"
-    if cache.is_file():
-        return np.asarray(np.load(cache))
-    if not isinstance(extractor, ClipExtractor):
+
+    def extracted() -> tuple[Array, ...]:
+        if isinstance(extractor, ClipExtractor):
+            if copy:
+                raise InputError(f"augmentations: expected a model of single images, got {recipe.name}: it takes clips")
+            return timed_rows(path, extractor, spec)[1:]
         crops, boxes = _cut(path, spec, align)
-        shown = augment_crops(crops, int(name[:8], 16)) if copy and len(crops) else crops
-        rows = extractor.extract(shown, boxes) if len(crops) else np.zeros((0, extractor.raw_width), np.float32)
-    elif copy:
-        raise InputError(f"augmentations: expected a model of single images, got {recipe.name}, which takes clips")
-    else:
-        rows = timed_rows(path, extractor, spec)[1]
-    with atomic_path(cache) as new:
-        np.save(new, rows)
-    return rows
+        if not len(crops):
+            return (np.zeros((0, extractor.raw_width), np.float32),)
+        shown = augment_crops(crops, int(sha256(json.dumps(key))[:8], 16)) if copy else crops
+        return (extractor.extract(shown, boxes),)
+
+    return cached(key, extracted)[0]
 
 
 def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corpus, Corpus]:
@@ -272,7 +273,6 @@ def official_splits(folder: Path, feature_rate: float = FEATURES_HZ, layout: str
         test = train.with_name(train.name.replace("_train_", "_test_"))
         if not test.is_file():
             raise InputError(f"{train.name}: its test half {test.name} is missing next to it")
-        names = tuple(sorted({str(s) for s in read_arrays(train).get("label", ())}))
-        number = train.stem.rpartition("_")[2]
-        found[number] = Split(read_skeletons(train, names, layout), read_skeletons(test, names, layout))
+        known = read_skeletons(train, layout=layout)
+        found[train.stem.rpartition("_")[2]] = Split(known, read_skeletons(test, known.names, layout))
     return found
