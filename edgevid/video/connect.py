@@ -15,9 +15,7 @@ from edgevid.errors import InputError, SourceError, login_length
 from edgevid.files.toml import read_toml
 from edgevid.types import Array
 from edgevid.video.hls import HlsStream, Hooks
-from edgevid.video.http import (
-    MOST_BYTES, HttpClient, HttpError, HttpStream, PermanentError, read_whole, trusted_certificates,
-)  # fmt: skip
+from edgevid.video.http import HttpClient, HttpError, HttpStream, PermanentError, read_whole, trusted_certificates
 from edgevid.video.images import read_image
 from edgevid.video.wire import Wire
 
@@ -176,7 +174,7 @@ class Connector:
         kind, head = response.content_type, response.peek()
         playlist = "mpegurl" in kind or response.url.partition("?")[0].lower().endswith((".m3u8", ".m3u"))
         if kind.startswith("multipart/") or head.startswith(b"--"):
-            response.length, response.most = None, MOST_BYTES  # some cameras state a length
+            response.length, response.live = None, True  # some cameras state a length
             return Connection("live", self._open(response, format="mpjpeg"), response, nominal=True)
         if playlist or head.startswith(PLAYLIST):
             return self._hls(client, response)
@@ -188,7 +186,7 @@ class Connector:
         if response.length is not None or self.finite:
             response.retry, response.check = hooks.retry, hooks.check
             return Connection("file", stream=response)
-        response.most = MOST_BYTES
+        response.live = True
         jpegs: Any = {"format": "mjpeg"} if head.startswith(b"\xff\xd8") else {}
         container = self._open(response, options=QUICKLY, **jpegs)
         # A container that announces its end is a recording, though the server does not tell its length.

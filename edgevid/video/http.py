@@ -173,8 +173,7 @@ class HttpStream:
         self.length = span[1] if span else None  # Bytes in all; None where the server does not tell
         self._whole: int | None = None
         self._pos, self.begin, self.failed = 0, b"", False
-        self.most: int | None = None  # Bytes without a frame from which on a live stream has failed
-        self.frameless = 0  # Bytes since the last frame
+        self.live, self.frameless = False, 0  # Bytes since the last frame, which are limited where it is live
         self._response: Any = None
         response = self._connect()
         self.headers, self.url = response.headers, str(response.geturl())
@@ -206,8 +205,8 @@ class HttpStream:
                 self._broke(error)
                 continue
             self._pos, self.frameless = self._pos + len(data), self.frameless + len(data)
-            if self.most is not None and self.frameless > self.most:
-                raise SourceError(f"more than {self.most >> 20} MB came without a frame")
+            if self.live and self.frameless > MOST_BYTES:
+                raise SourceError(f"more than {MOST_BYTES >> 20} MB came without a frame")
             if len(self.begin) < BEGIN:
                 self.begin += data[: BEGIN - len(self.begin)]
             if data or self.length is None:
@@ -275,7 +274,7 @@ class HttpStream:
 
 
 def read_whole(response: Any, check: Callable[[], None], most: int = MOST_BYTES) -> bytes:
-    """All of a response; SourceError where it has more than `most` bytes. `check` runs before each read and may raise."""
+    """All of a response; SourceError where it has more than `most` bytes. `check` runs for each part and may raise."""
     data = bytearray()
     while part := response.read1(BEGIN):
         check()

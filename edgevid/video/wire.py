@@ -1,4 +1,4 @@
-"""FFmpeg's own connection to a camera, found among the open sockets of this process: FFmpeg lets nobody interrupt it, and
+"""FFmpeg's own connection to a camera, found among the open sockets of this process: FFmpeg cannot be interrupted, and
 keeps whatever a server sends before the first frame."""
 
 import os
