@@ -41,8 +41,7 @@ class Tuned:
     """Equally spaced quantiles 0 to 1 of the tracks' confidences."""
     abstain_rate: Share = math.nan  # Share of its tracks that the policy abstained on
     tracks: Annotated[int, Ge(0)] = 0  # How many tracks it has
-    certified_risk: Share = math.nan
-    """The share of wrong verdicts that was guaranteed; it no longer is once the monitor reports drift."""
+    certified_risk: Share = math.nan  # Guaranteed share of wrong verdicts; no longer so once the monitor reports drift
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +89,7 @@ def _names(names: tuple[str, ...], _: Path) -> tuple[str, ...]:
 class SpeedTable:
     """Limits of the standard error above which a speed is UNCERTAIN."""
 
-    max_sigma_kmh: Positive = SpeedPolicy().max_sigma_mps * KMH
-    """A standard error up to this is accepted at any speed, km/h."""
+    max_sigma_kmh: Positive = SpeedPolicy().max_sigma_mps * KMH  # A standard error up to this is accepted at any speed
     max_share: Share = SpeedPolicy().max_share  # And up to this share of the speed
 
 

@@ -33,8 +33,7 @@ class Settings:
     """The rules of one policy. The defaults are not tuned: `edgevid tune` chooses them for a model."""
 
     threshold: Threshold = 0.5  # Lowest confidence of the best class
-    per_class: Mapping[str, Threshold] = field(default_factory=dict)
-    """Thresholds of single classes by name, in place of `threshold`."""
+    per_class: Mapping[str, Threshold] = field(default_factory=dict)  # By the name of a class, in place of `threshold`
     per_band: Mapping[str, Threshold] = field(default_factory=dict)
     """Thresholds in images that are "dark", "blurred", "overexposed" or "damaged", at least `threshold`; without one
     nothing is emitted there."""
@@ -43,21 +42,18 @@ class Settings:
     min_seconds: Positive = 0.0  # Shortest time from the first observation to the last, seconds
     min_agreement: Share = 0.0  # Smallest share of a track's observations whose own best class is the verdict's
     stale_s: Positive = math.inf  # A verdict whose last observation is older than this is no longer emitted, seconds
-    unlike: Share = 0.1
-    """UNLIKE_TRAINING below this mean typicality (conformal p-value) of a track's observations; 0: never."""
+    unlike: Share = 0.1  # UNLIKE_TRAINING below this mean typicality (conformal p-value) of the observations; 0: never
     tree: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Parents by name, each with the classes below it: emitted where no class is sure, but they together."""
     parent_threshold: Threshold = 0.5  # Lowest sum of the confidences of a parent's classes
-    min_side_px: Positive = 0.0
-    """Objects whose box has a shorter side, in pixels, get no verdict and add no observation."""
+    min_side_px: Positive = 0.0  # Objects whose box has a shorter side, in pixels, get no verdict, add no observation
     aggregate: Aggregate = "mean-log-prob"
     """"mean-log-prob"; "vote" counts best classes; "sequential" decides when the evidence for one class
     passes log `odds` and keeps it until contradicted, so that verdicts do not flicker."""
     temperature: Annotated[float, Ge(0.05), Le(20)] = 1.0
     """Divides log-probabilities; fitted on held-out scores (Guo et al. 2017)."""
     correlation: Share = 0.35  # Of the observations of one track: n of them count as n / (1 + (n - 1) * correlation)
-    memory_s: Annotated[float, Ge(1e-3)] = math.inf
-    """Old observations fade with this time constant; infinite: the whole track counts."""
+    memory_s: Annotated[float, Ge(1e-3)] = math.inf  # Old observations fade with this time constant; inf: never
     odds: Annotated[float, Ge(1)] = 19.0  # Sequential: evidence ratio at which a class is decided
     step: Annotated[float, Ge(1e-3), Le(1)] = 0.35
     """Sequential: share of each observation's log-probability that counts (they are not independent)."""

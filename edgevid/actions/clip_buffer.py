@@ -18,8 +18,7 @@ WIDE = 2.0  # Under the union policy each step keeps this many times the rectang
 THUMB = 8  # Side of the thumbnail from which novelty is computed
 NEVER = np.iinfo(np.int64).min
 EPS = 1e-6  # Tolerance of comparisons of moments, seconds
-NEW, UNCERTAINTY, AGE, NOVELTY = 2.0, 1.0, 0.5, 2.0
-"""Weights of an object's urgency; each multiplies a value between 0 and about 1."""
+NEW, UNCERTAINTY, AGE, NOVELTY = 2.0, 1.0, 0.5, 2.0  # Weights of urgency; each multiplies a value from 0 to about 1
 AGE_S = 5.0  # Seconds since the last recognition that count as an age of 1
 
 

@@ -30,8 +30,7 @@ class ClipSpec:
     height: Count = 112
     stride_s: Positive = 2.0  # Seconds before the same object is due again
     min_steps: Count = 1  # Steps that must hold a crop before an object is due for the first time
-    policy: Literal["box", "union"] = "box"
-    """"box": each step follows the object; "union": one rectangle around all boxes of the window."""
+    policy: Literal["box", "union"] = "box"  # "box": each step follows the object; "union": one rectangle around all
     fit: Literal["expand", "letterbox", "stretch"] = "expand"
     """"expand" widens the box to the crop's aspect, "letterbox" pads it, "stretch" distorts it."""
     context: float = 1.25  # Scale of the box about its center, to include what a person handles

@@ -18,8 +18,7 @@ from edgevid.runtime import Engine, Recipe
 from edgevid.types import Array
 
 JHMDB15, COCO17 = LAYOUTS["jhmdb-15"], LAYOUTS["coco-17"]
-SHOULDERS, BELLY = 0.13, 0.80
-"""Position of the shoulders' midpoint and the belly between JHMDB's neck and hips (its medians)."""
+SHOULDERS, BELLY = 0.13, 0.80  # Places of shoulders' midpoint and belly from JHMDB's neck to hips (its medians)
 LAGS = (1, 4)  # Steps over which movement is measured
 MIN_SCORE = 0.2  # Mean confidence below which a step has no person
 MIN_JOINT = 0.1  # Confidence below which a joint is missing
@@ -46,8 +45,7 @@ class FeaturesTable:
     """A recipe's table [features]."""
 
     output: str = ""  # Name of the features' output; the first if left out
-    typicality: str = ""
-    """Of a classifier: file of what tells images that are unlike the training's, relative to this recipe."""
+    typicality: str = ""  # Of a classifier: file that tells images unlike the training's, relative to this recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ from edgevid.runtime.recipe import DecoderKind, DetectorRecipe
 from edgevid.types import Array
 
 Shape = tuple["int | str", ...]  # Sizes of a tensor; a text names one that may be any
-Candidates = tuple[Array, Array, Array]
-"""(N, 4) boxes x1, y1, x2, y2 in pixels of the model's input, (N,) scores, (N,) labels."""
+Candidates = tuple[Array, Array, Array]  # (N, 4) boxes xyxy in pixels of the model's input, (N,) scores, (N,) labels
 
 
 class Decoder:

@@ -13,8 +13,7 @@ from edgevid.types import Detections, Frame, as_detections, as_frame
 from edgevid.types.peers import habits
 from edgevid.video.open import is_live, open_video
 
-SETTINGS = ("score_threshold", "nms_iou", "classes", "max_detections")
-"""Settings of a detector that may change from call to call."""
+SETTINGS = ("score_threshold", "nms_iou", "classes", "max_detections")  # Those that may change from call to call
 PEERS = {**dict.fromkeys(("conf", "confidence"), SETTINGS[0]), "iou": "nms_iou", "max_det": "max_detections"}
 """Names of the same settings in Ultralytics and in supervision's examples."""
 GIVE_UP_S = 10.0  # How long an address may take for its first frame, where there is no `stream`

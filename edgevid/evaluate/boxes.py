@@ -76,8 +76,7 @@ class BoxTable:
         )  # fmt: skip
 
 
-Ids = tuple[dict[int, str], dict[int, tuple[str, int | str]]]
-"""COCO's class names and images by id, which its results do not have."""
+Ids = tuple[dict[int, str], dict[int, tuple[str, int | str]]]  # COCO's class names and images by id; results have none
 
 
 def read_boxes(path: Path, ids: Ids = ({}, {})) -> tuple[BoxTable, Ids]:

@@ -59,10 +59,8 @@ class Evaluation:
     task: str
     groups: Sequence[str]  # What is resampled: rows of one group depend on each other
     group: str  # What a group is: "sequence", "clip", "track"
-    measure: Callable[[Array], Mapping[str, float]]
-    """The metrics where each group (G,) counts so many times; NaN where undefined."""
-    units: Mapping[str, str] = field(default_factory=dict)
-    """By metric, where it is no share of 1: "km/h", "s", or "" for a count."""
+    measure: Callable[[Array], Mapping[str, float]]  # Metrics where groups (G,) count so many times; NaN: undefined
+    units: Mapping[str, str] = field(default_factory=dict)  # By metric that is no share: "km/h", "s", "" of a count
     exact: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Exact 95 % intervals by metric, in the place of the bootstrap's."""
     tables: Mapping[str, Table] = field(default_factory=dict)

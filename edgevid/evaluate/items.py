@@ -20,8 +20,7 @@ class Item(NamedTuple):
     """One labeled image or video."""
 
     path: Path
-    labels: Mapping[str, str]
-    """Class by attribute: "label" of a folder per class; the columns of a CSV; none of a detector's image."""
+    labels: Mapping[str, str]  # By attribute: "label" of a folder per class, the columns of a CSV; none of a detector
     group: str  # Its scene: a split keeps all items of a group on one side
     split: str = ""  # "train", "val", "test" or another word; empty: not split yet
     camera: str = ""

@@ -15,8 +15,7 @@ from edgevid.evaluate.boxes import AREA, MATCHED, TRUE, BoxTable, aligned, overl
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table
 from edgevid.types import F64, Array
 
-ALPHAS = np.arange(0.05, 0.99, 0.05)
-"""HOTA is the mean over these localization thresholds; IDF1 and CLEAR MOT ask for an overlap of 0.5."""
+ALPHAS = np.arange(0.05, 0.99, 0.05)  # HOTA is the mean over these thresholds of overlap; IDF1 and CLEAR MOT take 0.5
 ROUNDING = 1e-12
 Frame = tuple[Array, Array]  # Ids (N,) and boxes (N, 4), x1 y1 x2 y2
 

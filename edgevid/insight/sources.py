@@ -19,8 +19,7 @@ from edgevid.types import KMH, Array
 
 CHUNK = 50_000
 LEAST = 8  # Values of the shortest series that has a shape
-MOST_MPS, MOST_MPS2 = 250 / KMH, 12.0
-"""No road vehicle is faster, or changes its speed faster: what is, was measured wrong."""
+MOST_MPS, MOST_MPS2 = 250 / KMH, 12.0  # No road vehicle has more: what has was measured wrong
 _Limits = tuple[float, float]
 
 

@@ -22,10 +22,8 @@ KINDS: tuple[ZoneEventKind, ...] = get_args(ZoneEventKind)
 CROSS = KINDS.index("cross")
 Direction = Literal["", "forward", "backward"]
 
-STATIONARY_M, STATIONARY_HEIGHTS = 0.5, 0.2
-"""An object is stationary within this distance of where it stopped: in meters, or in its box's heights."""
-WRONG_WAY_M, WRONG_WAY_HEIGHTS = 2.0, 1.0
-"""Distance over which a direction of travel is measured: in meters, or in the box's heights."""
+STATIONARY_M, STATIONARY_HEIGHTS = 0.5, 0.2  # Stationary: within this of where it stopped, in meters or box heights
+WRONG_WAY_M, WRONG_WAY_HEIGHTS = 2.0, 1.0  # Distance that tells a direction of travel, in meters or box heights
 NOWHERE: F64 = np.zeros((0, 0, 3))
 
 
@@ -37,12 +35,9 @@ class ZoneEvent(NamedTuple):
     place: str  # Name of the zone or line
     id: int  # Track id; of occupancy, the object that entered last
     label: int  # Class index that most observations of the track had so far
-    direction: Direction = ""
-    """Of a crossing: "forward" (to the right of start -> end in the image) or "backward"."""
-    seconds: float = 0.0
-    """Time inside for "leave" and "dwell", time stationary for "stopped"."""
-    inside: int = 0
-    """Objects in the zone now, for "enter", "leave" and occupancy."""
+    direction: Direction = ""  # Of a crossing: "forward" (to the right of start -> end in the image) or "backward"
+    seconds: float = 0.0  # Time inside for "leave" and "dwell", time stationary for "stopped"
+    inside: int = 0  # Objects in the zone now, for "enter", "leave" and occupancy
 
 
 class Total(NamedTuple):
@@ -106,8 +101,7 @@ class ZoneMonitor:
         """Removes every object and count."""
         self._core.reset()
         self.counts: Counter[tuple[str, str, int]] = Counter()
-        self._stays: dict[tuple[str, int], tuple[int, float]] = {}
-        """By zone and label: the stays that ended, and their seconds."""
+        self._stays: dict[tuple[str, int], tuple[int, float]] = {}  # Ended stays and their seconds by zone and label
         self._above: set[str] = set()
         self._ended: list[Any] = []
 

@@ -31,14 +31,11 @@ class Zone:
     name: str  # Different from those of other zones and lines
     points: Corners  # Corners in frame pixels, in meters where `ground`, in shares of the frame where `relative`
     ground: bool = False  # Whether the points are in meters
-    dwell_s: Positive | None = None
-    """A "dwell" event once an object has been inside for this long."""
-    stopped_s: Positive | None = None
-    """A "stopped" event once an object inside has been stationary for this long."""
+    dwell_s: Positive | None = None  # A "dwell" event once an object has been inside for this long
+    stopped_s: Positive | None = None  # A "stopped" event once an object inside has been stationary for this long
     direction: Annotated[float, Ge(-360), Le(360)] | None = None
     """Allowed direction of travel, degrees from +x towards +y; "wrong-way" for the opposite one."""
-    max_occupancy: Count | None = None
-    """An "occupancy-above" event once more objects are inside, "occupancy-normal" once no longer."""
+    max_occupancy: Count | None = None  # "occupancy-above" events once more are inside, "occupancy-normal" when not
     debounce_s: Positive = 0.2  # How long an object must be on the other side of the edge before it has entered or left
     relative: bool = False  # Whether the points are shares of the frame's width and height, 0 to 1
     holes: Sequence[Corners] = ()  # Polygons inside that do not belong to the zone, each as `points`

@@ -44,8 +44,7 @@ class Corpus:
     examples: tuple[Example, ...]
     rate_hz: float  # Rows per second
     layout: JointLayout | None = None  # Of the rows of skeletons; None for plain features
-    augmentations: dict[str, tuple[Array, ...]] = field(default_factory=dict)
-    """Rows of augmented images of examples, by name."""
+    augmentations: dict[str, tuple[Array, ...]] = field(default_factory=dict)  # Rows of augmented images by example
 
     def __len__(self) -> int:
         return len(self.examples)

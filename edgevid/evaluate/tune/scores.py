@@ -156,8 +156,7 @@ class ScoreTable:
     decimals: int = 0  # Decimals that the values were rounded to, 0 where that is too fine to matter
     path: Path = Path()
     sha256: str = ""
-    typicality: Array | None = None
-    """(N,) p-values that the clip is like the training's, NaN where unknown; None: of no row."""
+    typicality: Array | None = None  # (N,) p-values of being like the training, NaN where unknown; None: of no row
     bands: Array | None = None  # (N,) of BANDS, "" in sound images; None: all are
 
     def of_tracks(self, chosen: Array) -> ScoreTable:
@@ -186,8 +185,7 @@ class TrackVerdicts:
     confidence: Array  # (K,) float64, exact values of float32, as the policy compares them
     predicted: Array  # (K,) class index
     labels: Array | None  # (K,) true class
-    undecided: int
-    """Tracks that the other rules (observations, time, agreement, margin, typicality) abstain on; not among the K."""
+    undecided: int  # Tracks beyond the K, abstained on by observations, time, agreement, margin or typicality
     bands: Array | None = None  # (K,) as of the table
 
     @property
