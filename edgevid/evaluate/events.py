@@ -1,6 +1,5 @@
 """Events of runs against true ones: counts, alarms, and two runs of one camera against each other."""
 
-import csv
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -8,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevid.errors import FileFormatError, InputError, SourceError
+from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table, clopper_pearson, poisson_interval, shown
+from edgevid.evaluate.items import read_table
 from edgevid.output import read_database, read_events
 from edgevid.types import Array, Event, utc_seconds
 
@@ -29,11 +29,7 @@ def read_any(path: Path) -> list[Event]:
 
 
 def _truth(path: Path, needed: str, *known: str) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path}: cannot be read: {error}; check the path") from None
+    rows = read_table(path)
     head = list(rows[0]) if rows else []
     if needed not in head or set(head) - {needed, *known}:
         raise FileFormatError(path, "header", expected=f"{needed}, and of {', '.join(known)} what there is", got=head)

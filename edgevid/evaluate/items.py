@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgevid.errors import FileFormatError, InputError
+from edgevid.files.cells import csv_rows
 from edgevid.video.images import IMAGES
 
 SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".mpg", ".webm", *sorted(IMAGES))  # An image is a video of one frame
@@ -75,16 +76,21 @@ def _of_folders(data: Path, left_out: list[LeftOut]) -> Iterator[Item]:
         yield from (Item(path, {"label": folder.name}, group_of(path), side) for path in videos)
 
 
-def _of_csv(path: Path, left_out: list[LeftOut]) -> Iterator[Item]:
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV with a header; InputError where there is no file, FileFormatError where it is another one."""
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+        raise InputError(f"{path}: there is no such file; check the path")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # Excel's "CSV UTF-8" has a mark, and often ;
             mark = max(",;\t", key=file.readline().count)
             file.seek(0)
-            rows = list(csv.DictReader(file, delimiter=mark, skipinitialspace=True))
+            return list(csv_rows(file, delimiter=mark, skipinitialspace=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FileFormatError(path, "the whole file", expected="CSV text in UTF-8", got=str(error)) from None
+
+
+def _of_csv(path: Path, left_out: list[LeftOut]) -> Iterator[Item]:
+    rows = read_table(path)
     names = [name for name in rows[0] if name and name not in ("path", *KNOWN)] if rows else []
     names = ["label"] if "label" in names else names
     if not names or "path" not in rows[0]:

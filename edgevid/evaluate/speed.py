@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from edgevid.errors import FileFormatError, InputError, SourceError
+from edgevid.errors import FileFormatError, InputError, SourceError, check_choice
 from edgevid.evaluate.evaluation import Evaluation, Table, shown
 from edgevid.output.records import SCHEMA, read_events, read_jsonl
 from edgevid.types import KMH, Array, Reason
@@ -282,8 +282,8 @@ def evaluate(truth: Mapping[str, TrueTrack], results: list[Measured]) -> Evaluat
 
 def evaluate_files(results: Path, truth: Path, *, pairs: Path | None = None, kind: str = "") -> Evaluation:
     """The files of docs/speed.md; InputError where no id is in both, and without speeds."""
-    if kind and kind not in KINDS:
-        raise InputError(f"--kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+    if kind:
+        check_choice(kind, KINDS, "--kind")
     known, rows = read_truth(truth), read_results(results)
     if not rows:
         raise InputError(f"{results}: it has no speeds; run with --calibration to measure them")
@@ -317,15 +317,15 @@ def _score(tracks: list[_Track]) -> dict[str, float]:
     error, sigma, change = (np.concatenate([np.zeros(0), *(getattr(t, name) for t in tracks)])
                             for name in ("error", "sigma", "change"))  # fmt: skip
     rows, off, stated = sum(len(t.rows) for t in tracks), np.abs(error), np.isfinite(sigma)
-    firsts = [t.first_s for t in tracks if math.isfinite(t.first_s)]
-    quantiles = np.quantile(off, [0.5, 0.95]).tolist() if len(off) else [math.nan] * 2
-    inside = [
-        float((off[stated] <= width * sigma[stated]).mean()) if stated.any() else math.nan for width in (1.0, 1.96)
-    ]
+    firsts = np.array([t.first_s for t in tracks if math.isfinite(t.first_s)])
+
+    def of(measure: Callable[..., Any], values: Array, *share: float) -> float:
+        return float(measure(values, *share)) if len(values) else math.nan
+
+    inside = [of(np.mean, off[stated] <= width * sigma[stated]) for width in (1.0, 1.96)]
     return {
-        "values": len(error), "mean": float(off.mean()) if len(off) else math.nan, "median": quantiles[0],
-        "p95": quantiles[1], "bias": float(error.mean()) if len(off) else math.nan, "within 68 %": inside[0],
+        "values": len(error), "mean": of(np.mean, off), "median": of(np.median, off),
+        "p95": of(np.quantile, off, 0.95), "bias": of(np.mean, error), "within 68 %": inside[0],
         "within 95 %": inside[1], "abstained": sum(t.abstained for t in tracks) / rows if rows else math.nan,
-        "variation": float(np.sqrt((change**2).mean())) if len(change) else math.nan,
-        "first after": float(np.median(firsts)) if firsts else math.nan,
+        "variation": math.sqrt(of(np.mean, change**2)), "first after": of(np.median, firsts),
     }  # fmt: skip

@@ -1,11 +1,10 @@
 """Retrains an action head with reviewed labels on the same split; it is deployed only where it is better. Each step is
 a file in the folder `out`: reviewed/, relabeled.csv, data.csv, model/, before.csv, after.csv, improve.json."""
 
-import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from edgevid.evaluate.actions.data import Corpus, LabeledVideo, list_videos, res
 from edgevid.evaluate.recognition import load_for_rows, replay_rows
 from edgevid.evaluate.tune.score_files import LONGEST
 from edgevid.evaluate.verdicts import compare, read_tracks
-from edgevid.files.atomic import atomic_path, make_folder, write_atomic
-from edgevid.insight.review import Review, images_of
+from edgevid.files.atomic import make_folder, write_atomic
+from edgevid.insight.review import Review, images_of, write_csv
 from edgevid.learn.actions.train import TRAINING, TrainConfig, clip_spec, read_videos, split_by_name, train_actions
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.fp16 import make_fp16, make_int8_fp16
@@ -48,8 +47,8 @@ def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, repor
     known = len(reviewed.keys() & videos.keys())
     changed = [(path, videos[path].label, reviewed[path].label) for path in old]
     changed += [(path, videos.pop(path).label, NONE) for path in sorted(other)]
-    _write_csv(out / "relabeled.csv", ("path", "old", "new"), changed)
-    _write_csv(out / "data.csv", ("path", "label", "group"), (videos | reviewed).values())
+    write_csv(out / "relabeled.csv", ("path", "old", "new"), changed)
+    write_csv(out / "data.csv", ("path", "label", "group"), (videos | reviewed).values())
     held = len(old.keys() & set(config.held))
     log: dict[str, Any] = {"recipe": str(recipe), "reviewed": len(reviewed), "new": len(reviewed) - known,
                            "relabeled": len(old), "relabeled in test": held, "left out": len(other)}  # fmt: skip
@@ -120,12 +119,7 @@ def _write_scores(path: Path, model: Path, corpus: Corpus, labels: dict[str, str
         shares = np.full(len(recognizer.names), 1 / len(recognizer.names)) if last is None else last
         label = labels.get(example.name, corpus.names[example.label])
         rows.append((example.name[-LONGEST:], label, *(f"{share:.7f}" for share in shares)))
-    _write_csv(path, ("track", "label", *recognizer.names), rows)
-
-
-def _write_csv(path: Path, head: tuple[str, ...], rows: Iterable[Any]) -> None:
-    with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([head, *rows])
+    write_csv(path, ("track", "label", *recognizer.names), rows)
 
 
 def _build_anew(home: Path, model: Path, clips: list[str]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Label errors by confident learning, near-duplicates with contradictory labels, and outliers of a class. Confident
 learning: Northcutt, Jiang and Chuang 2021 (arXiv 1911.00068), from the paper."""
 
-import csv
 import os
 import sqlite3
 from base64 import b64encode
@@ -13,6 +12,7 @@ import numpy as np
 from edgevid.actions.recognizer import softmax
 from edgevid.errors import FileFormatError, InputError, require
 from edgevid.evaluate.actions.data import Corpus, list_videos, read_poses
+from edgevid.evaluate.items import read_table
 from edgevid.evaluate.tune.score_files import read_arrays
 from edgevid.evaluate.verdicts import read_tracks
 from edgevid.files import fill_page
@@ -67,8 +67,7 @@ def compare_labels(old: Path, new: Path) -> list[dict[str, Any]]:
         base.executescript(Path(__file__).with_name("compare.sql").read_text())
         base.row_factory = sqlite3.Row
         for table, path in (("old", old), ("new", new)):
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file))
+            rows = read_table(path)
             if not rows or "label" not in rows[0] or not {"item", "path"} & rows[0].keys():
                 raise FileFormatError(path, "header", expected="label, and item or path", got=[*rows[0]] if rows else 0)
             items = [row.get("source") or row.get("item") or row["path"] for row in rows]

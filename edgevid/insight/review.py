@@ -1,7 +1,6 @@
 """Review: verdicts that people decide, their decisions in a database, what an audit certifies, and exports. What is
 shown and counted is selected by review.sql."""
 
-import csv
 import json
 import math
 import os
@@ -10,7 +9,7 @@ import sqlite3
 import threading
 import time as clock
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import groupby
@@ -22,6 +21,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.evaluate.tune.risk import upper_bound
 from edgevid.files.atomic import atomic_path, make_folder, write_atomic
+from edgevid.files.cells import csv_text
 from edgevid.output.review import draw
 from edgevid.output.tables import BUSY_S, database_errors, read_database
 from edgevid.types import Array, Closing, utc_text
@@ -150,6 +150,12 @@ def audit_text(review: Review, confidence: float = 0.95) -> str:
     return told + f" Undecided ones count as wrong; if all were right: {most(wrong)}." * bool(undecided)
 
 
+def write_csv(path: Path, head: Iterable[str], rows: Iterable[Any]) -> None:
+    """Writes a CSV in UTF-8 for programs: its cells are as given."""
+    with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
+        file.write(csv_text([head, *rows]))
+
+
 def export_labels(review: Review, path: Path) -> int:
     """Writes .csv (path,label,group, ...), .json (COCO) or else a folder; how many labels. InputError without any."""
     rows = review.rows("SELECT * FROM labeled WHERE path IS NOT NULL ORDER BY utc, path")
@@ -157,9 +163,9 @@ def export_labels(review: Review, path: Path) -> int:
         raise InputError(f"{review.source}: no label to export: label some with edgevid review {review.source}")
     kind, at = path.suffix.lower(), path.absolute().parent
     if kind == ".csv":
-        table = [row | {"path": os.path.relpath(review.folder.absolute() / row["path"], at)} for row in rows]
-        with atomic_path(path) as new, new.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([rows[0], *(row.values() for row in table)])
+        base = review.folder.absolute()
+        table = ((row | {"path": os.path.relpath(base / row["path"], at)}).values() for row in rows)
+        write_csv(path, rows[0], table)
     elif kind == ".json":
         write_atomic(path, json.dumps(_coco(rows, review.folder), indent=1))
     for number, row in enumerate(() if kind in (".csv", ".json") else rows, 1):

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgevid.abstain.policy import BANDS, Policy, Settings
 from edgevid.actions.recognizer import softmax
-from edgevid.errors import FileFormatError, InputError
+from edgevid.errors import FileFormatError, InputError, check_choice
 from edgevid.evaluate.tune.score_files import fail, read_csv, read_npz
 from edgevid.files import sha256_of
 from edgevid.types import Array, Reason, Scores, Tracks
@@ -29,8 +29,7 @@ ENOUGH = 30  # Fewer rows show no habit of their writer
 def to_probabilities(path: Path, values: Array, kind: ValueKind) -> tuple[Array, int]:
     """(N, C) float32 rows that sum to 1, and the decimals that they were rounded to (0: to none that matter).
     `values` (N, C) float64 are worked on in place. FileFormatError where they are not what `kind` states."""
-    if kind not in get_args(ValueKind):
-        raise InputError(f"values: expected {', '.join(get_args(ValueKind))}, got {kind!r}")
+    check_choice(kind, get_args(ValueKind), "values")
     sums = values.sum(1)
     if not np.isfinite(sums).all():
         bad = np.flatnonzero(~np.isfinite(values).all(1))
@@ -85,8 +84,7 @@ def _decimals(values: Array) -> int:
 
 def label_indices(path: Path, given: Array | None, names: tuple[str, ...], rows: int, kind: LabelKind) -> Array | None:
     """(N,) class indices of labels that are all names, or all indices."""
-    if kind not in get_args(LabelKind):
-        raise InputError(f"labels: expected {', '.join(get_args(LabelKind))}, got {kind!r}")
+    check_choice(kind, get_args(LabelKind), "labels")
     if given is None:
         return None
     given = np.asarray(given)

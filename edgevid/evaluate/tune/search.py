@@ -113,7 +113,7 @@ class Report:
 
     def policy(self, *, task: str = "", model_sha256: str = "") -> PolicyFile:
         """The policy file of this report, with its provenance."""
-        deployed = self.chosen_on if self.production is None else self.production
+        deployed, target = self.production or self.chosen_on, self.target
         leaf, confidence = passes(deployed, self.settings, self.table.names), deployed.confidence.copy()
         rate = float(1 - leaf.mean())
         if self.settings.tree:
@@ -122,19 +122,17 @@ class Report:
             rate -= float(emitted.sum() / len(leaf))
         made: dict[str, str | float | int] = {
             "by": f"edgevid {__version__} tune", "date": datetime.date.today().isoformat(),
-            "scores": self.table.path.name, "scores_sha256": self.table.sha256, "target": self.target.kind,
-            "target_value": float(self.target.value), "tracks_chosen_on": len(self.chosen_on.confidence),
+            "scores": self.table.path.name, "scores_sha256": self.table.sha256, "target": target.kind,
+            "target_value": float(target.value), "tracks_chosen_on": len(self.chosen_on.confidence),
             "tracks_fitted_on": self.fitted_on, "coverage": round(self.coverage, 6),
         }  # fmt: skip
         if self.curve is not None:
-            made["measured_risk"] = round(self.measured_risk, 6)
-            made["errors_removed"] = round(self.errors_removed, 6)
+            made |= {key: round(getattr(self, key), 6) for key in ("measured_risk", "errors_removed")}
         if self.settings.tree:
             made["parent_coverage"], made["parent_risk"] = (round(share, 6) for share in self.parents)
         if self.guaranteed:
-            made |= {"certified_risk": self.target.value, "certified_with": self.target.confidence}
-            made |= {"method": self.target.method}
-        certified = self.target.value if self.guaranteed else math.nan
+            made |= {"certified_risk": target.value, "certified_with": target.confidence, "method": target.method}
+        certified = target.value if self.guaranteed else math.nan
         tuned = Tuned(sketch(confidence), round(rate, 6), len(deployed.confidence), certified)
         return PolicyFile(self.table.names, self.settings, task, model_sha256, tuned=tuned, made=made)
 

@@ -109,7 +109,7 @@ NAMES = np.array(["walk", "run", "fall"])
         (np.rint(255 * CLEAN[:40]), "auto", "all rows sum to 25.*divide by that"),
         (LOGITS, "auto", "--logits"),
         (LOGITS, "probabilities", "--logits"),
-        (CLEAN, "softmax", "expected auto, probabilities, percent, logits"),
+        (CLEAN, "softmax", "expected one of auto, probabilities, percent, logits"),
     ],
 )
 def test_values_that_the_policy_will_not_see_are_asked_about(given: np.ndarray, kind: ValueKind, message: str) -> None:
