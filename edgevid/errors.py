@@ -27,6 +27,8 @@ from functools import lru_cache
 from types import ModuleType
 
 log = logging.getLogger("edgevid")  # What is no error
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, separators of lines, what turns the direction of writing around, and bytes that are no UTF-8."""
 SCHEMES = "rtsp[stu]?|rtmp[a-z]*|https?|srt|udp|tcp|tls|rtp|ftps?|sftp|mms|rist|wss?"
 _START = re.compile(rf"(?i)\b(?:{SCHEMES}):/{{0,3}}|(?<![\w:/@.%-])[a-z][a-z0-9+.-]*://|(?<![\w:/])//")
 """Where an address begins: with one slash too, as one mistyped or normalized as a path."""
@@ -104,6 +106,24 @@ def login_length(address: str) -> int:
     if re.search(r":\d+/$", login) and re.fullmatch(r"\w+", after):  # http://gate:8080/@lobby
         return 0
     return len(login) if ":" in login or not re.search(r"\s", login) else 0
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""`text` in one line, with escapes for what a terminal, a log or a broker would obey; `keep` stays as it is.
+
+    >>> visible("gate\x1b[2J\nERROR")
+    'gate\\x1b[2J\\nERROR'
+    """
+    return _UNSEEN.sub(lambda one: one[0] if one[0] in keep else one[0].encode("unicode_escape").decode(), text)
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    """Makes a message of the log one line, whatever is in it, and without secrets."""
+    record.msg, record.args = visible(masked(record.getMessage())), ()
+    return True
+
+
+log.addFilter(_one_line)
 
 
 class EdgevidError(Exception):

@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from typer import Exit
 
 from edgevid.cli import options as shared
@@ -53,7 +52,7 @@ def command(source: str, out: Path, site: Path | None, model: str | None, ray: s
     length = timedelta(seconds=round(sum(row["seconds"] for row in rows)))
     results().print(f"done: {len(rows) - len(failed)}, {length} long, in {out}; failed: {len(failed)}", markup=False)
     if failed:
-        reasons = [[escape(row["video"]), escape(row["error"].removeprefix(f"{row['video']}: "))] for row in failed]
+        reasons = [[row["video"], row["error"].removeprefix(f"{row['video']}: ")] for row in failed]
         print_rows(results(), ("failed", "reason"), reasons, text=("reason",))
         raise Exit(1)
 

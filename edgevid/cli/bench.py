@@ -45,7 +45,7 @@ def command(**options: Any) -> None:
     for model in given.models if given.choose else ():
         choice = choose_runtime(model, given.data, found.timings, threads=given.threads)
         if shown:
-            results().print(f"auto takes {choice.runtime} for {model} ({choice.reason})")
+            results().print(f"auto takes {choice.runtime} for {model} ({choice.reason})", markup=False)
 
 
 def _show(found: Benchmark) -> None:
@@ -79,7 +79,7 @@ def _show_times(console: Console, timings: tuple[Timing, ...]) -> None:
         rows.append((*cells, _short(t.cpu_ms), f"{1000 / middle:.1f}", f"{first / middle:.2f}x"))
     heads = ("ms, p50 / p99", *STAGES, "CPU", "fps", "")
     with console.capture() as wide:
-        print_rows(console, heads, [(escape(t.title), *row) for t, row in zip(timings, rows, strict=True)])
+        print_rows(console, heads, [(t.title, *row) for t, row in zip(timings, rows, strict=True)])
     if all(cell_len(Text.from_ansi(line).plain.rstrip()) <= console.width for line in wide.get().split("\n")):
         console.out(wide.get(), end="")
         return
@@ -127,14 +127,14 @@ def _show_report(report: ParityReport, found: dict[str, Any]) -> None:
     task, floor = report.task, f"floor {percent(report.floor.value)} ({report.floor.source})"
     identical = ("identical frames", f"{report.identical_frames} of {report.frames}")
     figures = [(*row, "") for row in (identical, *task.figures())]
-    agreement = (f"agreement{task.condition}", percent(report.agreement), f"[dim]{floor}[/]")
+    agreement = (f"agreement{task.condition}", percent(report.agreement), floor)
     print_rows(console, agreement, figures, text=agreement[2:])
     if report.outputs:
         console.print()
-        print_rows(console, report.outputs[0].HEADS, (map(escape, one.cells()) for one in report.outputs))
+        print_rows(console, report.outputs[0].HEADS, (one.cells() for one in report.outputs))
     if differing := [pair for pair in report.worst if pair.severity > (0.0, 0.0)]:
         console.print()
-        pairs = [(escape(pair.frame.name), escape(pair.difference)) for pair in differing]
+        pairs = [(pair.frame.name, pair.difference) for pair in differing]
         print_rows(console, ("worst frames", ""), pairs, text=[""])
     for note in report.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}")
@@ -177,7 +177,7 @@ def _show_bounds(model: str, cost: Cost, rows: list[Estimate], images_per_s: flo
     heads += ("load",) if images_per_s else ()
     cells = []
     for row in rows:
-        memory = f"{row.memory_mb:.1f}" if row.fits else f"[red]{row.memory_mb:.1f} too large[/]"
+        memory = f"{row.memory_mb:.1f}" if row.fits else Text(f"{row.memory_mb:.1f} too large", "red")
         times = (f"{row.bound_ms:.3f}", f"{row.layers_ms:.3f}", f"{1000 / row.bound_ms:,.0f}")
         load = (f"{images_per_s / cost.batch * row.layers_ms / 1000:.0%}",) if images_per_s else ()
         cells.append((row.device.name, row.precision, *times, memory, row.limit, *load))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, errors, notes, print_rows, results, training_bar
@@ -148,21 +149,21 @@ def _show(console: Console, report: Report) -> None:
     print_rows(console, ("file", "int8 / float", agreement, "speedup", "size"), _rows(report))
     for file in report.files:
         if names := file.excluded_nodes:
-            console.print(f"\n[bold]{file.variant}[/]: {len(names)} nodes excluded, the most sensitive first:")
+            console.print(f"\n[bold]{escape(file.variant)}[/]: {len(names)} nodes excluded, the most sensitive first:")
             known = file.sensitivities
             lines = [f"{known[n]:8.4f}  {n}" if n in known else f"  {n}" for n in names]
             _show_nodes(console, file.path, lines)
     _show_written(console, report.warnings, [*(file.path for file in report.files), report.ranges])
 
 
-def _rows(report: Report) -> Iterator[tuple[str, ...]]:
+def _rows(report: Report) -> Iterator[tuple[str | Text, ...]]:
     for file in report.files:
-        found, text = file.agreement, "not measured"  # made from stored ranges
+        found, text = file.agreement, Text("not measured")  # made from stored ranges
         if found is not None and not found.total:
-            text = "[red]unverified: nothing detected[/]"
+            text = Text("unverified: nothing detected", "red")
         elif found is not None:
             color = "green" if found.agreement >= report.floor.value else "red"
-            text = f"[{color}]{found.agreement:.1%}[/]"
+            text = Text(f"{found.agreement:.1%}", color)
         size = f"{file.path.stat().st_size / 1e6:.2f} MB"
         speed = f"{file.speedup:.2f}x" if file.speedup is not None else ""
         layers = f"{len(file.plan.layers)} / {len(file.plan.float_layers)}"
@@ -173,7 +174,7 @@ def _show_nodes(console: Console, path: Path, lines: list[str]) -> None:
     for line in lines[:MAX_NODES]:
         console.print(f"  {line}", markup=False)
     if len(lines) > MAX_NODES:
-        console.print(f"  ... and {len(lines) - MAX_NODES} more (all are in {path.stem}.json)")
+        console.print(f"  ... and {len(lines) - MAX_NODES} more (all are in {path.stem}.json)", markup=False)
 
 
 def _show_written(console: Console, warnings: list[str], paths: list[Path]) -> None:

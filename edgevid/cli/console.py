@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
-from edgevid.errors import InputError, log, masked
+from edgevid.errors import InputError, log, masked, visible
 from edgevid.files.atomic import atomic_path, check_file
 from edgevid.types import Array
 
@@ -37,7 +38,17 @@ def is_quiet() -> bool:
     return _Verbosity.level < 0
 
 
-class _Output(Console):
+class _Safe(Console):
+    """What is printed has nothing that a terminal obeys, but for the markup of edgevid itself."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, emoji=False, **options)  # a class ":100:" keeps its name
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text, "\n\t"), **options)
+
+
+class _Output(_Safe):
     def on_broken_pipe(self) -> None:
         """The reader has ended (`edgevid ... | head`): so does the command, without a message."""
         end_output()
@@ -46,17 +57,17 @@ class _Output(Console):
 
 def results(*, soft_wrap: bool = True, **options: Any) -> Console:
     """The console of a command's results, on standard output."""
-    return _Output(soft_wrap=soft_wrap, highlight=False, **options)
+    return _Output(soft_wrap=soft_wrap, **options)
 
 
 def notes(*, soft_wrap: bool = True, **options: Any) -> Console:
     """The console of notes and progress, on standard error; it prints nothing with -q."""
-    return Console(stderr=True, soft_wrap=soft_wrap, highlight=False, quiet=is_quiet(), **options)
+    return _Safe(stderr=True, soft_wrap=soft_wrap, quiet=is_quiet(), **options)
 
 
 def errors() -> Console:
     """The console of errors, on standard error; -q does not hide it."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    return _Safe(stderr=True, soft_wrap=True)
 
 
 def end_output() -> None:
@@ -99,7 +110,7 @@ def _progress(*fields: str) -> Any:
 def progress_bar(title: str, total: int | None) -> Iterator[Any]:
     """A bar (of rich) with frames, frames per second and the time left; `task 0` is the run."""
     with _progress("{task.fields[fps]:.0f} fps") as bar:
-        bar.add_task(escape(title), total=total, fps=0.0)
+        bar.add_task(escape(visible(masked(title))), total=total, fps=0.0)
         yield bar
 
 
@@ -113,7 +124,8 @@ def training_bar(checkpoint: Path | None = None) -> Iterator[Callable[[int, int,
 
         def update(done: int, total: int, text: str) -> None:
             nonlocal printed
-            bar.update(bar.task_ids[0], completed=done, total=total, description=escape(text), visible=done < total)
+            shown = escape(visible(text))
+            bar.update(bar.task_ids[0], completed=done, total=total, description=shown, visible=done < total)
             if not bar.console.is_terminal and time.monotonic() >= printed + LINE_EVERY_S:
                 printed = time.monotonic()
                 bar.console.print(f"{text}: {done} of {total}", markup=False)
@@ -153,18 +165,25 @@ def mask_process_title() -> None:
 FULL_WIDTH = 1000
 
 
+def as_texts(console: Console, row: Iterable[str | Text]) -> Iterable[Text]:
+    """The cells of a table's row, printed as they are."""
+    return (cell if isinstance(cell, Text) else console.render_str(cell, markup=False) for cell in row)
+
+
 def print_rows(
-    console: Console, heads: Iterable[str], rows: Iterable[Iterable[str]], *, text: Collection[str] = (),
+    console: Console, heads: Iterable[str], rows: Iterable[Iterable[str | Text]], *, text: Collection[str] = (),
     title: str = "",
 ) -> None:  # fmt: skip
     """Prints a table of a name and numbers, which are right-aligned. The columns in `text` may wrap; the others stay
-    whole, past the terminal's edge where they must."""
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), title=title or None, title_justify="left")
+    whole, past the terminal's edge where they must. Texts are printed as they are, without markup."""
+    styled = console.render_str(title, markup=False, style="table.title") if title else None
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), title=styled, title_justify="left")
     for n, name in enumerate(heads):
         side: Literal["left", "right"] = "left" if n == 0 or name in text else "right"
-        table.add_column(name, justify=side, no_wrap=n == 0 or name not in text, overflow="fold")
+        head = console.render_str(name, markup=False)
+        table.add_column(head, justify=side, no_wrap=n == 0 or name not in text, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*as_texts(console, row))
     options = console.options.update(width=FULL_WIDTH, max_width=FULL_WIDTH)
     for column in table.columns:
         if column.no_wrap:

@@ -46,7 +46,7 @@ def command(**options: Any) -> None:
         console = notes()
         console.print(f"[yellow]the sample video or its model cannot be downloaded:[/] {escape(str(error))}")
         console.print(
-            f"[yellow]On a closed network:[/] put {needed} into a folder or any of its subfolders, and set "
+            f"[yellow]On a closed network:[/] put {escape(needed)} into a folder or any of its subfolders, and set "
             f"{MIRROR} to that folder"
         )
         console.print("[yellow]Showing a rendered street instead.[/]")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from edgevid._version import __version__
 from edgevid.cli.console import print_rows, results
@@ -65,7 +66,7 @@ def command(site: Path | None, source: str, licenses: bool, seconds: float) -> N
         return
     if site is None and not source:
         report = findings()
-        rows = [(MARKS[ok], name, escape(state), f"[cyan]{escape(remedy)}[/]") for name, state, ok, remedy in report]
+        rows = [(MARKS[ok], name, state, Text(remedy, "cyan")) for name, state, ok, remedy in report]
         heads = ("", "subject", "state", "to change it")
         print_rows(console, heads, rows, text=heads)
     else:
@@ -86,22 +87,22 @@ def _print_licenses(console: Console) -> None:
     rows = []
     for one in packages:
         bundled = "\n".join(f"{', '.join(names)}: {kind}" for kind, names in one.bundled.items())
-        rows.append((one.name, one.version, escape(one.license), escape(bundled)))
+        rows.append((one.name, one.version, one.license, bundled))
     heads = ("package", "version", "license", "bundled in its wheel")
     print_rows(console, heads, rows, text=heads)
     console.print("\nedgevid itself: Apache-2.0; `edgevid models list` shows the licenses of the models.")
     parts_of = gpl_parts(packages).items()
     gpl = [name if parts == [name] else f"{', '.join(parts)} (in {name})" for name, parts in parts_of]
     remedy = " LICENSES.md tells how to do without." if gpl else ""
-    console.print(f"GPL or AGPL code installed: {'; '.join(gpl) or 'none'}.{remedy}")
+    console.print(f"GPL or AGPL code installed: {'; '.join(gpl) or 'none'}.{remedy}", markup=False)
 
 
-MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[dim]–[/]"}
+MARKS = {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("–", "dim")}
 
 
 def _print_steps(console: Console, report: list[Finding]) -> None:
     """The findings, then what to do, in order."""
-    rows = [(MARKS[ok], subject, escape(state)) for subject, state, ok, _ in report]
+    rows = [(MARKS[ok], subject, state) for subject, state, ok, _ in report]
     print_rows(console, ("", "subject", "state"), rows, text=("subject", "state"))
     must = [f for f in report if f.ok is False and f.remedy]
     may = [f for f in report if f.ok is None and f.remedy]

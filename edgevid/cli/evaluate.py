@@ -17,8 +17,8 @@ from rich.markup import escape
 
 from edgevid.cli import options as shared
 from edgevid.cli.console import advance, check_outputs, print_rows, progress_bar, results, write_json, write_text
-from edgevid.cli.report import csv_text
 from edgevid.errors import InputError, check_choice
+from edgevid.files.cells import csv_text
 from edgevid.files.toml import read_toml
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def show(found: Evaluation, what: str, truth: str, limits: tuple[list[str], list
             print_rows(console, heads[: 2 + wide], [row[: 2 + wide] for row in rows])
         for title, one in found.all_tables().items():
             if one.rows and (details or not one.detail):
-                cells = [[escape(cell(v, head)) for v, head in zip(row, one.heads, strict=True)] for row in one.rows]
+                cells = [[cell(v, head) for v, head in zip(row, one.heads, strict=True)] for row in one.rows]
                 words = [head for head, value in zip(one.heads, one.rows[0], strict=True) if is_word(value)]
                 console.print()
                 print_rows(console, one.heads, cells, text=words, title=title)
@@ -156,7 +156,7 @@ def errors(
     write_text(out / "label_errors.html", errors_page(found, read, data.name, images))
     counts = ", ".join(f"{sum(one in kind for kind in found.kinds)} {one}" for one in ("label", "duplicate", "outlier"))
     results().print(f"{len(rows)} of {len(read.labels)} items are suspicious ({counts}); estimated share of wrong "
-                    f"labels: {found.noise:.1%}. No label was changed.")  # fmt: skip
+                    f"labels: {found.noise:.1%}. No label was changed.", markup=False)  # fmt: skip
     if to_review:
         _to_review(to_review, read, found, shares)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 from typer import Argument
 
 from edgevid.cli import options as shared
@@ -34,25 +35,25 @@ def list_() -> None:
 
     console = results(soft_wrap=False)
     wide = console.width >= 130  # else the summaries would be broken into many lines
-    rows = []
+    rows = list[list[str | Text]]()
     for one in entries().values():
-        mark = "[green]*[/]" if one.name == DEFAULT_MODEL else ""
+        mark = ("*", "green") if one.name == DEFAULT_MODEL else ""
         size = one.source.bytes or (one.local.stat().st_size if one.local else 0)
         megabytes = f"{size / 1e6:.1f} MB" if size else "?"
         if one.shipped:  # it came with the package: nothing is downloaded
-            checksum, local = "[dim]-[/]", "[green]included[/]"
+            checksum, local = Text("-", "dim"), Text("included", "green")
         else:
-            checksum = "published" if one.source.sha256 else "[yellow]unverified[/]"
-            checksum = "[green]verified[/]" if one.source.verified else checksum
-            local = "[green]yes[/]" if one.local else "-" if one.source.url else "[dim]mirror only[/]"
-        cells = [one.name + mark, one.kind, megabytes, one.source.license, checksum, local]
-        rows.append(cells + [escape(one.summary)] * wide)
+            checksum = Text("published") if one.source.sha256 else Text("unverified", "yellow")
+            checksum = Text("verified", "green") if one.source.verified else checksum
+            local = Text("yes", "green") if one.local else Text("-") if one.source.url else Text("mirror only", "dim")
+        cells = Text.assemble(one.name, mark), one.kind, megabytes, one.source.license, checksum, local
+        rows.append([*cells, *[one.summary] * wide])
     heads = ("name", "task", "size", "license", "checksum", "local", "summary")[: 6 + wide]
     print_rows(console, heads, rows, text={*heads} - {"size"})
     hint = "" if wide else " A terminal of 130 columns shows a summary of each."
     console.print(f"\n[green]*[/] the default model.{hint}", style="dim")
     where = f"Downloads are in {cache_folder()}."
-    console.print(f"{where} On a closed network set {MIRROR} to a folder or an address.", style="dim")
+    console.print(f"{where} On a closed network set {MIRROR} to a folder or an address.", style="dim", markup=False)
 
 
 @command.command("get")
@@ -63,7 +64,7 @@ def get_(names: Names) -> None:
     for name in names:
         with _bar(name) as progress:
             path = get_file(name, progress=progress)
-        results().print(f"[green]{name}[/]: {escape(str(path))}")
+        results().print(f"[green]{escape(name)}[/]: {escape(str(path))}")
 
 
 @contextmanager
@@ -87,10 +88,10 @@ def verify_(names: Annotated[list[str] | None, Argument(help="Names; default: al
     for name in names or [e.name for e in entries().values() if e.local]:
         try:
             verdict = "verified" if verify(name) == "verified" else "no checksum is published"
-            console.print(f"[green]{name}[/]: {verdict}")
+            console.print(f"[green]{escape(name)}[/]: {verdict}")
         except EdgevidError as error:  # noqa: PERF203 (every name gets its line)
             failed += 1
-            console.print(f"[red]{name}[/]: {escape(str(error))}")
+            console.print(f"[red]{escape(name)}[/]: {escape(str(error))}")
     if failed:
         raise typer.Exit(1)
 
@@ -102,7 +103,7 @@ def remove_(names: Names) -> None:
 
     for name in names:
         removed = ", ".join(path.name for path in remove(name))
-        results().print(f"{name}: {f'removed {removed}' if removed else 'nothing to remove'}")
+        results().print(f"{name}: {f'removed {removed}' if removed else 'nothing to remove'}", markup=False)
 
 
 def inspect_command(
@@ -119,7 +120,7 @@ def inspect_command(
     console = results()
     sides = [("input", spec) for spec in report.inputs] + [("output", spec) for spec in report.outputs]
     shapes = (" x ".join("dynamic" if n < 0 else str(n) for n in s.shape) or "scalar" for _, s in sides)
-    rows = [(side, escape(s.name), str(s.dtype), n) for (side, s), n in zip(sides, shapes, strict=True)]
+    rows = [(side, s.name, str(s.dtype), n) for (side, s), n in zip(sides, shapes, strict=True)]
     print_rows(console, ("", "name", "dtype", "shape"), rows, text=("name", "dtype", "shape"))
     for key, value in report.metadata.items():
         shown = value if len(value) < 100 else value[:97] + "..."

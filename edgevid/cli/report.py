@@ -1,11 +1,8 @@
 """`edgevid report`, `query`, `forget` and `schema`: what databases and records tell, hold and lose."""
 
-import io
 import json
 import re
 import time as clock
-from collections.abc import Iterable
-from csv import writer as writer_of
 from itertools import chain, islice
 from pathlib import Path
 from pkgutil import resolve_name
@@ -18,6 +15,7 @@ from typer import Argument
 from edgevid.cli import options as shared
 from edgevid.cli.console import check_outputs, notes, print_rows, results, write_lines, write_text
 from edgevid.errors import InputError, check_choice
+from edgevid.files.cells import csv_text
 from edgevid.types import Event, utc_seconds
 
 
@@ -46,25 +44,11 @@ def command(**options: Any) -> None:
             for view in report.views(name):
                 if not every and view.title == "By interval":
                     continue
-                head, rows = map(escape, view.head), (map(escape, row) for row in view.rows)
-                title = f"\n{escape(view.title)}"
+                head, rows = view.head, view.rows
+                title = f"\n{view.title}"
                 print_rows(results(), head, rows, text=("what", "place"), title=title)
                 if view.note:
                     results().print(escape(view.note), style="dim")
-
-
-def csv_text(rows: Iterable[Iterable[Any]]) -> str:
-    """Rows as CSV; a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    text = io.StringIO()
-    writer_of(text, lineterminator="\n").writerows(map(_cell, row) for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, str):
-        formula = value.startswith(tuple("=+-@\t\r")) and not re.fullmatch(r"[+-][\d.]+(e[+-]?\d+)?", value)
-        return "'" * formula + value
-    return round(value, 9) if isinstance(value, float) else value
 
 
 SHOWN = 1000  # Rows in the terminal; files have all
@@ -87,8 +71,8 @@ def query_command(files: list[Path], sql: str, csv: Path | None, json_out: Path 
             first = "[\n" + next(dicts, "")
             write_lines(json_out, chain([first], (f",\n{one}" for one in dicts), ["\n]\n"]))
         if not csv and not json_out:
-            texts = (["" if v is None else escape(str(v)) for v in row] for row in islice(rows, SHOWN))
-            print_rows(results(), map(escape, names), texts)
+            texts = (["" if v is None else str(v) for v in row] for row in islice(rows, SHOWN))
+            print_rows(results(), names, texts)
             if next(rows, None) is not None:
                 notes().print(f"the first {SHOWN} rows; --csv and --json have all")
 
@@ -106,8 +90,8 @@ def forget_command(files: list[Path], before: str | None, after: str | None, yes
     console = results()
     for path, counts in forget(files, chosen, dry_run=not yes).items():
         what = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing"
-        console.print(f"{escape(str(path))}: {what}{' deleted' if yes and counts else ''}")
-    console.print(escape(ELSEWHERE if yes else "Nothing was deleted: add --yes."), style="dim")
+        console.print(f"{path}: {what}{' deleted' if yes and counts else ''}", markup=False)
+    console.print(ELSEWHERE if yes else "Nothing was deleted: add --yes.", style="dim")
 
 
 def moment(option: str, text: str | None) -> float | None:

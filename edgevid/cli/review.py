@@ -4,6 +4,7 @@ emitted; their labels become a better model, or none; groups of tracks or of any
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,10 @@ import typer
 from rich.markup import escape
 
 from edgevid.cli.console import check_outputs, print_rows, results, show_written, write_text
-from edgevid.cli.report import csv_text, moment
+from edgevid.cli.options import serving
+from edgevid.cli.report import moment
 from edgevid.errors import require
+from edgevid.files.cells import csv_text
 
 if TYPE_CHECKING:
     from edgevid.insight import Clustering
@@ -31,9 +34,9 @@ def command(source: Path, export: Path | None, audit: bool, **options: Any) -> N
     with work.Review(source, rate=given.rate, camera=given.camera, after=since) as review:
         if audit:
             texts = (row["text"] for row in review.rows("SELECT text FROM agreements"))
-            results().print(work.audit_text(review, given.confidence), *texts, sep="\n", markup=False, highlight=False)
+            results().print(work.audit_text(review, given.confidence), *texts, sep="\n", markup=False)
         if export:
-            results().print(f"{work.export_labels(review, export)} labels", highlight=False)
+            results().print(f"{work.export_labels(review, export)} labels", markup=False)
             show_written(export)
         if not (audit or export):
             from edgevid.viewer.review import review_app
@@ -41,7 +44,7 @@ def command(source: Path, export: Path | None, audit: bool, **options: Any) -> N
 
             review.group()
             serve(review_app(review), purpose="The review page", host=given.host, port=given.port,
-                  open_browser=given.browser,
+                  open_browser=given.browser, **serving(given),
                   announce=lambda url: typer.echo(f"review page: {url}   (Ctrl-C ends it)"))  # fmt: skip
 
 
@@ -99,7 +102,7 @@ def improve_command(recipe: Path, source: Path, out: Path, deploy: bool, force: 
 
     check_outputs({"--out": (out / "improve.json", "JSON")}, (recipe,), force=force)
     console = results(soft_wrap=False)
-    log = improve(recipe, source, out, deploy=deploy, report=console.print)
+    log = improve(recipe, source, out, deploy=deploy, report=partial(console.print, markup=False))
     for name, value in log.items():
         if isinstance(value, dict) and "low" in value:
             a, b, gain, low, high = value.values()

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from edgevid.viewer.config import View
 
 COMMON = (
-    "site", "weight", "sqlite", "parquet", "metrics", "view", "token", "viewer_token", "allow_host", "unit", "model",
-    "device", "precision", "threads", "max_frames", "status_s", "give_up_s", "rtsp_transport", "decode", "images",
+    "site", "weight", "sqlite", "parquet", "metrics", "view", *shared.SERVING, "unit", "model", "device",
+    "precision", "threads", "max_frames", "status_s", "give_up_s", "rtsp_transport", "decode", "images",
 )  # fmt: skip
 """Options that mean something for many cameras."""
 READING = ("give_up_s", "rtsp_transport", "decode", "images")  # Those of `source_options`
@@ -37,8 +37,8 @@ READING = ("give_up_s", "rtsp_transport", "decode", "images")  # Those of `sourc
 def command(**options: Any) -> None:
     """Detect, track and record the objects of a video or camera."""
     given = SimpleNamespace(**options)
-    if given.view is None and (given.token or given.viewer_token or given.allow_host):
-        raise InputError("run: --token, --viewer-token and --allow-host are those of --view: give it, too")
+    if given.view is None and (lone := [name for name in shared.SERVING if getattr(given, name)]):
+        raise InputError(f"run: --{lone[0].replace('_', '-')} is an option of --view: expected it, too")
     shown = view_of(given, given.view) if given.view else None
     if len(given.site) > 1 or any(site.is_dir() for site in given.site):
         start_fleet(given, shown)
@@ -56,8 +56,7 @@ def view_of(given: Any, address: str) -> View:
     from edgevid.viewer.config import View
 
     host, port = address_of(address, "--view: expected an address such as 127.0.0.1:8080")
-    return View({"host": host, "port": port, "token": given.token, "viewer_token": given.viewer_token,
-                 "allowed_hosts": given.allow_host})  # fmt: skip
+    return View({"host": host, "port": port, **shared.serving(given)})
 
 
 def start_run(
@@ -209,7 +208,7 @@ def _shown(config: Any, view: View, recorder: Any, outputs: Outputs, console: An
     given = outputs.given
 
     def announce(url: str) -> None:
-        where = f"[bold]{escape(config.title)}[/] at [cyan]{url}[/]   (Ctrl-C stops it)"
+        where = f"[bold]{escape(config.title)}[/] at [cyan]{escape(url)}[/]   (Ctrl-C stops it)"
         (console if outputs.to_stdout else results()).print(where)
 
     return viewing(config, view, announce=announce, site_file=given.site, recorder=recorder, unit=given.unit,
@@ -259,7 +258,7 @@ def start_fleet(given: Any, view: View | None) -> None:
             from edgevid.viewer.wall import wall
 
             where = stack.enter_context(wall(fleet, view, unit=given.unit))
-            results().print(f"[bold]all cameras[/] at [cyan]{where}[/]   (Ctrl-C stops them)")
+            results().print(f"[bold]all cameras[/] at [cyan]{escape(where)}[/]   (Ctrl-C stops them)")
         fleet.run(status_s=given.status_s)
     _print_cameras(fleet.cameras, clock.perf_counter() - started)
     if failed := [camera for camera in fleet.cameras if camera.state == "failed"]:
@@ -282,6 +281,6 @@ def _print_cameras(cameras: list[Camera], seconds: float) -> None:
     for one in cameras:
         status, events = one.status(), sum(one.summary.event_counts.values())
         counts = (status.frames, status.dropped, status.objects, events, status.failures)
-        rows.append((escape(one.name), status.state, *map(str, counts)))
+        rows.append((one.name, status.state, *map(str, counts)))
     heads = ("camera", "state", "frames", "dropped", "objects", "events", "failures")
     print_rows(results(soft_wrap=False), heads, rows, text=("state",), title=f"{seconds:.1f} s")

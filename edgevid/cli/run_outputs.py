@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from edgevid.cli.console import check_outputs, is_quiet, is_stdout, results
+from edgevid.cli.console import as_texts, check_outputs, is_quiet, is_stdout, results
 from edgevid.cli.console import notes as console_of_notes
-from edgevid.errors import InputError, SourceError, masked, require
+from edgevid.errors import InputError, SourceError, masked, require, visible
 from edgevid.types import Closing, Frame, Reason, Result
 
 if TYPE_CHECKING:
@@ -177,33 +177,33 @@ def print_summary(
     console.print(f"[bold]{ended}[/] {summary.frames} frames in {seconds:.1f} s ({rate:.0f} fps)")
     table = Table(box=None, show_header=False, pad_edge=False)
     classes = {names[k] if 0 <= k < len(names) else str(k): n for k, n in summary.objects().most_common()}
-    table.add_row("objects", ", ".join(f"{n} {name}" for name, n in classes.items()) or "none")
+    objects = ", ".join(f"{n} {name}" for name, n in classes.items()) or "none"
+    rows: list[tuple[str, str | Text]] = [("objects", objects)]
     for task in sorted({task for task, _ in summary.reasons}):
         reasons = Counter({r: n for (t, r), n in summary.reasons.items() if t == task})
         emitted = reasons.pop(Reason.OK, 0)
         why = ", ".join(f"{reason.description} {n}" for reason, n in reasons.most_common())
-        table.add_row(task, f"emitted {emitted}, abstained {reasons.total()}" + (f" ({why})" if why else ""))
+        rows.append((task, f"emitted {emitted}, abstained {reasons.total()}" + (f" ({why})" if why else "")))
     if summary.track_speeds:
         emitted, total = summary.track_speeds[Reason.OK], summary.track_speeds.total()
-        table.add_row("track speeds", f"{emitted} of {total} ended tracks")
+        rows.append(("track speeds", f"{emitted} of {total} ended tracks"))
     spent = {stage: 1000 * s / max(1, summary.frames) for stage, s in summary.seconds.items()}
     shown = ", ".join(f"{stage} {ms:.2f}" for stage, ms in spent.items() if ms >= 0.01 and stage not in off)
-    table.add_row("ms/frame", shown)
+    rows.append(("ms/frame", shown))
     for name, ways in summary.crossings.items():
         net = ways["forward"].total() - ways["backward"].total()
         counted = ", ".join(f"{way.total()} {key}{_classes(way)}" for key, way in ways.items())
-        table.add_row("line", escape(f"{name}: {counted}, net {net}"))
+        rows.append(("line", f"{name}: {counted}, net {net}"))
     for name, stays in summary.stays.items():
         count, spent_s = (sum(column) for column in zip(*stays.values(), strict=True))
         by_class = _classes(Counter({key: n for key, (n, _) in stays.items()}))
-        table.add_row("zone", escape(f"{name}: {count} stays{by_class}, {spent_s / count:.1f} s on average"))
+        rows.append(("zone", f"{name}: {count} stays{by_class}, {spent_s / count:.1f} s on average"))
     kinds = [one for one in summary.event_counts.most_common() if not one[0][0].startswith(OWN_LINES)]
     if kinds:
-        table.add_row("events", ", ".join(f"{n} x {kind} {place}".rstrip() for (kind, place), n in kinds))
-    for note in notes:
-        table.add_row("note", escape(note))
-    for path in written:
-        table.add_row("written", f"[cyan]{escape(path)}[/]")
+        rows.append(("events", ", ".join(f"{n} x {kind} {place}".rstrip() for (kind, place), n in kinds)))
+    rows += [("note", note) for note in notes] + [("written", Text(visible(path), "cyan")) for path in written]
+    for row in rows:
+        table.add_row(*as_texts(console, row))
     console.print(table)
 
 

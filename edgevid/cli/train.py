@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -67,7 +68,7 @@ def detector(
         title = f"AP50 on {len(measured)} images of {len(clips)} held-out clips"
         rows = [(k, *(f"{100 * one[k]:.1f} %" for one in found)) for k in found[-1]]
         print_rows(console, ("class", *models), rows, title=title)
-    console.print(f"written [cyan]{file}[/] and [cyan]{recipe}[/]", soft_wrap=True)
+    console.print(f"written [cyan]{escape(str(file))}[/] and [cyan]{escape(str(recipe))}[/]", soft_wrap=True)
 
 
 @command.command("label")
@@ -86,7 +87,8 @@ def label(sources: list[str], data: Path, models: str, every: float) -> None:
         clip = Path(source).stem.replace("_", "-")
         with open_video(source) as video:
             counts = write_clip(clip, video, found, data, every_s=every)
-        console.print(f"{clip}: " + (", ".join(f"{n} {k}" for k, n in counts.items()) or "nothing confident"))
+        found_text = ", ".join(f"{n} {k}" for k, n in counts.items()) or "nothing confident"
+        console.print(f"{clip}: {found_text}", markup=False)
 
 
 @command.command("rendered")
@@ -100,7 +102,7 @@ def rendered(data: Path, scenes: int, frames: int, seed: int) -> None:
         seeds = f"{seed} to {seed + scenes - 1}"
         raise InputError(f"--seed: expected seeds without {DEMO_SEED}, the street of edgevid-demo, got {seeds}")
     count = write_rendered(data, scenes=scenes, frames=frames, seed=seed)
-    results().print(f"written {count} images to [cyan]{data}[/]")
+    results().print(f"written {count} images to [cyan]{escape(str(data))}[/]")
 
 
 @command.command("actions")
@@ -112,7 +114,7 @@ def actions(data: Path, out: Path, force: bool, rate: float, window: int | None,
     from edgevid.learn.actions.fit import CHECKPOINT
     from edgevid.learn.actions.train import TrainConfig, train_actions
 
-    check_head(options["head"])
+    check_head(options["head"], options["pooling"], options["positions"])
     check_folder(out)
     check_outputs({"--out": (out / "recipe.toml", "TOML")}, force=force)
     config = TrainConfig(data=data, out=out, rate_hz=rate, window=window or 0, **options)
@@ -120,7 +122,7 @@ def actions(data: Path, out: Path, force: bool, rate: float, window: int | None,
     if not (any(data.glob("*.npz")) or is_features(data) or list_long_videos(data)):  # items with one class each
         _described(data, console)
     with training_bar(out / CHECKPOINT) as progress:
-        outcome = train_actions(config, report=console.print, progress=progress)
+        outcome = train_actions(config, report=_report(console), progress=progress)
     _print_outcome(console, outcome, config.head)
 
 
@@ -128,26 +130,27 @@ def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
     from edgevid.evaluate.evaluation import between, shown
 
     rows = [(name, shown(one.value), between(one)) for name, one in outcome.compared.items()]
-    rows = [(f"[bold]{head}", *rows[0][1:]), *rows[1:], ("chance", shown(1 / len(outcome.report.names)), "")]
+    rows = [(head, *rows[0][1:]), *rows[1:], ("chance", shown(1 / len(outcome.report.names)), "")]
     title = "Held-out accuracy, mean over splits"
     print_rows(console, ("head", "accuracy", "95 % interval of seeds"), rows, title=title)
     better = max(outcome.trials[0].kernels, key=lambda name: outcome.compared[name].value, default=head)
     own = [value.value for name, value in outcome.compared.items() if name in ("the head", "with its second opinion")]
     if better != head and outcome.compared[better].value > max(own):
-        console.print(f"The baseline {better} is better than this head: --head {better} makes it the recognizer.")
+        text = f"The baseline {better} is better than this head: --head {better} makes it the recognizer."
+        console.print(text, markup=False)
     if segments := [t.segments for t in outcome.trials if t.segments is not None]:
         simple = [t.baseline_segments for t in outcome.trials if t.baseline_segments is not None]
         both = ((head, segments), ("linear layer per step", simple))
         by_head = [(name, *(f"{fmean(column):.1f}" for column in zip(*found, strict=True))) for name, found in both]
         print_rows(console, ("head", "accuracy", "edit", "F1@10", "F1@25", "F1@50"), by_head, title="Segments, %")
         recalls = zip(outcome.report.names, outcome.report.recall.tolist(), strict=True)
-        console.print("right by class: " + ", ".join(f"{name} {share:.0%}" for name, share in recalls))
+        console.print("right by class: " + ", ".join(f"{name} {share:.0%}" for name, share in recalls), markup=False)
         pairs = (f"{true} as {found} {times} times" for true, found, times, _ in outcome.report.confused(3))
-        console.print("confused most: " + (", ".join(pairs) or "none"))
+        console.print("confused most: " + (", ".join(pairs) or "none"), markup=False)
     p = outcome.parity
     parity = f"ONNX Runtime {p.window:.1e}, streaming {p.stream:.1e}, live pipeline {p.pipeline:.1e}"
-    console.print(f"Parity: {parity} (largest difference)")
-    console.print(f"Training took {outcome.cpu_s:.0f} CPU s. Deploy: {outcome.recipe}")
+    console.print(f"Parity: {parity} (largest difference)", markup=False)
+    console.print(f"Training took {outcome.cpu_s:.0f} CPU s. Deploy: {outcome.recipe}", markup=False)
 
 
 @command.command("classifier")
@@ -169,7 +172,7 @@ def classifier(
     inside = inside if align == "landmarks" else ""
     images = ImageOptions(width, height, context, align, ImageAugmentation(rotation, flip, jpeg), inside)
     items, kinds = _described(data, console), shared.split_names(heads, "--heads")
-    attributes = list(dict.fromkeys(key for one in items for key in one.labels))
+    attributes, report = list(dict.fromkeys(key for one in items for key in one.labels)), _report(console)
     for model in {inside, *kinds} - {"", "compact"}:
         resolve_model(model)  # what is not there stops the command before it trains
     with training_bar(out / CHECKPOINT) as progress:
@@ -181,8 +184,13 @@ def classifier(
                 extractor=extractor, attribute=attribute, images=images, **options,
             )  # fmt: skip
             console.print(f"[bold]{escape(attribute)}, {escape(kind)}[/]")
-            found.append((attribute, kind, train_actions(config, report=console.print, progress=progress)))
+            found.append((attribute, kind, train_actions(config, report=report, progress=progress)))
     _print_classifiers(console, found)
+
+
+def _report(console: Console) -> Any:
+    """Prints a text as it is."""
+    return partial(console.print, markup=False)
 
 
 def _described(data: Path, console: Console) -> list[Item]:
@@ -225,7 +233,7 @@ def backbone(model: str, out: Path, force: bool, tensor: str) -> None:
     check_outputs({"--out": (out / "recipe.toml", "TOML")}, [model], force=force)
     recipe, width = cut_backbone(resolve_model(model), out, tensor=tensor)
     use = f"Use it: train actions --extractor {recipe.parent}, train classifier --heads {recipe.parent}"
-    results(soft_wrap=False).print(f"{width} features per crop. {use}")
+    results(soft_wrap=False).print(f"{width} features per crop. {use}", markup=False)
 
 
 for _command in (detector, label, rendered, actions, classifier, backbone):

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import FileFormatError, InputError, hide
+from edgevid.files.digest import sha256
 
 CACHE = "EDGEVID_CACHE"  # Environment variable that names the cache folder
 SPOOL = "EDGEVID_SPOOL"  # Environment variable that names the folder of spools
 _VARIABLE = re.compile(r"\$(\$?)\{([^}:]*)(?::-([^}]*))?\}")
+MOST_BYTES = 80  # Of a name in the names of files
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)?(\.|$)")  # What Windows takes for devices
 _SECRET = re.compile(r"(?i)pas|pwd|psw|token|key|secret|auth|cred|sig|jwt|pw")
 """Names of variables whose values are masked in every message."""
 
@@ -35,7 +38,19 @@ def spool_folder() -> Path:
 
 def camera_spool(camera: str) -> Path:
     """The folder of one camera's events."""
-    return spool_folder() / (re.sub(r"[^\w.-]+", "-", camera).strip(".")[:60] or "-")
+    return spool_folder() / file_name(camera)
+
+
+def file_name(text: str) -> str:
+    """A text as a part of a file's name, on every system; different for different texts.
+
+    >>> file_name("gate-1"), file_name("../gate 1"), file_name("CON")
+    ('gate-1', 'gate-1-39a2fb9e', 'CON-cac7d2f5')
+    """
+    plain = re.sub(r"[^\w.-]+", "-", text).encode()[:MOST_BYTES].decode(errors="ignore").strip(".-")
+    if plain == text and not _RESERVED.match(plain):
+        return plain
+    return f"{plain.replace('.', '-')}-{sha256(text.encode(errors='surrogatepass'))[:8]}".lstrip("-")
 
 
 def engines_folder() -> Path:

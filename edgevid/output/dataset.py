@@ -1,14 +1,13 @@
 """DatasetSink: frames as images with the boxes of their objects, as COCO's or as YOLO's tools read them."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from edgevid.errors import FileFormatError, InputError
-from edgevid.files.atomic import make_folder, write_atomic
+from edgevid.files import file_name, make_folder, write_atomic
 from edgevid.types import Array, Closing, Frame, Header, Result
 from edgevid.video.images import to_jpeg
 
@@ -51,7 +50,7 @@ class DatasetSink(Closing):
         self._last = frame.time
         if names := result.names.get("class", ()):
             self._names = tuple(names)
-        stem = re.sub(r"[^\w.-]+", "-", f"{self._run}-{frame.index:08d}")
+        stem = f"{file_name(self._run)}-{frame.index:08d}"
         write_atomic(self.path / "images" / f"{stem}.jpg", to_jpeg(frame.image, qscale=2))
         tracks = result.tracks[result.tracks.match >= 0]
         boxes = tracks.boxes.astype(float).clip(0, np.tile(result.size, 2))

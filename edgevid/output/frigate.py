@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import time as clock
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from edgevid.errors import SourceError
-from edgevid.files import camera_spool, write_atomic
+from edgevid.files import camera_spool, file_name, write_atomic
 from edgevid.output.delivery import RejectedError
 from edgevid.output.server import HttpSink, server_of
 from edgevid.types import KMH, Event, EventKind, Frame, Header, Result, utc_seconds
@@ -49,7 +48,7 @@ class FrigateSink(HttpSink):
     def open(self, header: Header) -> None:
         """The camera's name, and what earlier runs requested of Frigate."""
         self._camera = self._given or header.camera
-        self._path = camera_spool(header.camera) / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', self.name)}.json"
+        self._path = camera_spool(header.camera) / f"{file_name(self.name)}.json"
         with suppress(OSError, ValueError):
             self._known = dict(json.loads(self._path.read_text()))
 

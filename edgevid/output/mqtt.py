@@ -1,7 +1,6 @@
 """MqttSink: events to an MQTT broker with Frigate's field names, and the camera's state for Home Assistant."""
 
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -11,10 +10,12 @@ from typing import Any
 
 from edgevid._version import __version__
 from edgevid.errors import InputError, SourceError, require
+from edgevid.files import sha256
 from edgevid.output.records import json_line
 from edgevid.output.server import WAIT_S, server_of, tls_context, unavailable
 from edgevid.types import KMH, Closing, Event, Frame, Header, Result, utc_seconds
 
+MOST_NAME = 100  # Characters of a name in a topic
 MOST_OBJECTS = 1000  # Objects that are remembered; more are none of the present
 
 
@@ -86,7 +87,7 @@ class Entities:
     def __init__(self, base: str, camera: str) -> None:
         """`base` is the topic in front of the camera's."""
         self._camera, self.topic = camera, f"{base}/{topic_part(camera)}"
-        self._device = identifier(f"{base}_{camera}")
+        self._device = identifier(self.topic)
         self.states: dict[str, dict[str, Any]] = {}  # By topic: an object for JSON
         self.configs: dict[str, dict[str, Any]] = {}  # By discovery topic without its prefix
         self._health = dict.fromkeys(PROBLEMS.values(), "")
@@ -128,7 +129,7 @@ class Entities:
         self, topic: str, title: str, key: str, more: dict[str, str], component: str = "sensor"
     ) -> dict[str, Any]:
         """The state at a topic; Home Assistant shows its `key`, and the others as attributes."""
-        whole, number = f"{self.topic}/{topic}", identifier(f"{self._device}_{topic}")
+        whole, number = f"{self.topic}/{topic}", identifier(f"{self._device}/{topic}")
         self.configs[f"{component}/{number}/config"] = {
             "name": title, "unique_id": number, "state_topic": whole,
             "value_template": f"{{{{ value_json.{key} }}}}", "json_attributes_topic": whole,
@@ -141,14 +142,19 @@ class Entities:
 
 
 def topic_part(name: str) -> str:
-    """A name as one level of a topic."""
-    return re.sub(r"[+#/\x00-\x1f\x7f-\x9f]+", "-", name)  # brokers end a connection for control characters
+    """A name as one level of a topic, different for different names; brokers end connections for control characters."""
+    return _distinct(re.sub(r"[+#/\x00-\x1f\x7f-\x9f\ud800-\udfff]+", "-", name), name, "-")
 
 
 def identifier(name: str) -> str:
     """A name in the letters that Home Assistant's topics may have; different for different names."""
-    plain = re.sub(r"[^a-zA-Z0-9_-]+", "_", name)
-    return plain if plain == name else f"{plain}_{zlib.crc32(name.encode()):08x}"
+    return _distinct(re.sub(r"[^a-zA-Z0-9_-]+", "_", name), name, "_")
+
+
+def _distinct(plain: str, name: str, mark: str) -> str:
+    """The plain form of a name, with a part of its hash where it differs."""
+    same = plain[:MOST_NAME] == name and name
+    return name if same else f"{plain[:MOST_NAME]}{mark}{sha256(name.encode(errors='surrogatepass'))[:8]}"
 
 
 KEEP_ALIVE_S = 20  # The broker says "offline" 1.5 times this after a camera's plug was pulled
@@ -177,7 +183,7 @@ class MqttSink(Closing):
     def open(self, header: Header) -> None:
         """The camera's name is a level of the topics."""
         self._entities = Entities(self._base, header.camera)
-        self._status, self._id = f"{self._entities.topic}/status", identifier(f"{self._base}-{header.camera}")
+        self._status, self._id = f"{self._entities.topic}/status", identifier(self._entities.topic)
 
     def write(self, frame: Frame, result: Result) -> None:
         """Sends nothing; with it, `send` is called each second, and the camera's status is true also then."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import threading
 import time as clock
 from collections import deque
@@ -20,6 +19,7 @@ from typing import Any, get_args
 import av
 
 from edgevid.errors import InputError, did_you_mean, log
+from edgevid.files import file_name
 from edgevid.output.recordings_folder import RecordingsFolder
 from edgevid.output.recordings_snapshot import BestMoments
 from edgevid.types import Closing, Event, EventKind, Frame, Header, Result
@@ -63,7 +63,7 @@ class Recorder(Closing):
                                  f"{did_you_mean(kind, known)}")  # fmt: skip
         if min(pre_s, post_s) < 0 or segment_s <= 0:
             raise InputError(f"recordings: expected seconds, got {pre_s}, {post_s} and {segment_s}")
-        self.camera = re.sub(r"[^\w.-]+", "-", camera) or "camera"
+        self.camera = file_name(camera)
         self.path, self.live = Path(folder), live
         self.folder = RecordingsFolder(self.path / self.camera, keep_days=keep_days, max_bytes=max_bytes)
         self.tap = PacketTap(self._queue_packet)

@@ -50,7 +50,7 @@ class TextFile(Closing):
             raise self._failure
         before = self.size
         try:
-            view = memoryview(text.encode())
+            view = memoryview(text.encode(errors="backslashreplace"))
             while view:
                 view = view[os.write(self._handle, view) :]
         except OSError:
@@ -169,8 +169,11 @@ def as_line(result: Result) -> str:
 
 
 def json_line(values: Any) -> str:
-    """Plain values as one line of JSON."""
-    return (orjson_dumps(values).decode() if orjson_dumps else _encode(values)) + "\n"
+    """Plain values as one line of JSON; bytes of names that are no UTF-8 as escapes."""
+    if orjson_dumps:
+        with suppress(TypeError):
+            return orjson_dumps(values).decode() + "\n"
+    return _encode(values).encode(errors="backslashreplace").decode() + "\n"
 
 
 def read_jsonl(path: str | Path) -> Iterator[Mapping[str, Any]]:

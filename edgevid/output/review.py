@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import InputError
-from edgevid.files import make_folder, sha256
+from edgevid.files import file_name, make_folder, sha256
 from edgevid.types import Array, Closing, Frame, Header, Reason, Result, utc_text
 from edgevid.video.images import resize_area, to_jpeg
 
@@ -151,7 +151,7 @@ class ReviewSink(Closing):
         review, candidate = self._pending.pop(key), self._candidates.pop(key, None)
         if not review or candidate is None:
             return
-        stem = f"{self._run}-{key[0]}-{key[1]:06d}"
+        stem = f"{self._run}-{file_name(key[0])}-{key[1]:06d}"
         jpeg = to_jpeg(candidate.crop)
         times, cells = zip(*candidate.film, strict=True)
         film = to_jpeg(np.concatenate(cells, 1), qscale=3) if len(cells) > 1 else b""

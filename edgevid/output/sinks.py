@@ -1,8 +1,6 @@
 """Sinks: results as JSON lines, CSV, MOTChallenge text or annotated video, events as JSON lines or CSV; in segments."""
 
-import csv
 import datetime
-import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
@@ -11,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from edgevid.errors import InputError, SourceError, check_part
+from edgevid.files.cells import csv_text
 from edgevid.output.overlay import Overlay
 from edgevid.output.records import TextFile, as_line, json_line, last_lines
 from edgevid.types import U8, Closing, Event, Frame, Header, Result
 from edgevid.types.event import EVENT_FIELDS
-from edgevid.types.rows import flat_names, flat_rows
+from edgevid.types.rows import flat_kinds, flat_rows
 from edgevid.video.writer import VideoWriter
 
 
@@ -80,11 +79,11 @@ class CsvSink(TextFile):
     def write(self, frame: Frame, result: Result) -> None:
         """Appends a row per track; the first frame of a file writes the header."""
         if self._names is None:
-            self._names = flat_names(result)
+            self._names = list(flat_kinds(result))
             if not self.size:
-                self.put(_csv([self._names]))
+                self.put(csv_text([self._names], "\r\n"))
         if rows := flat_rows(result):
-            self.put(_csv([row.values() for row in rows]))
+            self.put(csv_text((row.values() for row in rows), "\r\n"))
 
 
 class MotText(TextFile):
@@ -133,18 +132,13 @@ class EventCsv(EventLines):
     def open(self, header: Header) -> None:
         """The names of the columns, in a file that has none."""
         if not self.size:
-            self.put(_csv([EVENT_FIELDS]))
+            self.put(csv_text([EVENT_FIELDS], "\r\n"))
 
     def send(self, events: Sequence[Event]) -> None:
         """Appends a row per event."""
         rows = [[getattr(event, name) for name in EVENT_FIELDS] for event in self._new(events)]
-        self.put(_csv([[" ".join(map(str, v)) if isinstance(v, tuple) else v for v in row] for row in rows]))
-
-
-def _csv(rows: Iterable[Iterable[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue()
+        texts = ([" ".join(map(str, v)) if isinstance(v, tuple) else v for v in row] for row in rows)
+        self.put(csv_text(texts, "\r\n"))
 
 
 class AnnotatedVideo(Closing):

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import sqlite3
 import threading
 import time as clock
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from edgevid.errors import InputError, SourceError, require
-from edgevid.files.atomic import atomic_path, check_file, make_folder
+from edgevid.files import atomic_path, check_file, file_name, make_folder
 from edgevid.types import Closing, Event, Frame, Header, Result
 from edgevid.types.event import EVENT_FIELDS, utc_text
 from edgevid.types.rows import flat_rows
@@ -40,7 +39,7 @@ class ObjectRows(Closing):
         return [f"{self._dropped} rows of objects were dropped: it was too slow"] if self._dropped else []
 
     def _write(self, frame: Frame, result: Result) -> None:
-        """Leaves a row per object: camera, run and utc, then `flat_names`."""
+        """Leaves a row per object: camera, run and utc, then `flat_kinds`."""
         head = {"camera": self.header.camera, "run": self.header.run, "utc": utc_text(result.utc)}
         self._add([head | row for row in flat_rows(result)])
 
@@ -211,7 +210,7 @@ class ParquetSink(ObjectRows):
     def open(self, header: Header) -> None:
         """Deletes what a killed run of the camera left; other cameras may write to the same folder."""
         super().open(header)
-        self._camera = re.sub(r"[^\w.-]+", "-", header.camera)
+        self._camera = file_name(header.camera)
         for left in self.path.glob(f".*-{self._camera}-{STAMPED}.*.part.parquet"):
             left.unlink(missing_ok=True)
         self._read_known()

@@ -1,6 +1,5 @@
 """Timelines: who did what from when to when, as CSV, WebVTT or ELAN; written by a run, and read as labels."""
 
-import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from edgevid.actions import OnlineSegments, Segment
 from edgevid.errors import FileFormatError, InputError, SourceError
 from edgevid.files.atomic import write_atomic
+from edgevid.files.cells import csv_rows, csv_text
 from edgevid.types import Closing, Frame, Result
 
 NO_TIER = "default"  # ELAN's name of the tier of spans without one
@@ -59,14 +59,12 @@ class TimelineSink(Closing):
 
 
 def _to_csv(spans: Sequence[Span]) -> str:
-    text = io.StringIO()
     rows = ((f"{start:.3f}", f"{end:.3f}", *more) for start, end, *more in spans)
-    csv.writer(text, lineterminator="\n").writerows([Span._fields, *rows])
-    return text.getvalue()
+    return csv_text([Span._fields, *rows])
 
 
 def _of_csv(text: str) -> list[Span]:
-    rows = csv.DictReader(io.StringIO(text))
+    rows = csv_rows(io.StringIO(text, newline=""))
     return [Span(float(row["start"]), float(row["end"]), row["label"], row.get("tier") or "") for row in rows]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from edgevid.errors import EdgevidError, InputError, SourceError, require
 from edgevid.files.atomic import atomic_path
-from edgevid.files.folders import spool_folder
+from edgevid.files.folders import file_name, spool_folder
 from edgevid.output.delivery import EVENTS, open_spool
 from edgevid.output.recordings_folder import read_name
 from edgevid.output.records import json_line, read_lines
@@ -223,7 +223,9 @@ def _found(path: Path, selection: Selection) -> Iterator[tuple[str, tuple[Any, .
     for file in path.glob("*/*"):
         if named := read_name(file.name):
             track = named.kind if named.kind.isdecimal() else None
-            known = (file.parent.name, None, utc_text(named.utc), track)
+            camera = selection.camera or ""
+            own = camera if file.parent.name == file_name(camera) else file.parent.name
+            known = (own, None, utc_text(named.utc), track)
             yield "videos" if track is None else "snapshots", known, [file]
 
 

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from edgevid.errors import EdgevidError, InputError, SourceError, did_you_mean, log, require
+from edgevid.files.cells import FORMULA
 from edgevid.output.overlay import UNITS
 from edgevid.output.records import SCHEMA
 from edgevid.output.tables import FIELDS, SCRIPT, open_database
@@ -137,10 +138,13 @@ class Store(Closing):
 
     def _add_csv(self, path: Path) -> None:
         names = {name: "VARCHAR" if "box" in name else kind for name, kind in EVENTS.items()}
-        boxes = ", ".join(f"'[' || replace({one}, ' ', ',') || ']' AS {one}" for one in ("box", "first_box"))
+        made = [f"'[' || replace({one}, ' ', ',') || ']' AS {one}" for one in ("box", "first_box")]
+        quoted = FORMULA.replace("'", "''")
+        texts = (name for name, kind in EVENTS.items() if kind == "VARCHAR")
+        made += [f"regexp_replace({one}, '^''({quoted})', '\\1') AS {one}" for one in texts]
         options = f"columns = {names}, header = true, ignore_errors = true, {_CSV}"
         rows = f"read_csv({_text(path)}, {options}) WHERE id <> ''"
-        self._into("events", f"SELECT * REPLACE ({boxes}) FROM {rows}")
+        self._into("events", f"SELECT * REPLACE ({', '.join(made)}) FROM {rows}")
 
     def _add_lines(self, path: Path) -> None:
         """Lines of events, of records with events, and headers; torn ones are left out and reported."""

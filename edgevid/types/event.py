@@ -1,7 +1,5 @@
 """Event: what happened in front of a camera, or to it; Header: which run of which camera found it."""
 
-from __future__ import annotations
-
 import math
 import platform
 import time as clock
@@ -11,6 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal
 
 from edgevid._version import __version__
+from edgevid.errors import visible
 
 EVENT_SCHEMA = "edgevid.event/1"
 HEADER_SCHEMA = "edgevid.header/1"
@@ -30,8 +29,7 @@ def utc_text(seconds: float) -> str:
     """
     if math.isnan(seconds):
         return ""
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def utc_seconds(text: str) -> float:
@@ -56,8 +54,7 @@ class Event:
     class_name: str = ""  # Class of the object
     confidence: float | None = None  # Score of the object's last matched detection, 0 to 1; of "track-ended", its mean
     direction: str = ""  # Of a crossing: "forward" or "backward"
-    seconds: float | None = None
-    """Time inside (leave, dwell), at rest (stopped), tracked (track-ended) or away (stream-back)."""
+    seconds: float | None = None  # Inside (leave, dwell), at rest (stopped), tracked (track-ended), away (stream-back)
     count: int | None = None  # Objects in the zone after enter, leave and occupancy; frames of "track-ended"
     speed_mps: float | None = None  # Speed over the ground in m/s
     speed_sigma_mps: float | None = None  # Its standard error in m/s
@@ -81,7 +78,7 @@ class Event:
         return {"schema": EVENT_SCHEMA} | {key: value for key, value in values if value not in (None, "")}
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Event:
+    def of(cls, values: Mapping[str, Any]) -> "Event":
         """The event of `to_dict`; keys that a later version added are left out."""
         known = {key: value for key, value in values.items() if key in EVENT_FIELDS}
         boxes = {key: tuple(known[key]) for key in ("box", "first_box") if known.get(key)}
@@ -109,6 +106,8 @@ class Header:
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # Class names by task
 
     def __post_init__(self) -> None:
+        for name in ("camera", "source", "run"):  # bytes of a path may be no UTF-8
+            object.__setattr__(self, name, visible(getattr(self, name)))
         if not self.run:
             now = datetime.now(timezone.utc)
             object.__setattr__(self, "run", f"{self.camera}-{now:%Y%m%dT%H%M%S.%fZ}")

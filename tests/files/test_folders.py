@@ -39,7 +39,16 @@ def test_a_cache_that_is_a_file_is_rejected(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("camera", "folder"),
-    [("gate", "gate"), ("gate/1", "gate-1"), ("..", "-"), ("", "-"), ("../up", "-up"), ("x" * 300, "x" * 60)],
+    [
+        ("gate", "gate"),
+        ("gate/1", "gate-1-55266f93"),
+        ("..", "5ec1f7e7"),
+        ("", "e3b0c442"),
+        ("../up", "up-8c722b8a"),
+        ("x" * 300, f"{'x' * 80}-0d4e2ca9"),
+        ("nul.mp4", "nul-mp4-9008a99d"),
+        ("é" * 60, f"{'é' * 40}-f989aaf5"),
+    ],
 )
 def test_a_spool_is_a_folder_below_those_of_spools(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, camera: str, folder: str

@@ -13,6 +13,7 @@ from event_samples import an_event
 from result_samples import sample_result
 
 from edgevid.errors import FileFormatError, InputError, SourceError
+from edgevid.files import file_name
 from edgevid.output.dataset import DatasetSink
 from edgevid.types import Detections, Frame, Header, Mask, Result
 from edgevid.video.images import read_image
@@ -43,7 +44,9 @@ def written(folder: Path, layout: Any, times: list[float], **options: Any) -> No
 def test_coco(tmp_path: Path) -> None:
     written(tmp_path, "coco", [0.0, 0.4, 1.0, 1.9, 2.1])
     made = json.loads((tmp_path / "annotations.json").read_text())
-    assert [one["file_name"] for one in made["images"]] == [f"gate-1-2026-{n:08d}.jpg" for n in (0, 10, 21)]
+    assert [one["file_name"] for one in made["images"]] == [
+        f"{file_name('gate/1 2026')}-{n:08d}.jpg" for n in (0, 10, 21)
+    ]
     assert made["categories"][1] == {"id": 2, "name": NAMES[1], "supercategory": ""}
     assert made["annotations"][2] == {
         "id": 3, "image_id": 3, "category_id": 2, "bbox": [0.0, 20.0, 50.5, 60.0], "area": 3030.0,
@@ -57,7 +60,9 @@ def test_coco(tmp_path: Path) -> None:
 
 def test_yolo(tmp_path: Path) -> None:
     written(tmp_path, "yolo", [0.0, 1.0])
-    assert (tmp_path / "labels" / "gate-1-2026-00000010.txt").read_text() == ("1 0.039453 0.138889 0.078906 0.166667\n")
+    assert (tmp_path / "labels" / f"{file_name('gate/1 2026')}-00000010.txt").read_text() == (
+        "1 0.039453 0.138889 0.078906 0.166667\n"
+    )
     assert (tmp_path / "data.yaml").read_text().endswith('names:\n  0: "person"\n  1: "a \\"car\\": #1"\n')
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from event_samples import an_event
 
+from edgevid.files import sha256
 from edgevid.output.mqtt import Entities, identifier, topic_part
 from edgevid.types import Event
 
@@ -26,8 +27,9 @@ WORDS = {
 
 
 def test_no_name_makes_a_topic_that_a_broker_refuses() -> None:
-    assert topic_part("a/b+c#d") == "a-b-c-d"
-    assert topic_part("gate\t1\n\x1b[31m\0\x9f") == "gate-1-[31m-"
+    assert topic_part("a/b+c#d") == "a-b-c-d-" + sha256("a/b+c#d")[:8]
+    assert topic_part("gate\t1\n\x1b[31m\0\x9f").startswith("gate-1-[31m--")
+    assert len(topic_part("x" * 70_000)) < 200
     assert topic_part("Hof Süd 日本") == "Hof Süd 日本"
 
 
@@ -78,7 +80,7 @@ def test_discovery_payloads_are_those_of_the_documentation() -> None:
         assert component, topic
         assert set(config) <= KEYS[component[1]]
         assert config["unique_id"] == component[2]
-        assert config["device"]["identifiers"] == ["street_gate"]
+        assert config["device"]["identifiers"] == ["street_gate_" + sha256("street/gate")[:8]]
         assert config["origin"]["name"] == "edgevid"
         for key, words in WORDS.items():
             assert config.get(key, next(iter(words))) in words
@@ -91,3 +93,21 @@ def test_names_that_differ_have_identifiers_that_differ() -> None:
     assert identifier("gate_1") == "gate_1"
     names = ["gate 1", "gate/1", "gate_1", "Tor", "門", "东"]
     assert len({identifier(name) for name in names}) == len(names)
+
+
+def test_cameras_and_places_that_differ_have_topics_and_identifiers_that_differ() -> None:
+    pairs = [
+        ("a", "b_p"),
+        ("a_b", "p"),
+        ("a/b", "p"),
+        ("a-b", "p"),
+        ("a+b", "p"),
+        ("a#b", "p"),
+        ("a-b", "p/q"),
+        ("", "p"),
+    ]
+    found = [Entities("street", camera) for camera, _ in pairs]
+    for entities, (_, place) in zip(found, pairs, strict=True):
+        entities.update(of("enter", 1, place=place, count=1))
+    assert len({topic for one in found for topic in one.states if topic.endswith("/occupancy")}) == len(pairs)
+    assert len({topic for one in found for topic in one.configs if "occupancy" in topic}) == len(pairs)

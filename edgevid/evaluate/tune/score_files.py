@@ -13,6 +13,7 @@ from typing import NoReturn
 import numpy as np
 
 from edgevid.errors import FileFormatError
+from edgevid.files.cells import cell_text
 from edgevid.types import Array
 
 SPECIAL = ("track", "time", "label", "typicality", "band")
@@ -29,7 +30,7 @@ def read_csv(path: Path) -> dict[str, Array]:
             reader = csv.reader(file)
             rows = ((reader.line_num, cells) for cells in reader if cells)
             _, head = next(rows, (1, []))
-            head = [name.strip() for name in head]
+            head = [cell_text(name.strip()) for name in head]
             parts = iter(lambda: list(islice(rows, ROWS)), [])
             blocks = [_block(path, head, part) for part in parts]
     except (UnicodeDecodeError, csv.Error) as error:
@@ -107,7 +108,7 @@ def _floats(path: Path, name: str, texts: Sequence[str], lines: Sequence[int]) -
 
 def _texts(path: Path, name: str, texts: Sequence[str], lines: Sequence[int]) -> Array:
     """(N,) texts of one width: a million of them are small, where as many objects are not."""
-    stripped = [text.strip() for text in texts]
+    stripped = [cell_text(text.strip()) for text in texts]
     longest = max(stripped, key=len)
     if len(longest) > LONGEST:
         line = lines[stripped.index(longest)]
