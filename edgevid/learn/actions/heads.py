@@ -345,7 +345,10 @@ class TransformerHead(Head):
             return self.outward(self.norm(token)), new
         x = new["recent"] = self.norm(x)
         near = ages(states["count"], self.window) < self.window
-        steps, there = torch.cat((states["recent"], x[:, None]), dim=1), torch.cat((near, near[:, :1] | True), dim=1)
+        steps, there = (
+            torch.cat((states["recent"], x[:, None]), dim=1),
+            torch.cat((near, torch.ones_like(near[:, :1])), dim=1),
+        )
         return self.outward(self._pooled(steps, there)), new
 
 

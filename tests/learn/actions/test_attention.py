@@ -8,14 +8,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
-from edgevid.learn.actions.heads import WindowAttention  # noqa: E402
+from edgevid.learn.actions.heads import Positions, WindowAttention  # noqa: E402
 
 torch.set_num_threads(1)
 
 
-def plain(width: int = 2, heads: int = 1, window: int = 2, *, causal: bool = True) -> WindowAttention:
+def plain(
+    width: int = 2, heads: int = 1, window: int = 2, *, causal: bool = True, positions: Positions = "learned"
+) -> WindowAttention:  # fmt: skip
     """Values pass unchanged and all steps are equally similar: the output is the mean of those that count."""
-    attention = WindowAttention(width, heads, window, causal=causal).eval()
+    attention = WindowAttention(width, heads, window, causal=causal, positions=positions).eval()
     with torch.no_grad():
         for layer in (attention.query, attention.key, attention.value, attention.outward):
             layer.bias.zero_()
@@ -61,6 +63,18 @@ def test_the_bias_belongs_to_a_distance() -> None:
     attention, x = plain(), rows(1, 3, 8)
     attention.bias[0, 1] = math.log(3)
     torch.testing.assert_close(attention(x, all_valid(x))[0, :, 0], torch.tensor([1.0, 1.5, 4.25]))
+
+
+@torch.no_grad()
+def test_sinusoidal_positions_are_linear_in_waves_of_the_distance_and_none_are_no_bias() -> None:
+    """Width 2: one wave of 1 rad a step. A weight of 1 on its sine: the step before counts exp(sin 1) times as much."""
+    attention, x = plain(positions="sinusoidal"), rows(1, 3)
+    attention.bias[0, 0] = 1
+    weight = math.exp(math.sin(1))
+    assert float(attention(x, all_valid(x))[0, 1, 0]) == pytest.approx((3 + weight) / (1 + weight))
+    fixed = plain(positions="none")
+    assert not fixed.bias.requires_grad
+    assert fixed(x, all_valid(x))[0, 1, 0] == 2
 
 
 @torch.no_grad()

@@ -18,7 +18,11 @@ torch.set_num_threads(1)
 CAUSAL = {
     "gru": lambda: RecurrentHead(4, 3, hidden=16, window=8),
     "lstm": lambda: RecurrentHead(4, 3, cell="lstm", hidden=16, window=8),
+    "gru of 3 layers": lambda: RecurrentHead(4, 3, hidden=16, window=8, layers=3),
     "transformer": lambda: TransformerHead(4, 3, width=16, window=8),
+    "cls": lambda: TransformerHead(4, 3, width=16, window=8, pooling="cls", layers=3),
+    "mean, sinusoidal": lambda: TransformerHead(4, 3, width=16, window=8, pooling="mean", positions="sinusoidal"),
+    "cls, no positions": lambda: TransformerHead(4, 3, width=16, window=8, pooling="cls", positions="none"),
     "asformer": lambda: SegmentationHead(4, 3, kind="asformer", width=16, layers=3),
     "mstcn": lambda: SegmentationHead(4, 3, kind="mstcn", width=16, layers=3),
 }
@@ -26,6 +30,7 @@ ALL = {
     **CAUSAL,
     "both ways": lambda: RecurrentHead(4, 3, hidden=16, bidirectional=True),
     "transformer offline": lambda: TransformerHead(4, 3, width=16, causal=False),
+    "cls offline": lambda: TransformerHead(4, 3, width=16, causal=False, pooling="cls", positions="sinusoidal"),
     "asformer offline": lambda: SegmentationHead(4, 3, kind="asformer", width=16, layers=3, causal=False),
     "mstcn offline": lambda: SegmentationHead(4, 3, kind="mstcn", width=16, layers=3, causal=False),
 }
@@ -86,5 +91,11 @@ def test_a_head_that_uses_later_steps_cannot_be_streamed(kind: str) -> None:
 def test_heads_reject_unusable_options() -> None:
     with pytest.raises(InputError, match="gru, lstm"):
         make_head("rnn", 4, 2, TrainOptions(window=8))
+    with pytest.raises(InputError, match="pooling: expected one of max, mean, cls, got 'avg'"):
+        make_head("transformer", 4, 2, TrainOptions(window=8, pooling="avg"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="positions: expected one of learned, sinusoidal, none, got 'rotary'"):
+        make_head("transformer", 4, 2, TrainOptions(window=8, positions="rotary"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="expected a head transformer or graph, which have them, got gru"):
+        make_head("gru", 4, 2, TrainOptions(window=8, pooling="mean"))
     with pytest.raises(InputError, match="at least 2 classes, got 4 and 1"):
         RecurrentHead(4, 1)

@@ -35,6 +35,22 @@ def test_logits_are_of_the_maximum_over_the_last_window() -> None:
 
 
 @torch.no_grad()
+def test_logits_are_of_the_mean_over_the_last_window_or_of_the_token() -> None:
+    torch.manual_seed(0)
+    x, valid = torch.randn(2, 5, 4), torch.ones(2, 5, dtype=torch.bool)
+    head = silenced(TransformerHead(4, 3, width=8, window=3, pooling="mean"))
+    steps = head.norm(head.inward(x))
+    torch.testing.assert_close(head(x, valid), head.outward(steps[:, 2:].mean(dim=1)))
+    valid[:, :3] = False
+    torch.testing.assert_close(head(x, valid), head.outward(steps[:, 3:].mean(dim=1)))
+    head = TransformerHead(4, 3, width=8, window=3, pooling="cls").eval()
+    assert "recent" not in head.states(1)
+    before, x[:, 4] = head(x, valid), 0
+    assert not torch.equal(head(x, valid), before)  # the token attends to the steps before it
+    torch.testing.assert_close(silenced(head)(x, valid), head.outward(head.norm(head.token)).expand(2, 3))
+
+
+@torch.no_grad()
 def test_two_layers_reach_twice_the_window_back_and_no_further() -> None:
     """A window of 3: the maximum reaches 2 steps back, and each of two layers 2 more: 6 in all."""
     changes = dict.fromkeys((0, 6, 7, 11), False)
