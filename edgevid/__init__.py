@@ -19,10 +19,13 @@ counts on it.
 The names are loaded when first used, so that `import edgevid` takes milliseconds; __init__.pyi has their types.
 """
 
-import importlib
-from typing import Any
+from __future__ import annotations
 
 from edgevid._version import __version__ as __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing takes milliseconds, in which a program does not handle signals yet
+    from typing import Any
 
 _ROOMS = {
     "abstain": "DriftMonitor Policy read_policy",
@@ -47,6 +50,8 @@ __all__ = sorted([*_HOMES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
+    import importlib
+
     if name not in _HOMES:
         if name.startswith("_"):
             raise AttributeError(f"module 'edgevid' has no attribute {name!r}")

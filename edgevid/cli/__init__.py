@@ -3,10 +3,14 @@
 This module imports nothing heavy: Ctrl-C and SIGTERM are handled before the rest is loaded.
 """
 
-import signal
+from __future__ import annotations
+
+import _signal as signal  # type: ignore[import-not-found]  # without the enumerations, which take 10 ms to import
 import sys
-import threading
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def app() -> Any:
@@ -30,17 +34,28 @@ def main(arguments: list[str] | None = None, program: str = "edgevid") -> None:
     """Entry point of `edgevid`. Exits with 128 + the signal's number where Ctrl-C or SIGTERM ended it;
     docs/command-line.md lists the other statuses."""
     received: list[int] = []
+    before: dict[int, Any] = {}
 
-    def stop(number: int, _: object) -> None:
+    def stop(number: int, frame: Any) -> None:
+        while frame is not None and frame.f_code is not main.__code__:
+            if frame.f_code.co_filename.startswith("<frozen importlib"):  # broken off, it would leave half a module
+                signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
+                return
+            frame = frame.f_back
         received.append(number)
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
     status: Any = 0
     try:
-        for number in before:
-            signal.signal(number, stop)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if handler != signal.SIG_IGN:
+                before[number] = handler
+                signal.signal(number, stop)
+    except ValueError:  # in another thread than the main one, where Python handles no signals
+        before.clear()
+    try:
         from edgevid.cli.command_line import run_program
 
         status = run_program(program, arguments)
