@@ -17,6 +17,7 @@
 #endif
 
 #if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
 #define EDGEVID_X86 1
 #if defined(__clang__)
 #define EDGEVID_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl"), min_vector_width(512)))

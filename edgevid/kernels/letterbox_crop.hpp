@@ -234,54 +234,31 @@ void crop_resize(const Source& source, const float* boxes, std::size_t count, in
 // The whole image, packed.
 struct ToRgb {
     const Planes& from;
-    std::vector<std::uint32_t>& packed;  // one row, R G B 0
+    Planes::Scratch& scratch;
     std::uint8_t* out;
 
     EDGEVID_INLINE void operator()() const {
         for (int y = 0; y < from.height; ++y) {
-            convert(from.y.row(y), from.u.row(y >> 1), from.v.row(y >> 1));
+            from.row(y, scratch);
             write(out + 3 * std::ptrdiff_t{y} * from.width);
         }
     }
 
-    EDGEVID_INLINE void convert(Bytes y, Bytes u, Bytes v) const {
-        std::uint32_t* __restrict to = packed.data();
-        const Conversion c = from.to;
-        const int blocks = from.width / 2;
-        if (from.y.pixel_step == 1 && from.u.pixel_step == 1 && from.v.pixel_step == 1) {
-            for (int i = 0; i < blocks; ++i) {
-                const std::int32_t cb = u[i] - 128, cr = v[i] - 128;
-                to[2 * i] = pixel(c, y[2 * i], cb, cr);
-                to[2 * i + 1] = pixel(c, y[2 * i + 1], cb, cr);
-            }
-            if (from.width % 2) to[2 * blocks] = pixel(c, y[2 * blocks], u[blocks] - 128, v[blocks] - 128);
-            return;
-        }
-        for (int x = 0; x < from.width; ++x) {
-            const std::int32_t cb = u[(x >> 1) * from.u.pixel_step] - 128;
-            to[x] = pixel(c, y[x * from.y.pixel_step], cb, v[(x >> 1) * from.v.pixel_step] - 128);
-        }
-    }
-
-    static EDGEVID_INLINE std::uint32_t pixel(const Conversion& c, std::int32_t y, std::int32_t cb, std::int32_t cr) {
-        const std::int32_t base = c.base(y);
-        return static_cast<std::uint32_t>(c.red(base, cr) | c.green(base, cb, cr) << 8 | c.blue(base, cb) << 16);
-    }
-
     // Each store writes a byte too much, which the next one overwrites; the last pixel goes alone.
     EDGEVID_INLINE void write(std::uint8_t* __restrict to) const {
-        const std::uint32_t* from_packed = packed.data();
+        const std::uint32_t* packed = scratch.rgb.data();
         const int last = EDGEVID_LITTLE_ENDIAN ? from.width - 1 : 0;
-        for (int x = 0; x < last; ++x) std::memcpy(to + 3 * x, from_packed + x, 4);
+        for (int x = 0; x < last; ++x) std::memcpy(to + 3 * x, packed + x, 4);
         for (int x = last; x < from.width; ++x) {
-            for (int c = 0; c < 3; ++c) to[3 * x + c] = static_cast<std::uint8_t>(from_packed[x] >> 8 * c);
+            for (int c = 0; c < 3; ++c) to[3 * x + c] = static_cast<std::uint8_t>(packed[x] >> 8 * c);
         }
     }
 };
 
 inline void yuv420_to_rgb(const Planes& from, std::uint8_t* out) {
-    std::vector<std::uint32_t> packed(static_cast<std::size_t>(from.width));
-    const ToRgb work{from, packed, out};
+    Planes::Scratch scratch;
+    scratch.set_row(0, from.width);
+    const ToRgb work{from, scratch, out};
     run(work);
 }
 

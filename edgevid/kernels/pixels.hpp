@@ -75,40 +75,86 @@ struct Axis {
     }
 };
 
-// RGB in memory; steps are in bytes and may be negative.
-struct Image {
-    Bytes data;
-    std::ptrdiff_t row_step, pixel_step, channel_step;
-    int width, height;
+#if defined(EDGEVID_X86)
+// Chunks of 16 bytes from `row + starts`, each shuffled by 16 bytes of `masks`; the chunks done, some or all.
+EDGEVID_AVX512 inline int shuffle_avx512(Bytes row, const int* starts, Bytes masks, int chunks, std::uint8_t* to) {
+    const auto load = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + starts[i])); };
+    int i = 0;
+    for (; i + 4 <= chunks; i += 4) {
+        __m512i four = _mm512_inserti32x4(_mm512_castsi128_si512(load(i)), load(i + 1), 1);
+        four = _mm512_inserti32x4(_mm512_inserti32x4(four, load(i + 2), 2), load(i + 3), 3);
+        _mm512_storeu_si512(to + 16 * i, _mm512_shuffle_epi8(four, _mm512_loadu_si512(masks + 16 * i)));
+    }
+    return i;
+}
+EDGEVID_AVX2 inline int shuffle_avx2(Bytes row, const int* starts, Bytes masks, int chunks, std::uint8_t* to) {
+    const auto load = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + starts[i])); };
+    int i = 0;
+    for (; i + 2 <= chunks; i += 2) {
+        const __m256i two = _mm256_inserti128_si256(_mm256_castsi128_si256(load(i)), load(i + 1), 1);
+        const __m256i mask = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(masks + 16 * i));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 16 * i), _mm256_shuffle_epi8(two, mask));
+    }
+    return i;
+}
+#endif
 
-    struct Scratch {
-        Buffer<std::uint32_t> taps;
-        void reserve(std::size_t n) { taps.resize(2 * n); }
-    };
+// The taps of each column, as words from the low byte up: R0 G0 B0 R1, G1 B1 of pixels of 3 bytes, R0 G0 B0 0,
+// R1 G1 B1 0 of those of 4; only the first word where every weight is zero. Where the taps of some columns lie in 16
+// bytes, they are brought together at once.
+template <int step>
+struct Taps {
+    Buffer<std::uint32_t> words;
+    std::vector<int> starts;
+    std::vector<std::uint8_t> masks;
+    int wide = 2, safe = 0;  // the columns [0, safe) may be read in one piece
 
-    // taps[2x], taps[2x + 1]: R0 G0 B0 R1, G1 B1 from the low byte up.
-    EDGEVID_INLINE void line(int y, const Axis& axis, Scratch& scratch, float* out) const {
+    void set(const Axis& axis, int limit, bool packed) {
         const int n = axis.count();
-        const std::ptrdiff_t step = plane_step(n);
-        Bytes row = data + y * row_step;
-        std::uint32_t* taps = scratch.taps.data();
+        wide = axis.exact ? 1 : 2, safe = packed && EDGEVID_LITTLE_ENDIAN ? axis.safe : 0;
+        words.resize(2 * static_cast<std::size_t>(n));
+        starts.clear(), masks.clear();
+        const int columns = 4 / wide, *lower = axis.lower.data();
+        for (int x = 0; safe > 0 && isa() != Isa::base && x + columns <= n; x += columns) {
+            if (step * lower[x] + 16 > step * limit) break;
+            if (step * (lower[x + columns - 1] - lower[x] + wide) > 16) return starts.clear();
+            starts.push_back(step * lower[x]);
+            for (int i = 0; i < 16; ++i) {
+                const int byte = i % (4 * wide), from = step * (lower[x + i / (4 * wide)] - lower[x]) + byte;
+                masks.push_back(static_cast<std::uint8_t>(byte < step * wide ? from : 128));  // 128 is zero
+            }
+        }
+    }
+
+    // The columns done, from `row` on; the others have to be copied one by one.
+    EDGEVID_INLINE int copy(Bytes row, const Axis& axis) {
+        std::uint32_t* to = words.data();
+        int x = 0;
+#if defined(EDGEVID_X86)
+        if (!starts.empty()) {
+            const auto shuffle = isa() == Isa::avx512 ? shuffle_avx512 : shuffle_avx2;
+            x = 4 / wide * shuffle(row, starts.data(), masks.data(), static_cast<int>(starts.size()),
+                                   reinterpret_cast<std::uint8_t*>(to));
+        }
+#endif
         const int* lower = axis.lower.data();
-        int x = pixel_step == 3 && channel_step == 1 && EDGEVID_LITTLE_ENDIAN ? axis.safe : 0;
-        x -= x % 4;
-        for (int i = 0; i < x; i += 4) {
-            for (int j = i; j < i + 4; ++j) std::memcpy(taps + 2 * j, row + 3 * lower[j], 8);
+        if (wide == 1) {
+            for (; x < safe; ++x) std::memcpy(to + x, row + step * lower[x], 4);
+        } else {
+            for (; x < safe; ++x) std::memcpy(to + 2 * x, row + step * lower[x], 8);
         }
-        for (; x < n; ++x) {
-            Bytes p = row + lower[x] * pixel_step, q = row + axis.upper[x] * pixel_step;
-            const std::ptrdiff_t g = channel_step, b = 2 * channel_step;
-            taps[2 * x] = p[0] | std::uint32_t{p[g]} << 8 | std::uint32_t{p[b]} << 16 | std::uint32_t{q[0]} << 24;
-            taps[2 * x + 1] = q[g] | std::uint32_t{q[b]} << 8;
-        }
-        float *red = out, *green = out + step, *blue = out + 2 * step;
+        return x;
+    }
+
+    // The taps blended: a line.
+    EDGEVID_INLINE void blend(const Axis& axis, float* __restrict out) const { blend(words.data(), axis, out); }
+    static EDGEVID_INLINE void blend(const std::uint32_t* __restrict taps, const Axis& axis, float* __restrict out) {
+        const int n = axis.count();
+        const std::ptrdiff_t plane = plane_step(n);
+        float *red = out, *green = out + plane, *blue = out + 2 * plane;
         if (axis.exact) {
             for (int i = 0; i < n; ++i) {
-                const std::uint32_t a = taps[2 * i];
-                red[i] = level(a), green[i] = level(a >> 8), blue[i] = level(a >> 16);
+                red[i] = level(taps[i]), green[i] = level(taps[i] >> 8), blue[i] = level(taps[i] >> 16);
             }
             return;
         }
@@ -116,9 +162,9 @@ struct Image {
         for (int i = 0; i < n; ++i) {
             const std::uint32_t a = taps[2 * i], b = taps[2 * i + 1];
             const float w = weight[i], r0 = level(a), g0 = level(a >> 8), b0 = level(a >> 16);
-            red[i] = r0 + (level(a >> 24) - r0) * w;
-            green[i] = g0 + (level(b) - g0) * w;
-            blue[i] = b0 + (level(b >> 8) - b0) * w;
+            red[i] = r0 + (level(step == 3 ? a >> 24 : b) - r0) * w;
+            green[i] = g0 + (level(step == 3 ? b : b >> 8) - g0) * w;
+            blue[i] = b0 + (level(step == 3 ? b >> 8 : b >> 16) - b0) * w;
         }
     }
 
@@ -127,35 +173,70 @@ struct Image {
     }
 };
 
-// YCbCr to RGB with 16 fractional bits.
+// RGB in memory; steps are in bytes and may be negative.
+struct Image {
+    Bytes data;
+    std::ptrdiff_t row_step, pixel_step, channel_step;
+    int width, height;
+
+    struct Scratch {
+        Taps<3> taps;
+        void restart(const Image& from, const Axis& axis) {
+            taps.set(axis, from.width, from.pixel_step == 3 && from.channel_step == 1);
+        }
+    };
+
+    EDGEVID_INLINE void line(int y, const Axis& axis, Scratch& scratch, float* out) const {
+        Bytes row = data + y * row_step;
+        std::uint32_t* to = scratch.taps.words.data();
+        const int n = axis.count(), wide = scratch.taps.wide;
+        for (int x = scratch.taps.copy(row, axis); x < n; ++x) {
+            Bytes p = row + axis.lower[x] * pixel_step, q = row + axis.upper[x] * pixel_step;
+            const std::ptrdiff_t g = channel_step, b = 2 * channel_step;
+            to[wide * x] = p[0] | std::uint32_t{p[g]} << 8 | std::uint32_t{p[b]} << 16 | std::uint32_t{q[0]} << 24;
+            if (wide == 2) to[2 * x + 1] = q[g] | std::uint32_t{q[b]} << 8;
+        }
+        scratch.taps.blend(axis, out);
+    }
+};
+
+// YCbCr to RGB. The specification has 16 fractional bits in whole numbers; floats hold the same values, since all
+// that lies within 128 of the middle level has 24 bits, and what lies outside is clipped. (The largest parts of blue
+// have 25; a test tries every luma with every chroma.)
 struct Conversion {
-    std::int32_t luma, red_v, green_u, green_v, blue_u, black;
+    float luma, middle, red_v, green_u, green_v, blue_u;
 
     static Conversion of(bool full_range, bool bt709) {
         const double kr = bt709 ? 0.2126 : 0.299, kb = bt709 ? 0.0722 : 0.114, kg = 1.0 - kr - kb;
         const double stretch = full_range ? 1.0 : 255.0 / 219.0, chroma = full_range ? 1.0 : 255.0 / 224.0;
-        const auto fixed = [](double f) { return static_cast<std::int32_t>(f * 65536.0 + 0.5); };
-        return {fixed(stretch), fixed(2.0 * (1.0 - kr) * chroma), fixed(2.0 * kb * (1.0 - kb) / kg * chroma),
-                fixed(2.0 * kr * (1.0 - kr) / kg * chroma), fixed(2.0 * (1.0 - kb) * chroma),
-                full_range ? 0 : 16};
+        const auto fixed = [](double f) { return static_cast<float>(std::floor(f * 65536.0 + 0.5) / 65536.0); };
+        const float luma = fixed(stretch);
+        return {luma, (full_range ? 128.0f : 112.0f) * luma + 0.5f - 128.0f,
+                fixed(2.0 * (1.0 - kr) * chroma), fixed(2.0 * kb * (1.0 - kb) / kg * chroma),
+                fixed(2.0 * kr * (1.0 - kr) / kg * chroma), fixed(2.0 * (1.0 - kb) * chroma)};
     }
 
-    static EDGEVID_INLINE std::int32_t clip(std::int32_t fixed) {
-        const std::int32_t value = fixed >> 16;
+    // Levels less 128, and a half for rounding.
+    EDGEVID_INLINE float base(std::int32_t y) const { return static_cast<float>(y - 128) * luma + middle; }
+    static EDGEVID_INLINE std::int32_t clip(float level) {
+        const auto value = static_cast<std::int32_t>(level + 128.0f);
         return value < 0 ? 0 : value > 255 ? 255 : value;
     }
-    EDGEVID_INLINE std::int32_t base(std::int32_t y) const { return (y - black) * luma + (1 << 15); }
-    EDGEVID_INLINE std::int32_t red(std::int32_t base, std::int32_t v) const { return clip(base + red_v * v); }
-    EDGEVID_INLINE std::int32_t green(std::int32_t base, std::int32_t u, std::int32_t v) const {
-        return clip(base - green_u * u - green_v * v);
-    }
-    EDGEVID_INLINE std::int32_t blue(std::int32_t base, std::int32_t u) const { return clip(base + blue_u * u); }
 };
 
 struct Plane {
     Bytes data;
     std::ptrdiff_t row_step, pixel_step;
     EDGEVID_INLINE Bytes row(int y) const { return data + y * row_step; }
+
+    // `count` samples of a row from `first` on, one after another; copied where they are not so.
+    EDGEVID_INLINE Bytes packed(int y, int first, int count, const Buffer<std::uint16_t>& copy) const {
+        Bytes from = row(y) + first * pixel_step;
+        if (pixel_step == 1) return from;
+        auto* to = reinterpret_cast<std::uint8_t*>(copy.data());
+        for (int x = 0; x < count; ++x) to[x] = from[x * pixel_step];
+        return to;
+    }
 };
 
 // YUV 4:2:0 planes; each chroma sample serves its block of 2x2 pixels.
@@ -165,11 +246,78 @@ struct Planes {
     Conversion to;
 
     struct Scratch {
-        Buffer<std::uint16_t> y, u, v;  // the two taps, the lower one in the low byte
-        void reserve(std::size_t n) { y.resize(n), u.resize(n), v.resize(n); }
+        bool dense = false;               // taps lie so close that whole rows are converted, not one tap after another
+        int first = 0, count = 0;         // the pixels of such rows, `first` being even
+        int chroma_row = -1;              // whose part is kept
+        Buffer<float> red, green, blue;   // the chroma's part of each pixel
+        Buffer<std::uint32_t> rgb;        // R G B 0
+        Taps<4> taps;
+        Buffer<std::uint16_t> y, u, v;    // the two taps, the lower one in the low byte
+
+        void restart(const Planes&, const Axis& axis) {
+            const int n = axis.count();
+            dense = axis.upper[n - 1] - axis.lower[0] < (axis.exact ? 6 * n : 9 * n) / 4;
+            if (dense) {
+                set_row(axis.lower[0] & ~1, axis.upper[n - 1] + 1);
+                taps.set(axis, axis.upper[n - 1] + 1, true);
+            } else {
+                const auto size = static_cast<std::size_t>(n);
+                y.resize(size), u.resize(size), v.resize(size);
+            }
+        }
+        void set_row(int from, int end) {
+            const auto n = static_cast<std::size_t>(end - from) + 2;
+            first = from, count = end - from, chroma_row = -1;
+            red.resize(n), green.resize(n), blue.resize(n), rgb.resize(n), y.resize(n), u.resize(n), v.resize(n);
+        }
     };
 
     EDGEVID_INLINE void line(int at, const Axis& axis, Scratch& scratch, float* out) const {
+        if (scratch.dense) dense_line(at, axis, scratch, out);
+        else sparse_line(at, axis, scratch, out);
+    }
+
+    EDGEVID_INLINE void dense_line(int at, const Axis& axis, Scratch& scratch, float* out) const {
+        row(at, scratch);
+        const int n = axis.count(), first = scratch.first;
+        std::uint32_t* rgb = scratch.rgb.data();
+        if (axis.exact && axis.lower[n - 1] - axis.lower[0] == n - 1)  // every pixel
+            return Taps<4>::blend(rgb + axis.lower[0] - first, axis, out);
+        Taps<4>& taps = scratch.taps;
+        std::uint32_t* to = taps.words.data();
+        for (int x = taps.copy(reinterpret_cast<Bytes>(rgb - first), axis); x < n; ++x) {
+            to[taps.wide * x] = rgb[axis.lower[x] - first];
+            if (taps.wide == 2) to[2 * x + 1] = rgb[axis.upper[x] - first];
+        }
+        taps.blend(axis, out);
+    }
+
+    // A row's pixels into scratch.rgb.
+    EDGEVID_INLINE void row(int at, Scratch& scratch) const {
+        const int n = scratch.count, half = (n + 1) / 2, from = scratch.first;
+        float *__restrict red = scratch.red.data(), *__restrict green = scratch.green.data(),
+                         *__restrict blue = scratch.blue.data();
+        const Conversion c = to;
+        if (scratch.chroma_row != at >> 1) {
+            scratch.chroma_row = at >> 1;
+            Bytes us = u.packed(at >> 1, from / 2, half, scratch.u), vs = v.packed(at >> 1, from / 2, half, scratch.v);
+            for (int i = 0; i < half; ++i) {
+                const auto cb = static_cast<float>(us[i] - 128), cr = static_cast<float>(vs[i] - 128);
+                red[2 * i] = red[2 * i + 1] = cr * c.red_v;
+                green[2 * i] = green[2 * i + 1] = cb * c.green_u + cr * c.green_v;
+                blue[2 * i] = blue[2 * i + 1] = cb * c.blue_u;
+            }
+        }
+        Bytes ys = y.packed(at, from, n, scratch.y);
+        std::uint32_t* __restrict rgb = scratch.rgb.data();
+        for (int i = 0; i < n; ++i) {
+            const float base = c.base(ys[i]);
+            rgb[i] = static_cast<std::uint32_t>(c.clip(base + red[i]) | c.clip(base - green[i]) << 8 |
+                                                c.clip(base + blue[i]) << 16);
+        }
+    }
+
+    EDGEVID_INLINE void sparse_line(int at, const Axis& axis, Scratch& scratch, float* out) const {
         const int n = axis.count();
         const std::ptrdiff_t step = plane_step(n);
         std::uint16_t *ys = scratch.y.data(), *us = scratch.u.data(), *vs = scratch.v.data();
@@ -178,10 +326,11 @@ struct Planes {
         const Conversion c = to;
         if (axis.exact) {
             for (int i = 0; i < n; ++i) {
-                const std::int32_t base = c.base(ys[i] & 255), cb = (us[i] & 255) - 128, cr = (vs[i] & 255) - 128;
-                red[i] = static_cast<float>(c.red(base, cr));
-                green[i] = static_cast<float>(c.green(base, cb, cr));
-                blue[i] = static_cast<float>(c.blue(base, cb));
+                const auto cb = static_cast<float>((us[i] & 255) - 128), cr = static_cast<float>((vs[i] & 255) - 128);
+                const float base = c.base(ys[i] & 255);
+                red[i] = static_cast<float>(c.clip(base + cr * c.red_v));
+                green[i] = static_cast<float>(c.clip(base - (cb * c.green_u + cr * c.green_v)));
+                blue[i] = static_cast<float>(c.clip(base + cb * c.blue_u));
             }
             return;
         }
@@ -189,12 +338,14 @@ struct Planes {
         const std::uint8_t* odd = axis.odd.data();
         for (int i = 0; i < n; ++i) {
             const std::int32_t yy = ys[i], uu = us[i], vv = vs[i];
-            const std::int32_t b0 = c.base(yy & 255), b1 = c.base(yy >> 8);
-            const std::int32_t cb0 = (uu & 255) - 128, cb1 = odd[i] ? (uu >> 8) - 128 : cb0;
-            const std::int32_t cr0 = (vv & 255) - 128, cr1 = odd[i] ? (vv >> 8) - 128 : cr0;
-            red[i] = blend(c.red(b0, cr0), c.red(b1, cr1), weight[i]);
-            green[i] = blend(c.green(b0, cb0, cr0), c.green(b1, cb1, cr1), weight[i]);
-            blue[i] = blend(c.blue(b0, cb0), c.blue(b1, cb1), weight[i]);
+            const float b0 = c.base(yy & 255), b1 = c.base(yy >> 8), w = weight[i];
+            const std::int32_t u0 = uu & 255, u1 = odd[i] ? uu >> 8 : u0, v0 = vv & 255, v1 = odd[i] ? vv >> 8 : v0;
+            const auto cb0 = static_cast<float>(u0 - 128), cb1 = static_cast<float>(u1 - 128);
+            const auto cr0 = static_cast<float>(v0 - 128), cr1 = static_cast<float>(v1 - 128);
+            red[i] = blend(c.clip(b0 + cr0 * c.red_v), c.clip(b1 + cr1 * c.red_v), w);
+            green[i] = blend(c.clip(b0 - (cb0 * c.green_u + cr0 * c.green_v)),
+                             c.clip(b1 - (cb1 * c.green_u + cr1 * c.green_v)), w);
+            blue[i] = blend(c.clip(b0 + cb0 * c.blue_u), c.clip(b1 + cb1 * c.blue_u), w);
         }
     }
 
@@ -235,8 +386,7 @@ public:
 
     // After the axis has changed.
     void restart() {
-        const auto n = static_cast<std::size_t>(axis_.count());
-        scratch_.reserve(n);
+        if (axis_.count() > 0) scratch_.restart(source_, axis_);
         for (auto& line : kept_) line.resize(3 * static_cast<std::size_t>(plane_step(axis_.count())));
         made_[0] = made_[1] = -1;
     }

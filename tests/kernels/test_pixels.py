@@ -121,20 +121,37 @@ def test_letterbox_twins_are_equal(
     assert np.array_equal(*outs)
 
 
-def test_letterbox_is_the_same_on_every_instruction_set(every_isa: Any) -> None:
-    image = noise(333, 517, 3)
-    expected, got = np.zeros((2, 3, 200, 301), np.float32)
-    reference.letterbox(image, expected, (4, 9, 290, 180), **RAW)
-    every_isa.letterbox(image, got, (4, 9, 290, 180), **RAW)
+@pytest.mark.parametrize("size", [(290, 180), (517, 333), (172, 111), (129, 83), (100, 60), (600, 400)])
+def test_letterbox_is_the_same_on_every_instruction_set(every_isa: Any, size: tuple[int, int]) -> None:
+    """Each pixel, each third, some taps of each row, and several outputs of one tap."""
+    image, how = noise(333, 517, 3), RAW | {"scale": (0.3, 0.2, 0.7), "bias": (1.5, 0.1, -2.0)}
+    expected, got = np.zeros((2, 3, 420, 621), np.float32)
+    reference.letterbox(image, expected, (4, 9, *size), **how)
+    every_isa.letterbox(image, got, (4, 9, *size), **how)
     assert np.array_equal(expected, got)
     planes = noise_planes(333, 517)
     rgb = reference.yuv420_to_rgb(*planes, False, "bt709")
     assert np.array_equal(every_isa.yuv420_to_rgb(*planes, False, "bt709"), rgb)
-    reference.letterbox(rgb, expected, (4, 9, 290, 180), **RAW)
-    every_isa.letterbox_yuv420(*planes, False, "bt709", got, (4, 9, 290, 180), **RAW)
+    reference.letterbox(rgb, expected, (4, 9, *size), **how)
+    every_isa.letterbox_yuv420(*planes, False, "bt709", got, (4, 9, *size), **how)
     assert np.array_equal(expected, got)
-    boxes = np.array([[-20.5, 10, 400, 300], [100, 100, 130.25, 160]], np.float32)
+    boxes = np.array([[-20.5, 10, 400, 300], [100, 100, 130.25, 160], [480, 2, 517, 40]], np.float32)
     assert np.array_equal(every_isa.crop_resize(image, boxes, 40, 30), reference.crop_resize(image, boxes, 40, 30))
+    got_crops = every_isa.crop_resize_yuv420(*planes, False, "bt709", boxes, 40, 30)
+    assert np.array_equal(got_crops, reference.crop_resize(rgb, boxes, 40, 30))
+
+
+@pytest.mark.parametrize("matrix", ["bt601", "bt709"])
+@pytest.mark.parametrize("full_range", [False, True])
+def test_floats_convert_every_color_as_whole_numbers_do(every_isa: Any, matrix: str, full_range: bool) -> None:
+    """Red needs each luma with each v, blue each luma with each u; green is tried with the ends of the other."""
+    luma = np.repeat(np.arange(256, dtype=np.uint8), 2)[:, None].repeat(512, 1)
+    every = np.arange(256, dtype=np.uint8)[None].repeat(256, 0)
+    for value in (0, 1, 77, 128, 254, 255):
+        other = np.full_like(every, value)
+        for u, v in ((every, other), (other, every)):
+            rgb = every_isa.yuv420_to_rgb(luma, u, v, full_range, matrix)
+            assert np.array_equal(rgb, reference.yuv420_to_rgb(luma, u, v, full_range, matrix))
 
 
 @pytest.mark.parametrize("view", ["rows", "columns", "flipped", "swapped", "upside down", "last row short"])
