@@ -6,8 +6,6 @@ candidate, summed over all frames, the agreement is 2 M / (A + B), the F1 score 
 counts where its score is greater than the score threshold, as in `Detector`. The other tasks have their own
 definitions in compare/tasks.py."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Mapping
@@ -23,7 +21,6 @@ from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import Engine, Precision, Recipe, TensorSpec
 from edgevid.types import Array, Detections
 
-METRIC = "agreement"  # The `metric` of a recipe's [precision.*] whose floor is one of agreement; others need labels
 FLOORS: Mapping[Precision, float] = MappingProxyType({"fp32": 0.99, "fp16": 0.99, "int8": 0.97})
 """Minimum agreement by precision where neither the caller nor the recipe states one."""
 MATCH_IOU = 0.5
@@ -46,7 +43,7 @@ def floor_of(recipe: Recipe, precision: Precision, min_agreement: float | None =
             raise InputError(f"--min-agreement: expected 0 to 1 (0.97 is 97 %), got {min_agreement}")
         return Floor(min_agreement, "--min-agreement")
     stated = recipe.precisions.get(precision)
-    if stated is not None and stated.metric == METRIC:
+    if stated is not None and stated.metric == "agreement":  # the floor of another metric needs labels
         return Floor(stated.floor, f"the recipe of {recipe.name}")
     return Floor(FLOORS[precision], f"the default for {precision}")
 
@@ -79,7 +76,7 @@ class TopClass:
     probability: float
 
     @classmethod
-    def of(cls, row: Array, names: tuple[str, ...]) -> TopClass:
+    def of(cls, row: Array, names: tuple[str, ...]) -> "TopClass":
         """The argmax of (C,) probabilities.
 
         >>> TopClass.of(np.array([0.2, 0.8]), ("walk", "run")).name
@@ -241,8 +238,7 @@ class OutputTally:
                 high, total, squares, counts, non_finite, cosines = np.array(rows).T
                 count = max(counts.sum(), 1)
                 means = float(total.sum() / count), float(np.sqrt(squares.sum() / count)), float(cosines.mean())
-                ends = float(cosines.min()), int(non_finite.sum())
-                made.append(OutputParity(name, float(high.max()), *means, *ends))
+                made.append(OutputParity(name, float(high.max()), *means, float(cosines.min()), int(non_finite.sum())))
         return tuple(made)
 
 

@@ -1,8 +1,6 @@
 """The time of a frame, stage by stage, of several engines that take turns frame by frame. The stages are the pipeline's
 own: the Detector runs unchanged, and only the moments at which it calls its engine are recorded."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import time
@@ -73,7 +71,7 @@ class Subject:
 
     def __init__(
         self, model: str | Path, precision: Precision | None, device: str, threads: int | None,
-        others: Sequence[Subject], *, named: bool = False,
+        others: "Sequence[Subject]", *, named: bool = False,
     ) -> None:  # fmt: skip
         """A file without a recipe takes that of the first of `others` with the same outputs. `named` adds the device to
         the title, where several are timed."""
@@ -109,17 +107,12 @@ class Subject:
         name = self.recipe.input_name if self.recipe else ""
         spec = next((s for s in self.engine.inputs if s.name == name), self.engine.inputs[0])
         return Timing(
-            title=self.title,
-            model=self.recipe.name if self.recipe else self.model.file.stem,
-            path=Path(getattr(self.raw, "path", self.model.file)),
-            precision=self.model.precision,
-            device=str(getattr(self.raw, "device", "")),
-            threads=getattr(self.raw, "threads", None),
-            shape="x".join("any" if n < 0 else str(n) for n in spec.shape) + f" {spec.dtype}",
-            load_s=self.load_s,
-            ms={stage: times[stage] for stage, exists in stages.items() if exists},
-            cpu_ms=float(times["cpu"].mean()),
-        )
+            title=self.title, model=self.recipe.name if self.recipe else self.model.file.stem,
+            path=Path(getattr(self.raw, "path", self.model.file)), precision=self.model.precision,
+            device=str(getattr(self.raw, "device", "")), threads=getattr(self.raw, "threads", None),
+            shape="x".join("any" if n < 0 else str(n) for n in spec.shape) + f" {spec.dtype}", load_s=self.load_s,
+            ms={stage: times[stage] for stage, exists in stages.items() if exists}, cpu_ms=float(times["cpu"].mean()),
+        )  # fmt: skip
 
 
 def _work(engine: Engine, recipe: Recipe | None) -> Callable[[Frame], Any]:
@@ -154,11 +147,9 @@ class Benchmark:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "conditions": dict(self.conditions),
-            "notes": list(self.notes),
-            "engines": [timing.as_dict() for timing in self.timings],
-            "failed": dict(self.failed),
-        }
+            "conditions": dict(self.conditions), "notes": list(self.notes),
+            "engines": [timing.as_dict() for timing in self.timings], "failed": dict(self.failed),
+        }  # fmt: skip
 
 
 def bench(
@@ -182,13 +173,13 @@ def bench(
     variants = list(itertools.product(models, precisions or (None,), devices))
     with ExitStack() as open_engines:
         subjects: list[Subject] = []
-        for model, precision, where in variants:
+        for number, (model, precision, where) in enumerate(variants, 1):
             try:
                 subjects.append(Subject(model, precision, where, threads, subjects, named=len(devices) > 1))
             except EdgevidError as error:
                 parts = (Path(model).name, precision, where if len(devices) > 1 else None)
                 failed[" ".join(part for part in parts if part)] = str(error)
-                if len(failed) == len(variants):
+                if number == len(variants) and not subjects:
                     raise
                 continue
             open_engines.callback(subjects[-1].raw.close)

@@ -280,7 +280,6 @@ def _extract(onnx: Any, source: Path, image_input: str, tensor: str, width: int,
     graph, helper = model.graph, onnx.helper
     graph.node.append(helper.make_node("GlobalAveragePool", [tensor], [OUTPUT]))
     del graph.output[:]
-    batch = graph.input[0].type.tensor_type.shape.dim[0]
-    first = batch.dim_value or "n"
+    first = graph.input[0].type.tensor_type.shape.dim[0].dim_value or "n"
     graph.output.append(helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, [first, width, 1, 1]))
     onnx.save(model, str(out))

@@ -105,8 +105,7 @@ def make_int8_fp16(model: LocalRecipe | str | Path, *, folder: str | Path | None
     loaded = onnx.load(source)
     if opset_of(loaded) < 19:  # the first whose scales may be FP16
         loaded = onnx.version_converter.convert_version(loaded, 19)
-    target = variant_path(recipe, "int8-trt-fp16", folder=folder)
-    report = _converted(recipe.name, loaded, target)
+    report = _converted(recipe.name, loaded, variant_path(recipe, "int8-trt-fp16", folder=folder))
     _record(report, recipe.local, "int8-trt-fp16")
     return report
 
@@ -131,8 +130,7 @@ def convert_fp16(
         report.warnings.append(f"{len(frames)} frames are few to measure overflow on")
     if recipe.task not in KINDS:  # clips are compared by `edgevid compare`
         simulated = simulate_fp16(load_onnx().load(str(dst)))
-        evaluator = Evaluator(recipe, frames, model)
-        report.agreement = evaluator.agreement(simulated, disable_optimizations=True)
+        report.agreement = Evaluator(recipe, frames, model).agreement(simulated, disable_optimizations=True)
         remedy = "run this model in FP32, or lower --min-agreement: every operator that overflows is in FP32 already"
         if problem := shortfall("fp16", report.agreement, report.floor, remedy):
             report.warnings.append(problem)
@@ -157,8 +155,7 @@ def _converted(
         kept = {**found, **kept}
         writer = _Fp16Graph(graph, kept)
     onnx.checker.check_model(writer.model)
-    sha256 = save_model(writer.model, dst)
-    report = Fp16Report(name, dst, sha256, writer.count, writer.fp32_nodes, 0)
+    report = Fp16Report(name, dst, save_model(writer.model, dst), writer.count, writer.fp32_nodes, 0)
     if inputs is None and not any(n.op_type == "QuantizeLinear" for n in graph.nodes):
         report.warnings.append(
             "no frames given: overflow was checked in the weights only; --data measures the activations"

@@ -203,12 +203,11 @@ def select_frames(
         share = -(-(max_frames - len(frames)) // (len(sources) - number))
         if share > 0:
             frames += [named.frame for named in read_frames(source, share)]
-    every, first = HOLD_OUT_EVERY, HOLD_OUT_EVERY // 2
+    every, first = HOLD_OUT_EVERY, min(HOLD_OUT_EVERY // 2, len(frames) - 1)
     held_out = frames[first::every] if hold_out and len(frames) > 1 else []
     calibration = [f for n, f in enumerate(frames) if not held_out or n % every != first]
     step = -(-len(held_out) // MAX_HELD_OUT) if held_out else 1
-    names = tuple(Path(str(s)).name for s in sources)
-    return FrameSelection(tuple(calibration), tuple(held_out[::step]), names)
+    return FrameSelection(tuple(calibration), tuple(held_out[::step]), tuple(Path(str(s)).name for s in sources))
 
 
 def _replayed(head: Recipe, sources: list[Path], count: int, hold_out: bool) -> FrameSelection:
@@ -235,9 +234,5 @@ def _replayed(head: Recipe, sources: list[Path], count: int, hold_out: bool) -> 
 
 def frames_sha256(runner: FrameRunner, frames: Sequence[Frame]) -> str:
     """SHA-256 of the model's inputs: the images after preprocessing, in order."""
-    return sha256_of_all(
-        part
-        for frame in frames
-        for name, array in sorted(runner.inputs(frame).items())
-        for part in (f"{name} {array.dtype} {array.shape}", np.ascontiguousarray(array).data)
-    )
+    inputs = (pair for frame in frames for pair in sorted(runner.inputs(frame).items()))
+    return sha256_of_all(p for name, a in inputs for p in (f"{name} {a.dtype} {a.shape}", np.ascontiguousarray(a).data))

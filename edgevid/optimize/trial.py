@@ -37,8 +37,7 @@ def try_out(recipe: LocalRecipe, frames: Iterable[Frame]) -> Trial:
         found.append(one)
         sizes.append(frame.size)
         images.append(overlay.draw(frame, _as_result(frame, one, recipe.names)))
-    labels = np.concatenate([one.labels for one in found])
-    counts = np.bincount(labels, minlength=len(recipe.names))
+    counts = np.bincount(np.concatenate([one.labels for one in found]), minlength=len(recipe.names))
     best = [k for k in np.argsort(-counts, kind="stable") if counts[k]]
     objects = tuple((recipe.names[k], int(counts[k])) for k in best)
     return Trial(tuple(images), objects, tuple(_findings(recipe, detector, found, sizes, objects)))
@@ -51,8 +50,7 @@ def _as_result(frame: Frame, found: Detections, names: tuple[str, ...]) -> Resul
         ids=np.arange(1, count + 1), boxes=found.boxes, scores=found.scores, labels=found.labels,
         match=np.arange(count), age=np.zeros(count), unseen=np.zeros(count),
     )  # fmt: skip
-    tracks = with_instances(tracks, found)
-    return Result(frame.index, frame.time, frame.size, found, tracks, names={"class": names})
+    return Result(frame.index, frame.time, frame.size, found, with_instances(tracks, found), names={"class": names})
 
 
 def _findings(

@@ -50,6 +50,8 @@ def test_one_that_does_not_load_is_named_and_the_others_run(folder: Path) -> Non
     assert "expected an ONNX model" in result.failed["broken.onnx"]
     with pytest.raises(EdgevidError, match="damaged"):
         bench([folder / "broken.onnx"], runs=1, device="cpu")
+    with pytest.raises(EdgevidError, match="damaged"):  # two of one name, too
+        bench([folder / "broken.onnx"] * 2, runs=1, device="cpu")
 
 
 @pytest.mark.parametrize(("wish", "words"), [({"runs": 0}, "at least 1 run"), ({"warm_up": -1}, "warm-up")])

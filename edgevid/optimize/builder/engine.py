@@ -260,6 +260,5 @@ def _shapes(name: str, shape: Shape, options: BuildOptions, sizes: dict[str, Sha
             f"input {name!r} has the shape {shape}, and no recipe fixes its dynamic axes; "
             f"set them with --shape {name}={'x'.join(str(max(n, 1)) for n in shape)}"
         )
-    first = [b if filled[0] < 0 else filled[0] for b in options.batch]
-    low, best, high = ((n, *filled[1:]) for n in first)
+    low, best, high = ((n if filled[0] < 0 else filled[0], *filled[1:]) for n in options.batch)
     return low, best, high

@@ -62,8 +62,7 @@ class BuildOptions:
         for capability in self.compute_capabilities:
             check_choice(capability, RTX_CAPABILITIES, "--compute-capability")
         for name, (a, b, c) in self.shapes.items():
-            ordered = all(1 <= x <= y <= z for x, y, z in zip(a, b, c, strict=False))
-            if not (len(a) == len(b) == len(c) and ordered):
+            if not (len(a) == len(b) == len(c) and all(1 <= x <= y <= z for x, y, z in zip(a, b, c, strict=True))):
                 raise InputError(f"--shape: {name}: expected 1 <= MIN <= OPT <= MAX, got {a}, {b}, {c}")
 
     def check_backend(self, backend: str) -> None:

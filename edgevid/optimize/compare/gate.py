@@ -3,8 +3,6 @@ same frames through the recipe's own preprocessing and decoding (the Detector's 
 the raw outputs, and of what a user gets: boxes, classes, joints. The second decides. A page shows
 the report."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -80,7 +78,7 @@ class ParityReport:
         worst = f"{self.worst[0].frame.name} ({self.worst[0].difference})"
         return f"{text}: below the floor. Worst: {worst}. Lower --min-agreement, or {self.remedy}"
 
-    def raise_if_failed(self) -> ParityReport:
+    def raise_if_failed(self) -> "ParityReport":
         """The report itself where it passed; ParityError with its summary otherwise."""
         if not self.passed:
             raise ParityError(self.summary())
@@ -199,16 +197,12 @@ def write_report(report: ParityReport, path: str | Path, found: Mapping[str, Any
     """Writes the report as a page that loads nothing from elsewhere; `found` are the conditions of the measurement."""
     scores = report.task.scores if report.task.scores is not None else np.zeros((0, 2))
     values = report.as_dict() | {
-        "classes": report.classes,
-        "condition": report.task.condition,
-        "figures": report.task.figures(),
-        "heads": OutputParity.HEADS,
-        "cells": [output.cells() for output in report.outputs],
-        "conditions": list(as_rows(dict(found or {}))),
+        "classes": report.classes, "condition": report.task.condition, "figures": report.task.figures(),
+        "heads": OutputParity.HEADS, "cells": [output.cells() for output in report.outputs],
+        "conditions": list(as_rows(dict(found or {}))), "min_joint_score": MIN_JOINT_SCORE,
         "scores": scores[:: -(-len(scores) // POINTS) or 1].round(4).tolist(),
-        "min_joint_score": MIN_JOINT_SCORE,
         "worst": [_shown(pair) for pair in report.worst if pair.severity > (0.0, 0.005)],
-    }
+    }  # fmt: skip
     write_atomic(Path(path), fill_page(PAGE, f"{report.names[1]} against {report.names[0]}", values))
     return Path(path)
 

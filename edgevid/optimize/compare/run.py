@@ -76,8 +76,7 @@ def compare(
     found["frames"] = f"{report.frames} of {data}, spread evenly"
     if recipe.decode is not None:
         limit = recipe.decode.score_threshold if score_threshold is None else score_threshold
-        who = "the recipe" if score_threshold is None else "--score-threshold"
-        found["score threshold"] = f"{limit:g} ({who})"
+        found["score threshold"] = f"{limit:g} ({'the recipe' if score_threshold is None else '--score-threshold'})"
     more = [getattr(candidate, "assignment", ""), half.NOTE if _is_simulated(second, device) else ""]
     if first.recipe is None and second.recipe is None:
         more.append(f"no recipe was found: the decoding is a draft from the shapes of {first.file.name}")

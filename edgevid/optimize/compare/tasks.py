@@ -87,8 +87,7 @@ class BoxTask(Task):
         """A detector, and the score above which its boxes count. It decodes those just below, too, to distinguish a
         missed box from one that only crossed the threshold; suppression goes from the highest score down, so they
         change nothing above it."""
-        stated = DetectorRecipe.of(recipe).decode.score_threshold
-        limit = stated if self.threshold is None else self.threshold
+        limit = DetectorRecipe.of(recipe).decode.score_threshold if self.threshold is None else self.threshold
         return Detector(engine, recipe, score_threshold=max(limit - MARGIN, 0.0)), limit
 
     def answer(self, side: int, frame: NamedFrame) -> Detections:
@@ -300,8 +299,8 @@ TASKS: Mapping[str, type[Task]] = {
 def task_of(a: Engine, b: Engine, recipe: Recipe, other: Recipe, *, threshold: float | None = None) -> Task:
     """The comparison for the recipe's task; InputError for tasks without one."""
     if recipe.task not in TASKS:
-        expected = f"expected one that takes images: {', '.join(TASKS)}"
-        raise InputError(f"{recipe.name}: has the task {recipe.task!r}; {expected}")
+        known = ", ".join(TASKS)
+        raise InputError(f"{recipe.name}: has the task {recipe.task!r}; expected one that takes images: {known}")
     return TASKS[recipe.task](a, b, recipe, other, threshold)
 
 

@@ -109,8 +109,7 @@ class _Writer:
         shift, step = beta / alpha, self.plan.tensors[name].scale
         steps = asymmetric_scale((0.0, shift))
         copy.input.append(self._bytes_of(f"{name} shift", np.array(shift, np.float32), steps))
-        wide = np.array(step / alpha, np.float32)
-        self.constants[terms[0]] = self.onnx.numpy_helper.from_array(wide, terms[0])
+        self.constants[terms[0]] = self.onnx.numpy_helper.from_array(np.array(step / alpha, np.float32), terms[0])
         return [self.constant(f"{name} scale back", np.array(step, np.float32)), terms[1]]
 
     def _bytes_of(self, name: str, values: Array, scale: Scale) -> str:

@@ -62,12 +62,10 @@ class DriftMeter:
 
     def drift(self, model: Any, *, disable_optimizations: bool = False) -> float:
         """The drift of `model` (a path or an onnx ModelProto) over all frames."""
-        answers = _run(self.recipe, self.frames, model, disable_optimizations)
-        pairs = zip(self._answers, answers, strict=True)
+        pairs = zip(self._answers, _run(self.recipe, self.frames, model, disable_optimizations), strict=True)
         if self.recipe.task != "detect":
             return max(_noise(a, b) for a, b in pairs)
-        total = sum(_box_drift(a, b) for a, b in pairs)
-        return total / max(sum(len(a) for a in self._answers), 1)
+        return sum(_box_drift(a, b) for a, b in pairs) / max(sum(map(len, self._answers)), 1)
 
 
 def median_cpu_ms(
@@ -150,11 +148,10 @@ class ExclusionSearch:
         if best.agreement >= floor or not best.total:
             return self.always, best
         self.rank()
-        low, high = 0, 1
-        while high < len(self.sensitivities) and (best := self._try(high)).agreement < floor:
-            low, high = high, high * 2
-        high = min(high, len(self.sensitivities))
-        best = self._try(high)
+        low = high = 0
+        while best.agreement < floor and high < len(self.sensitivities):
+            low, high = high, min(max(2 * high, 1), len(self.sensitivities))
+            best = self._try(high)
         while high - low > max(1, high // 8):
             middle = (low + high) // 2
             found = self._try(middle)

@@ -127,8 +127,7 @@ def normalize(path: Path) -> Any:
     try:
         model = onnx.load_from_string(optimize_basic(model.SerializeToString()))
     except Exception as error:
-        text = " ".join(str(error).split())
-        raise ModelError(f"{path}: ONNX Runtime cannot load it: {text}") from error
+        raise ModelError(f"{path}: ONNX Runtime cannot load it: {' '.join(str(error).split())}") from error
     rewrite_hard_swish(model)
     taken: set[str] = set()
     for node in model.graph.node:  # each gets a name of its own; the exporter's stay where they are unique

@@ -16,12 +16,10 @@ from edgevid.types import Array
 
 Range = tuple[float, float]  # Lowest and highest value of an activation
 
-PASS_THROUGH_OPS = (
-    *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Split", "Slice", "Gather"),
-    *("MaxPool", "Resize"),
-)
+PASS_THROUGH_OPS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Split", "Slice", "Gather", "MaxPool",
+                    "Resize")  # fmt: skip
 """Operators that only move values: their outputs keep the scale of their input."""
-INTEGER_OPS = (*("Add", "Mul", "Concat", "Sigmoid", "HardSigmoid", "LeakyRelu"), *("AveragePool", "GlobalAveragePool"))
+INTEGER_OPS = ("Add", "Mul", "Concat", "Sigmoid", "HardSigmoid", "LeakyRelu", "AveragePool", "GlobalAveragePool")
 """Further operators that ONNX Runtime's CPU computes on bytes."""
 SILU_FLOOR = -7.0  # Below this x * sigmoid(x) is 0 within 0.007: no step of a byte is spent there
 SIGMOID_END = 8.0  # Beyond this sigmoid is 0 or 1 within 0.0004
@@ -120,15 +118,11 @@ def plan_cpu(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str]
         new = {n.name: n for n in others if n.name not in integer and touched & {*n.input, _end(folded, n.output[0])}}
         grown = bool(new)
         integer |= new
-    tensors = _scales(graph, ranges, integer, folded)
     return Plan(
-        tensors,
-        tuple(n.name for n in layers if n.name in integer),
-        tuple(n.name for n in graph.layers() if n.name not in integer),
-        frozenset(integer),
-        {k: v for k, v in folded.items() if graph.producer[k].name in integer},
-        quantized_bias=True,
-    )
+        _scales(graph, ranges, integer, folded), tuple(n.name for n in layers if n.name in integer),
+        tuple(n.name for n in graph.layers() if n.name not in integer), frozenset(integer),
+        {k: v for k, v in folded.items() if graph.producer[k].name in integer}, quantized_bias=True,
+    )  # fmt: skip
 
 
 def _end(folded: Mapping[str, str], name: str) -> str:

@@ -107,8 +107,7 @@ def _entropy_threshold(counts: Array, largest: float) -> float:
     bins = np.maximum(np.diff(upper - lower), 0.0)
     bins[0] = bins[1]  # zeros are exact at every threshold
     bins[-1] += counts.sum() - (upper[-1] - lower[-1])  # beyond the largest
-    scored = [(_divergence(bins, end), end) for end in range(LEVELS, LINEAR_BINS + 1, STEP)]
-    return float(edges[min(scored)[1]])
+    return float(edges[min(range(LEVELS, LINEAR_BINS + 1, STEP), key=lambda end: _divergence(bins, end))])
 
 
 def _divergence(bins: Array, end: int) -> float:
@@ -198,8 +197,7 @@ def measure_ranges(
             if progress:
                 progress(number + 1, len(frames), "calibrating")
 
-    operators = MEASURED_OPS if only_planned else None
-    found = activation_ranges(graph, inputs(), calibrator, operators=operators)
+    found = activation_ranges(graph, inputs(), calibrator, operators=MEASURED_OPS if only_planned else None)
     # A float32 is kept as the shortest decimal that restores it.
     finite = {name: np.asarray(limits, np.float32) for name, limits in found.items() if np.isfinite(limits).all()}
     ranges = {name: (float(str(low)), float(str(high))) for name, (low, high) in finite.items()}

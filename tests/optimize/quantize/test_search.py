@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import onnx_models
+import pytest
 
 from edgevid.optimize.frames import select_frames
 from edgevid.optimize.quantize.evaluator import DriftMeter, Evaluator, ExclusionSearch, build
@@ -13,6 +16,23 @@ from edgevid.optimize.quantize.graph import Graph
 from edgevid.runtime.recipe import LocalRecipe
 
 onnx = onnx_models.onnx
+
+
+@pytest.mark.parametrize(("nodes", "needed"), [(0, 1), (1, 1), (5, 1), (5, 5), (40, 37), (5, 9)])
+def test_no_number_of_excluded_nodes_is_tried_twice(monkeypatch: pytest.MonkeyPatch, nodes: int, needed: int) -> None:
+    tried, sensitivities, nothing = list[int](), {f"node {n}": 1.0 for n in range(nodes)}, None
+
+    def attempt(_: ExclusionSearch, count: int) -> Any:
+        tried.append(count)
+        return SimpleNamespace(agreement=float(count >= needed), total=1.0)
+
+    monkeypatch.setattr(ExclusionSearch, "_try", attempt)
+    monkeypatch.setattr(ExclusionSearch, "rank", lambda search: search.sensitivities.update(sensitivities))
+    empty: Any = nothing
+    excluded, best = ExclusionSearch(empty, empty, "int8-cpu", empty, empty).run(1.0)
+    assert sorted(tried) == sorted(set(tried))
+    assert min(needed, nodes) <= len(excluded) <= min(1.25 * needed, nodes)
+    assert best.agreement == (needed <= nodes)
 
 
 def test_the_most_sensitive_node_is_excluded_first(net: LocalRecipe, graph: Graph, video: Path, tmp_path: Path) -> None:
