@@ -28,13 +28,14 @@ from typing import Any
 os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 
 import numpy as np
+import torch
 from detector_calibration import calibrated, fit, judge_all, thresholds
 
 from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
-from edgevid.learn.detector.data import load, read_labels, write_image
+from edgevid.learn.detector.data import Composer, load, read_labels, write_image
 from edgevid.learn.detector.distributed import Task, train_detector
-from edgevid.learn.detector.export import export_onnx, write_recipe
+from edgevid.learn.detector.export import export_onnx, read_onnx, write_recipe
 from edgevid.learn.detector.label import detect_fused, write_clip, write_rendered
 from edgevid.learn.detector.network import CLASSES, Shape, StreetDetector
 from edgevid.learn.detector.train import Schedule
@@ -43,6 +44,9 @@ from edgevid.video.images import read_image
 from edgevid.video.open import open_video
 
 LABELERS = ("picodet-s-416", "yolox-nano-416")
+FALLS = ("s1_adl_10", "s1_adl_16", "s1_fall_13", "s2_adl_23", "s2_fall_13", "s3_adl_07", "s3_adl_18", "s3_adl_20",
+         "s3_fall_16")  # fmt: skip
+"""People in rooms, of three homes."""
 CLIPS = (
     ("videos/pets09_s2l1_vtest.avi", 1.0),
     ("videos/felix_exercise.avi", 1.6),
@@ -52,6 +56,7 @@ CLIPS = (
     ("actions/clips/mmaction2_test_video_structuralize.mp4", 0.6),
     ("actions/clips/mmaction2_S001C001P001R001A001_rgb.avi", 0.6),
     ("actions/clips/pyskl_ntu_sample.avi", 0.6),
+    *((f"actions/falls_gmdcsa24/{name}.mp4", 1.0) for name in FALLS),
 )
 """Training clips and the seconds between their labeled frames."""
 SHAPES = {"street-nano": Shape(), "street-small": Shape(512, 288, (16, 32, 72, 160, 256), (2, 3, 2), 64, context=True)}
@@ -61,14 +66,16 @@ AUGMENTATIONS: dict[str, Any] = {
     "weather": 0.12,
     "zoom": (0.4, 3.0),
     "shares": {
-        **{"nepal": 0.22, "oi": 0.24, "coco": 0.14, "rendered": 0.1},
+        **{"nepal": 0.2, "oi": 0.28, "coco": 0.14, "rendered": 0.08},
         **{"felix": 0.03, "mmaction2": 0.06, "pyskl": 0.01, "pets09": 0.04},  # people
+        **{"s1-": 0.02, "s2-": 0.02, "s3-": 0.02},  # people in rooms
     },
 }
 """Of the composition; the rest of the views are of clips and fixed cameras."""
 NOTICE_HEAD = """The weights of street-nano and street-small were learned from the pictures below, which are not
 distributed with them, from frames of PETS 2009 S2.L1 (OpenCV's samples, Apache-2.0), of felixchenfy's exercise clip
-(MIT) and of clips of MMAction2 and PYSKL (Apache-2.0), and from rendered streets of this project. Pictures were
+(MIT), of clips of MMAction2 and PYSKL (Apache-2.0), of GMDCSA24 (MIT, Copyright (c) 2024 Ekram Alam), and from
+rendered streets of this project. Pictures were
 cropped, scaled, joined and recolored. The weights are under Apache-2.0."""
 TEACHER_SCORE = 0.25
 """Score from which the teachers' box of what people left out is learned; its weight is 1.5 times the score."""
@@ -168,6 +175,31 @@ def prepare(data: Path, out: Path) -> None:
     (out / "prepared").touch()
 
 
+def thawed(path: Path, data: Path, checkpoint: Path) -> Path:
+    """A checkpoint of the network of a shipped ONNX. There, batch normalization is folded into the weights; here it
+    has the statistics of composed images again and the network is the same function, so that it trains on."""
+    if not checkpoint.exists():
+        network = read_onnx(path)
+        shape = network.shape
+        composer = Composer(load(data, CLASSES), shape.width, shape.height, seed=9, **AUGMENTATIONS)
+        images = torch.from_numpy(np.stack([composer.compose().image for _ in range(96)])).permute(0, 3, 1, 2)
+        norms = [layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+        seen: dict[torch.nn.Module, torch.Tensor] = {}
+        for norm in norms:
+            norm.register_forward_pre_hook(lambda norm, inputs: seen.update({norm: inputs[0]}) or None)
+        with torch.no_grad():
+            network.eval()(images.float() / 255)
+            for norm in norms:
+                mean, var = seen[norm].mean((0, 2, 3)), seen[norm].var((0, 2, 3))
+                scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+                norm.bias += (mean - norm.running_mean) * scale
+                norm.weight.copy_(scale * (var + norm.eps).sqrt())
+                norm.running_mean.copy_(mean)
+                norm.running_var.copy_(var)
+        torch.save({"average": network.state_dict(), "step": 0}, checkpoint)
+    return checkpoint
+
+
 def export(network: StreetDetector, val: Path, folder: Path, name: str) -> None:
     """The ONNX and the recipe, calibrated on the labeled images of `val`."""
     shape, path = network.shape, folder / f"{name.replace('-', '_')}.onnx"
@@ -191,7 +223,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", choices=SHAPES, default="street-nano")
     parser.add_argument("--steps", type=int)
-    parser.add_argument("--start", type=Path, help="checkpoint of this size to go on from")
+    parser.add_argument("--start", type=Path, help="checkpoint or shipped ONNX of this size to go on from")
     parser.add_argument("--rate", type=float, default=5e-4, help="learning rate with --start")
     parser.add_argument("--processes", type=int, default=2, help="processes of the distributed training")
     given = parser.parse_args()
@@ -201,7 +233,9 @@ def main() -> None:
     steps = given.steps or STEPS[name]
     schedule = Schedule(steps=steps, batch=BATCH, warmup_steps=300, weight_decay=0.04, seed=2, sizes=SIZES[name])
     if given.start:
-        schedule = replace(schedule, learning_rate=given.rate, warmup_steps=100, ema_decay=0.997, seed=3, sizes=())
+        schedule = replace(schedule, learning_rate=given.rate, warmup_steps=100, seed=5)
+        if given.start.suffix == ".onnx":
+            given.start = thawed(given.start, given.out / "train", folder / "start.pt")
     checkpoint = folder / "checkpoint.pt"
     task = Task(given.out / "train", checkpoint, schedule, shape, augmentations=AUGMENTATIONS, start=given.start,
                 save_every=250)  # fmt: skip

@@ -83,6 +83,8 @@ class Trainer:
         groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
         self.shape, self.step = shape, 0
+        # A CPU without matrix units takes 1.4 times as long in bfloat16 as in float32.
+        self._half = self.device.type != "cpu" or torch.cpu._is_amx_tile_supported()
 
     def start_from(self, path: Path) -> int:
         """Loads the averaged weights of another training where name and shape agree; returns how many. Raises
@@ -139,7 +141,7 @@ class Trainer:
         shape = replace(self.shape, width=pixels.shape[3], height=pixels.shape[2])
         points, strides = (t.to(self.device) for t in anchor_points(shape))
         self.network.train(not s.frozen)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, self._half):
             raw = self.network(pixels)
         value = loss(raw, Truth(boxes, labels, weights), points, strides)
         self.optimizer.zero_grad(set_to_none=True)
