@@ -45,7 +45,8 @@ def command(**options: Any) -> None:
     existing = read_calibration(given.calibration) if given.calibration else None
     with FrameSeeker(source) as frames:
         if not parts and not (existing is not None and (out or image)):
-            _serve_page(frames, existing, out, time, host=given.host, port=given.port, open_browser=given.browser)
+            served = {"host": given.host, "port": given.port, "open_browser": given.browser}
+            _serve_page(frames, existing, out, time, **served, **shared.serving(given))
             return
         frame = frames.at(time)
         if not frames.live and time > frame.time + LAST_FRAME_S:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -61,6 +62,27 @@ def parameters_of(callee: Callable[..., Any], options: dict[str, Any]) -> dict[s
     """The options that are given and that a function, or a class, has as parameters of the same names."""
     names = inspect.signature(callee).parameters
     return {name: value for name, value in options.items() if name in names and value is not None}
+
+
+SERVING = ("token_file", "viewer_token_file", "tls_cert", "tls_key", "allow_host")
+
+
+def serving(given: Any) -> dict[str, Any]:
+    """The options of a page's server, of SERVING; tokens are in files or in the environment, which others do not see,
+    as they would a command line. InputError for a file that cannot be read."""
+    return {
+        "token": _token(given.token_file, "EDGEVID_TOKEN"), "allowed_hosts": given.allow_host,
+        "viewer_token": _token(given.viewer_token_file, "EDGEVID_VIEWER_TOKEN"),
+        "tls_cert": given.tls_cert, "tls_key": given.tls_key,
+    }  # fmt: skip
+
+
+def _token(file: Path | None, variable: str) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8").strip() if file else os.environ.get(variable) or None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no text"
+        raise InputError(f"{file}: expected a file with a token, got: {reason}; check the path") from None
 
 
 def choose_method(given: Any) -> None:

@@ -23,12 +23,13 @@ from edgevid.errors import InputError, SourceError
 from edgevid.output.recordings_folder import listed, read_name
 from edgevid.output.records import as_json
 from edgevid.viewer.broadcast import Client
-from edgevid.viewer.serve import SAFE, STATIC, is_operator, json_of, make_app
+from edgevid.viewer.security import SAFE, is_operator
+from edgevid.viewer.serve import STATIC, json_of, make_app
 from edgevid.viewer.state import EditConflict, ViewerState
 
 log = logging.getLogger("edgevid")
 
-MAX_CLIENTS = 16
+MAX_CLIENTS = 16  # Of operators, and of those who only look
 MAX_BYTES = 256 * 1024  # Of an edit of the annotations
 WRITTEN_S = 10.0  # A file that was changed less than this ago may be written still
 RESULT_S = 0.5  # Between two results of the stream of events
@@ -94,9 +95,8 @@ async def _latest(state: ViewerState, request: Request) -> Response:
 
 async def _stream(state: ViewerState, request: Request) -> Response:
     """Server-sent events: each event as it comes, and the newest result twice per second."""
-    if len(state.broadcast.clients) >= MAX_CLIENTS:
+    if (client := _join(state, request.scope)) is None:
         return JSONResponse({"error": f"{MAX_CLIENTS} viewers are connected already"}, 503)
-    client = state.broadcast.join()
     client.visible = False  # no images
 
     async def lines() -> AsyncIterator[str]:
@@ -120,6 +120,16 @@ async def _stream(state: ViewerState, request: Request) -> Response:
     return StreamingResponse(lines(), media_type="text/event-stream")
 
 
+def _join(state: ViewerState, scope: Any) -> Client | None:
+    """A new client; None where there are too many of its role."""
+    operator = is_operator(scope)
+    if sum(one.operator == operator for one in state.broadcast.clients) >= MAX_CLIENTS:
+        return None
+    client = state.broadcast.join()
+    client.operator = operator
+    return client
+
+
 async def _annotations(state: ViewerState, request: Request) -> Response:
     """Zones and lines: read, or replaced as a whole. An error is a sentence under "error"."""
     if request.method in SAFE:
@@ -137,10 +147,9 @@ async def _annotations(state: ViewerState, request: Request) -> Response:
 
 async def _serve_client(state: ViewerState, socket: WebSocket) -> None:
     await socket.accept()
-    if len(state.broadcast.clients) >= MAX_CLIENTS:
+    if (client := _join(state, socket.scope)) is None:
         await socket.close(TRY_AGAIN_LATER, f"{MAX_CLIENTS} viewers are connected already")
         return
-    client = state.broadcast.join()
     tasks = [
         asyncio.create_task(one)
         for one in (_send(state, client, socket), _receive(state, client, socket), _report(state, client))
@@ -161,7 +170,7 @@ async def _serve_client(state: ViewerState, socket: WebSocket) -> None:
 
 async def _send(state: ViewerState, client: Client, socket: WebSocket) -> None:
     with suppress(WebSocketDisconnect, RuntimeError):  # it may go at any time
-        hello = state.hello() | {"operator": is_operator(socket.scope)}
+        hello = state.hello() | {"operator": client.operator}
         await socket.send_text(json.dumps(hello, allow_nan=False))
         while True:
             message = await client.next()
@@ -183,7 +192,7 @@ async def _receive(state: ViewerState, client: Client, socket: WebSocket) -> Non
                 client.acknowledge(message["ack"])
             elif isinstance(message.get("visible"), bool):
                 client.set_visible(message["visible"])
-            elif is_operator(socket.scope):
+            elif client.operator:
                 state.control(message)
 
 

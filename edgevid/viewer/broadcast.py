@@ -62,6 +62,7 @@ class Client:
         self._wake = asyncio.Event()
         self._last = 0
         self.visible = True  # False while its tab is hidden
+        self.operator = False  # Whether it may change something
         self.sent = self.dropped = 0
         self.latency_s: float | None = None  # From the end of the frame's processing to the client's acknowledgement
 

@@ -63,7 +63,7 @@ class CalibrationSession:
         return {
             "source": masked(uri) if "://" in uri else Path(uri).name, "size": list(self.size),
             "duration": self.frames.duration, "live": self.frames.live, "time": self._frame.time,
-            "folder": str(self.folder), "name": self.name,
+            "name": self.name,
             "calibration": to_page(self.existing) if self.existing is not None else None,
         }  # fmt: skip
 

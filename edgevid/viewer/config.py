@@ -16,13 +16,13 @@ import numpy as np
 from edgevid.abstain.policy import Policy
 from edgevid.actions import ClipBuffer, ClipSpec, FunctionRecognizer
 from edgevid.detect.detector import Detector
-from edgevid.errors import masked
 from edgevid.files.toml import toml_table
 from edgevid.insight.review import Review
 from edgevid.output.ground_grid import GridOverlay, TruthOverlay
 from edgevid.output.overlay import Overlay
 from edgevid.pipeline import Pipeline, RecognitionTask
 from edgevid.site import LoadedSite, Site, build_calibration, build_pipeline, build_zones
+from edgevid.site.file import camera_name
 from edgevid.speed import CameraCalibration, SpeedEstimator, make_calibration
 from edgevid.synthetic import ACTIONS, CLASSES, Camera, RenderedStreet, motion_actions
 from edgevid.track import LOST_AFTER_S, Tracker
@@ -59,7 +59,7 @@ STREET_LINES = (Line("counting line", (-7.3, 19.0), (7.3, 19.0), ground=True),)
 class ViewerConfig:
     """A source, its pipeline and what the viewer needs to show them."""
 
-    title: str  # The source's name, secrets hidden
+    title: str  # The camera's name, or the file's
     source: Any  # An opened source; the run closes it
     reopen: Callable[[], Any]  # Opens the source again, to play it once more
     pipeline: Pipeline
@@ -74,11 +74,12 @@ class ViewerConfig:
 def build_config(loaded: LoadedSite, video: Any, reopen: Callable[[], Any], **options: Any) -> ViewerConfig:
     """The site's pipeline and zones for an open source; `options` of the models are `build_pipeline`'s. DownloadError
     where a model is not available."""
-    site, title = loaded.site, masked(loaded.site.source)
+    site = loaded.site
+    title = site.name or camera_name(site.source) if video.live else Path(site.source).name
     pipeline = build_pipeline(loaded, video.size, **options)
     model = str(getattr(getattr(pipeline.detector, "recipe", None), "name", ""))
     return ViewerConfig(
-        title if video.live else Path(title).name, video, reopen, pipeline, model,
+        title, video, reopen, pipeline, model,
         (SHIPPED_NOTE.format(model),) if model.startswith("street-") and site.model is None else (),
         calibration=build_calibration(loaded, video.size), monitor=build_zones(loaded, video.size), site=site,
         speed_limit_kmh=site.speed_limit_kmh,
@@ -164,7 +165,7 @@ def viewing(
     with closing(state), Server(viewer_app(state), **view.server) as served:
         announce(served.url)
         if view.browser:
-            webbrowser.open(served.url)
+            webbrowser.open(served.address)
         yield state
 
 

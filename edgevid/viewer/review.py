@@ -4,11 +4,13 @@ from typing import Any
 
 from edgevid.errors import InputError, require
 from edgevid.insight.review import Review, audit_text
-from edgevid.viewer.serve import is_operator, json_of, make_app
+from edgevid.viewer.security import is_operator
+from edgevid.viewer.serve import json_of, make_app
 
-TABLES = {"items": "SELECT * FROM items ORDER BY utc, id", "decisions": "SELECT * FROM decisions WHERE id > ?",
-          "agreement": "SELECT text FROM agreements", "second": "SELECT id FROM second_pass",
-          "count": "SELECT count(*) AS items FROM items", "ratings": "SELECT * FROM ratings"}  # fmt: skip
+TABLES = {"items": "SELECT *, NULL AS source FROM items ORDER BY utc, id",
+          "decisions": "SELECT * FROM decisions WHERE id > ?", "agreement": "SELECT text FROM agreements",
+          "second": "SELECT id FROM second_pass", "count": "SELECT count(*) AS items FROM items",
+          "ratings": "SELECT * FROM ratings"}  # fmt: skip
 HIDDEN = dict.fromkeys(("label", "scores", "confidence"))  # What a blind reviewer does not get
 
 

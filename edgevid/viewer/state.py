@@ -27,6 +27,7 @@ from edgevid.viewer.playback import Playback, Rounds
 from edgevid.zones import ZoneEvent, ZoneMonitor
 
 LISTED = 300  # Events that a client gets when it connects; it asks for others
+MAX_SEEK_S = 1e9
 SMOOTHING = 0.1  # Weight of the newest frame in the displayed frame rate
 
 
@@ -177,7 +178,7 @@ class ViewerState:
             return
         if message.get("step") is True:
             self.playback.step()
-        elif type(message.get("seek")) in (int, float) and message["seek"] >= 0:
+        elif type(message.get("seek")) in (int, float) and 0 <= message["seek"] < MAX_SEEK_S:
             self.playback.seek(float(message["seek"]))
         elif isinstance(message.get("paused"), bool):
             self.playback.pause(message["paused"])

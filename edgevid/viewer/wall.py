@@ -16,6 +16,7 @@ from edgevid.site.build import build_calibration
 from edgevid.viewer.app import viewer_app
 from edgevid.viewer.broadcast import encode_jpeg, limit_size, pack
 from edgevid.viewer.config import View
+from edgevid.viewer.security import is_operator
 from edgevid.viewer.serve import Server, make_app
 from edgevid.viewer.state import ViewerState
 
@@ -47,12 +48,13 @@ class Wall:
         self._apps[camera.name] = viewer_app(state)
         return state
 
-    def _cameras(self, _: Request) -> Response:
-        """What each camera does, and the number of its newest image."""
+    def _cameras(self, request: Request) -> Response:
+        """What each camera does, and the number of its newest image; why it does not, for the operator alone."""
         rows = []
         for camera in self._fleet.cameras:
             state = self._states.get(camera.name)
-            rows.append(camera.status()._asdict() | {"n": state.broadcast.published if state else 0})
+            status = camera.status()._asdict() | {"n": state.broadcast.published if state else 0}
+            rows.append(status if is_operator(request.scope) else status | {"detail": ""})
         return JSONResponse(rows)
 
     async def _tile(self, request: Request) -> Response:

@@ -112,13 +112,22 @@ def test_a_new_site_file_can_be_run_as_it_is(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (["--unit", "knots"], "unit: expected"),
-        (["--rendered", "--host", "0.0.0.0", "--token", "short"], "token: expected at least"),
+        (["--rendered", "--host", "0.0.0.0", "--token-file", "short.txt"], "token: expected at least"),
+        (["--rendered", "--token-file", "missing.txt"], "missing.txt: expected a file with a token, got: No such file"),
+        (["--rendered", "--tls-key", "short.txt"], "--tls-key: expected --tls-cert, too"),
+        (["--rendered", "--tls-cert", "short.txt"], "--tls-cert: expected a certificate and its key"),
         (["missing.mp4"], "no such file"),
     ],
 )
 def test_mistakes_end_with_one_sentence(
-    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("short.txt").write_text("short\n")
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "  GUI:    NONE\n")
     with pytest.raises(SystemExit) as stop:
         cli.demo_main(arguments)

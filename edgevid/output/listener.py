@@ -1,0 +1,117 @@
+"""The socket of a server that strangers can reach: few connections, short waits, and a place for who may come in."""
+
+import errno
+import socket
+import time as clock
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from edgevid.actions.clip_buffer import TokenBucket
+
+MOST = 64  # Connections of one role, but for strangers
+WAIT_S = 10.0  # How long a connection may take until a request is admitted, and between two of them
+AT_ONCE, PER_SECOND = 300, 100.0  # New connections of one host
+BACKLOG = 2048  # Connections that wait in the system; one more waits a second for its second try
+RECEIVE_BYTES = 16 * 1024  # Of the system's buffer of a connection: what one of them can have processed at once
+STRANGER = ""
+
+
+@dataclass(slots=True)
+class _Connection:
+    socket: socket.socket
+    role: str
+    since: float  # When its role began, on time.monotonic
+
+
+class Listener(socket.socket):
+    """A bound socket whose connections are limited, by roles: each is a stranger's but while it is `admitted`.
+
+    Of a role with too many, the oldest connection of the host with the most ends. So a new one has time for its
+    request, however many others there are, and those of one role take no place of another one."""
+
+    def __init__(
+        self, host: str, port: int, strangers: int = 256, is_known: Callable[[bytes], bool] = lambda _: False
+    ) -> None:
+        """`port` 0 takes any; `strangers` is the most of their connections. `is_known` tells a client by the first
+        bytes of its request: others are turned away at once while their host sends too many. OSError where the address
+        is in use, or another machine's."""
+        family, *_, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        made = socket.create_server(address, family=family, dualstack_ipv6=both)
+        super().__init__(family, socket.SOCK_STREAM, fileno=made.detach())
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        if hasattr(socket, "TCP_DEFER_ACCEPT"):  # of Linux: one that sends nothing costs nothing until then
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(WAIT_S))
+        self._strangers, self._is_known = strangers, is_known
+        self._rates = lru_cache(maxsize=1000)(lambda host: TokenBucket(PER_SECOND, AT_ONCE))
+        self._open: dict[tuple[str, int], _Connection] = {}
+
+    def listen(self, backlog: int = BACKLOG, /) -> None:
+        """Listens; servers ask for as many as they accept at once, which is less than may wait."""
+        super().listen(max(backlog, BACKLOG))
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection. Where this program has no file left for it, one of a stranger ends instead."""
+        for _ in range(AT_ONCE):
+            try:
+                connection, address = super().accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE) and self._end_one(STRANGER):
+                    break
+                raise
+            if self._rates(address[0]).take(1, clock.monotonic()) or self._is_known(_first_bytes(connection)):
+                self._open[address[:2]] = _Connection(connection, STRANGER, clock.monotonic())
+                self._limit(STRANGER)
+                return connection, address
+            connection.close()
+        raise BlockingIOError  # the server comes again, after what else it has to do
+
+    @contextmanager
+    def admitted(self, peer: tuple[str, int] | None, role: str) -> Iterator[None]:
+        """Gives the connection of a peer (host, port) a role for as long as its request takes."""
+        one = self._open.get(peer or ("", 0))
+        if one is None:
+            yield
+            return
+        one.role, one.since = role, clock.monotonic()
+        self._limit(role)
+        try:
+            yield
+        finally:
+            one.role, one.since = STRANGER, clock.monotonic()
+            self._limit(STRANGER)
+
+    def end_waiting(self) -> None:
+        """Ends the connections of strangers that waited too long; to be called about once per second."""
+        oldest = clock.monotonic() - WAIT_S
+        for peer, one in list(self._open.items()):
+            if one.role == STRANGER and one.since < oldest:
+                self._end(peer)
+
+    def _limit(self, role: str) -> None:
+        self._open = {peer: one for peer, one in self._open.items() if one.socket.fileno() >= 0}
+        if sum(one.role == role for one in self._open.values()) > (MOST if role else self._strangers):
+            self._end_one(role)
+
+    def _end_one(self, role: str) -> bool:
+        """Ends the oldest connection of the host that has most of this role; False where there is none."""
+        peers = [peer for peer, one in self._open.items() if one.role == role]
+        if peers:
+            host = Counter(peer[0] for peer in peers).most_common(1)[0][0]
+            self._end(min((peer for peer in peers if peer[0] == host), key=lambda peer: self._open[peer].since))
+        return bool(peers)
+
+    def _end(self, peer: tuple[str, int]) -> None:
+        with suppress(OSError):  # it has ended already
+            self._open.pop(peer).socket.shutdown(socket.SHUT_RDWR)  # its server reads the end, and closes it
+
+
+def _first_bytes(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(RECEIVE_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:  # it has sent nothing yet
+        return b""
