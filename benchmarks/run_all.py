@@ -1,0 +1,116 @@
+"""All benchmarks in one command: peers installed, results measured, tables and pages made.
+
+    python benchmarks/run_all.py DATA              hours; DATA is the test data folder
+    python benchmarks/run_all.py DATA --quick      under 15 minutes: those that README shows, and the cheap ones
+    python benchmarks/run_all.py DATA --only tracker,speed
+
+Makes two environments under build/bench: edgevid with the peers that agree on one set of packages, and one of
+Roboflow's `inference`, which does not. A peer that cannot be installed is named, and its row says so. Each benchmark
+writes benchmarks/results/<name>.json with its conditions; afterwards benchmarks/tables.py writes the tables of README
+and docs.
+`python benchmarks/changes.py HEAD` then names what got worse. Exits with 1 where a benchmark fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = (
+    ("torch",),
+    ("--no-deps", "ultralytics", "ultralytics-thop"),
+    ("pyyaml", "requests", "psutil", "polars", "scipy", "supervision", "trackers", "norfair", "boxmot"),
+    ("edgefirst-tracker",), ("ioutrack",), ("openvino",), ("pycocotools",), ("--no-deps", "trackeval"),
+    ("paho-mqtt", "httpx", "redis", "confluent-kafka", "pg8000", "duckdb", "pyarrow", "scikit-learn"),
+)  # fmt: skip
+OWN = {"roboflow": ("inference-cpu",)}
+QUICK = """letterbox.py
+tracker.py
+whole_frame.py
+speed.py --seeds 1 --python roboflow={roboflow}
+overlay.py
+records.py
+detector_quality.py {data}
+evaluate.py --only time
+lines.py judge --data {data}""".splitlines()  # Scripts with their options; {data} and the names of OWN are replaced
+FULL = (
+    [line.replace("--seeds 1", "--seeds 3") for line in QUICK]
+    + """tracking_quality.py {data} --cache build/bench/cache
+decode.py
+speed_errors.py --tracks 1000
+speed_brno.py {data}/speed/brnocompspeed
+speed_demo.py
+speed_kitti.py {data}/tracks/kitti
+abstain.py
+levels.py
+bands.py
+unlike.py
+opinion.py
+skeletons.py --data {data}/actions
+falls.py --data {data}/actions/falls_gmdcsa24
+long_videos.py --epochs 120
+quantize.py {data}
+quantize_static.py {data}
+health.py --data {data}
+gate.py
+sinks.py
+report.py
+fleet.py --ultralytics
+archive.py
+field_budget.py
+field_fuzz.py
+field_kill.py
+field_rtsp.py
+field_latency.py
+field_soak.py
+cluster.py
+review.py
+mutants.py""".splitlines()
+)
+
+
+def environment(name: str, groups: tuple[tuple[str, ...], ...]) -> Path:
+    """The Python of an environment with these packages; what cannot be installed is named."""
+    folder = ROOT / "build" / "bench" / name
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+    for group in groups:
+        if subprocess.run([python, "-m", "pip", "install", "--quiet", *group], check=False, cwd=ROOT).returncode:
+            print(f"not available, its rows will say so: {' '.join(group)}", flush=True)
+    return python
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default="", help="names of scripts, separated by commas")
+    given = parser.parse_args()
+    chosen = [line for line in (QUICK if given.quick else FULL)
+              if not given.only or line.split(".")[0] in given.only.split(",")]  # fmt: skip
+    if not chosen:
+        names = ", ".join(line.split(".")[0] for line in FULL)
+        parser.error(f"--only: expected some of {names}, got {given.only}")
+    python = environment("main", ((".[dev]",), *PEERS))
+    places = {name: environment(name, (packages,)) for name, packages in OWN.items() if any(name in c for c in chosen)}
+    failed = []
+    for line in chosen:
+        begin = time.monotonic()
+        words = line.format(data=given.data.resolve(), **places).split()
+        done = subprocess.run([python, str(ROOT / "benchmarks" / words[0]), *words[1:]], cwd=ROOT, check=False)
+        failed += [words[0]] * bool(done.returncode)
+        print(f"{words[0]}: exit status {done.returncode}, {time.monotonic() - begin:.0f} s", flush=True)
+    subprocess.run([python, "tables.py"], cwd=ROOT / "benchmarks", check=True)
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
