@@ -7,7 +7,7 @@ JOBS ?= 2
 SOURCES := pyproject.toml CMakeLists.txt $(shell find edgevid engines -type f \
 	-not -name '*.so' -not -path '*/__pycache__/*' -not -path '*/build/*')
 
-.PHONY: demo dev test neighbors lint types native stubs clean
+.PHONY: demo dev test neighbors bench lint types native stubs clean
 demo: $(VENV)/.installed  ## the package with its viewer, and the overlay demo
 	$(BIN)/edgevid-demo --out edgevid-demo --force
 	@echo "Watch it live in a browser: $(BIN)/edgevid-demo"
@@ -31,6 +31,9 @@ test: dev  ## the installed package with its native kernels; KERNELS=numpy tests
 
 neighbors: dev  ## the wheel in new environments: alone, and next to ultralytics, supervision and trackers
 	$(BIN)/pytest -rs -s --timeout 900 -m neighbors tests/test_neighbors.py
+
+bench:  ## every benchmark with its peers, into benchmarks/results and the tables; DATA=folder, QUICK=--quick for 15 minutes
+	$(PYTHON) benchmarks/run_all.py $(DATA) $(QUICK)
 
 lint: dev
 	$(BIN)/ruff check .
