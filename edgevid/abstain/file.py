@@ -20,10 +20,10 @@ from edgevid.speed.abstain import SpeedPolicy
 from edgevid.types import KMH, Array, Reason, Verdicts
 
 FORMAT = "edgevid-policy 1"
-_DECIDE = (
-    "threshold", "parent_threshold", "unlike", "margin", "min_seconds", "min_agreement", "stale_s", "min_side_px",
-)  # fmt: skip
-_EVIDENCE = ("temperature", "correlation", "memory_s", "odds", "step", "take", "drop", "ema_s")
+_DECIDE = ("threshold", "min_observations", "parent_threshold", "unlike", "margin", "min_seconds", "min_agreement",
+           "stale_s", "min_side_px")  # fmt: skip
+_EVIDENCE = ("aggregate", "temperature", "correlation", "memory_s", "odds", "step", "take", "drop", "ema_s")
+_STATED = ("threshold", "min_observations", "aggregate", "temperature", "correlation")  # In a file in any case
 _MADE = Checked("a text or a number")
 
 
@@ -75,8 +75,8 @@ class PolicyFile:
             raise FileFormatError(self.path, "model_sha256", expected=expected, got=self.model_sha256)
 
 
-Decide: Any = pick(Settings, "Decide", ("per_class", "per_band", "min_observations", *_DECIDE), threshold=REQUIRED)
-Evidence: Any = pick(Settings, "Evidence", ("aggregate", *_EVIDENCE))
+Decide: Any = pick(Settings, "Decide", ("per_class", "per_band", *_DECIDE), threshold=REQUIRED)
+Evidence: Any = pick(Settings, "Evidence", _EVIDENCE)
 
 
 def _names(names: tuple[str, ...], _: Path) -> tuple[str, ...]:
@@ -142,26 +142,23 @@ def write_policy(path: str | Path, policy: PolicyFile) -> None:
     """Writes `policy`; reading it back gives the same."""
     settings, tuned, speed = policy.settings, policy.tuned, policy.speed
     top = {"format": FORMAT, "task": policy.task or None, "names": policy.names or None}
-    decide = {"threshold": settings.threshold, "min_observations": settings.min_observations}
-    evidence = {key: getattr(settings, key) for key in ("aggregate", "temperature", "correlation")}
+    decide, evidence = (
+        {key: value for key in keys if (value := getattr(settings, key)) != getattr(Settings(), key) or key in _STATED}
+        for keys in (_DECIDE, _EVIDENCE)
+    )
     limits = {"max_sigma_kmh": speed.max_sigma_mps * KMH, "max_share": speed.max_share} if speed else None
     tables: dict[str, Row | None] = {
         "": top | {"model_sha256": policy.model_sha256 or None},
-        "decide": decide | _changed(settings, _DECIDE) if policy.names else None,
+        "decide": decide if policy.names else None,
         "decide.per_class": settings.per_class,
         "decide.per_band": settings.per_band,
         "tree": settings.tree,
-        "evidence": evidence | _changed(settings, _EVIDENCE) if policy.names else None,
+        "evidence": evidence if policy.names else None,
         "speed": limits,
         "tuned": {k: v for k, v in vars_of(tuned).items() if v == v} if tuned.quantiles else None,
         "made": policy.made,
     }
     write_atomic(Path(path), toml_text({title: [row] for title, row in tables.items() if row}))
-
-
-def _changed(settings: Settings, keys: Iterable[str]) -> dict[str, float]:
-    pairs = ((key, getattr(settings, key)) for key in keys)
-    return {key: value for key, value in pairs if value != getattr(Settings(), key)}
 
 
 PSI_ALARM = 0.2  # Population stability index above which a shift is large (the custom of credit scoring)
@@ -209,8 +206,7 @@ def kolmogorov_p(distance: float, size: float) -> float:
     x = (math.sqrt(size) + 0.12 + 0.11 / math.sqrt(size)) * distance
     if x < 0.2:
         return 1.0  # the series converges slowly here, and the probability is 1 to ten digits
-    series = sum((1 if k % 2 else -1) * math.exp(-2 * k * k * x * x) for k in range(1, 101))
-    return min(1.0, 2 * series)
+    return min(1.0, 2 * sum((1 if k % 2 else -1) * math.exp(-2 * k * k * x * x) for k in range(1, 101)))
 
 
 def psi(first: Array, second: Array, bins: int = 10) -> float:

@@ -35,8 +35,7 @@ class Settings:
     threshold: Threshold = 0.5  # Lowest confidence of the best class
     per_class: Mapping[str, Threshold] = field(default_factory=dict)  # By the name of a class, in place of `threshold`
     per_band: Mapping[str, Threshold] = field(default_factory=dict)
-    """Thresholds in images that are "dark", "blurred", "overexposed" or "damaged", at least `threshold`; without one
-    nothing is emitted there."""
+    """Thresholds in images that are "dark", "blurred", "overexposed" or "damaged", at least `threshold`, or never."""
     margin: Share = 0.0  # Smallest margin between the best class's confidence and the second's
     min_observations: Count = 1  # Fewest observations: outputs of the recognizer for this track
     min_seconds: Positive = 0.0  # Shortest time from the first observation to the last, seconds
@@ -117,10 +116,8 @@ class Policy:
         """Adds `scores` and gives every track's verdict at `time` seconds; tracks that ended are forgotten.
         InputError where scores are not probabilities, or not of this policy's classes."""
         if len(scores) and scores.values.shape[1] != len(self.names):
-            raise InputError(
-                f"Policy {self.task}: expected scores of {len(self.names)} classes, "
-                f"got {scores.values.shape[1]}. Is this policy of another recognizer?"
-            )
+            raise InputError(f"Policy {self.task}: expected scores of {len(self.names)} classes, got "
+                             f"{scores.values.shape[1]}. Is this policy of another recognizer?")  # fmt: skip
         try:
             labels, confidence, reasons = self._core.update(
                 tracks.ids, tracks.boxes, scores.ids, np.ascontiguousarray(scores.values), scores.times, time

@@ -51,10 +51,8 @@ class Stepper:
         shapes: dict[str, tuple[int, ...]] = {}
         for state, after, axis in self.names:
             if state not in inputs or after not in outputs:
-                raise ModelError(
-                    f"{model}: expected the state {state!r} in and {after!r} out as in the recipe, the model "
-                    f"has {sorted(inputs)} in and {sorted(outputs)} out"
-                )
+                raise ModelError(f"{model}: expected the state {state!r} in and {after!r} out as in the recipe, the "
+                                 f"model has {sorted(inputs)} in and {sorted(outputs)} out")  # fmt: skip
             shape = list(inputs[state].shape)
             if axis >= len(shape) or min([n for i, n in enumerate(shape) if i != axis], default=1) < 1:
                 raise ModelError(f"{model}: state {inputs[state]}: only the batch axis {axis} may be dynamic")
@@ -105,17 +103,14 @@ class ClipRecognizer(CropModel):
         """Without `average` each window is scored alone."""
         super().__init__(engine, recipe)
         check_clip_input(recipe, self._input, self._image, self.spec.steps, self._layout)
-        span = self.spec.steps / self.spec.rate_hz
-        self._mean = OverlapMean(len(self.names), span_s=span) if average else None
+        self._mean = OverlapMean(len(self.names), span_s=self.spec.steps / self.spec.rate_hz) if average else None
         self._memories = [self._mean] if self._mean else []
 
     def _recognize(self, clips: Clips) -> Scores:
         """Missing steps repeat their neighbor."""
         if clips.pixels.shape[1] != self.spec.steps:
-            raise InputError(
-                f"{self.recipe.name}: expected clips of {self.spec.steps} steps, "
-                f"got {clips.pixels.shape[1]}; use ClipBuffer(recognizer.spec)"
-            )
+            raise InputError(f"{self.recipe.name}: expected clips of {self.spec.steps} steps, got "
+                             f"{clips.pixels.shape[1]}; use ClipBuffer(recognizer.spec)")  # fmt: skip
         tensor = clip_tensor(filled(clips), self._image, self._layout)
         values = self._probabilities(pooled(run_batch(self.engine, {self._input.name: tensor})[self._output]))
         times = np.nanmax(clips.times, axis=1)
@@ -136,8 +131,7 @@ class ClipExtractor(FeatureExtractor):
 
     def extract(self, crops: Array, boxes: Array) -> Array:
         """(M, D) float32 features of clips (M, T, h, w, 3)."""
-        tensor = clip_tensor(crops, self._image, self._layout)
-        return pooled(run_batch(self.engine, {self._input: tensor})[self.output])
+        return pooled(run_batch(self.engine, {self._input: clip_tensor(crops, self._image, self._layout)})[self.output])
 
 
 def extract_newest(extractor: Extractor, clips: Clips) -> tuple[Array, Array]:
@@ -151,10 +145,8 @@ def check_clip_input(recipe: Recipe, given: TensorSpec, image: InputSpec, steps:
     sides = (-1, steps, 1 if image.color == "GRAY" else 3, image.height, image.width)
     shape = np.array(sides)[list(ORDER[layout])]
     if len(given.shape) != 5 or any(g not in (-1, w) for g, w in zip(given.shape[1:], shape[1:], strict=True)):
-        raise ModelError(
-            f"{recipe.name}: expected a {layout} input (N, {', '.join(map(str, shape[1:]))}) as in the recipe, the "
-            f"model has {given}"
-        )
+        raise ModelError(f"{recipe.name}: expected a {layout} input (N, {', '.join(map(str, shape[1:]))}) as in the "
+                         f"recipe, the model has {given}")  # fmt: skip
 
 
 def clip_tensor(crops: Array, image: InputSpec, layout: Layout) -> Array:

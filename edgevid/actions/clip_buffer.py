@@ -130,9 +130,8 @@ class ClipBuffer:
         buffer's own memory, valid until the next update. Objects absent from `tracks` are forgotten. InputError
         where time runs backwards: call `reset` when the source changes."""
         if not frame.time >= self._now:  # also a NaN
-            raise InputError(
-                f"frame.time: expected {self._now} s or later, got {frame.time}; call reset() when the source changes"
-            )
+            raise InputError(f"frame.time: expected {self._now} s or later, got {frame.time}; call reset() when the "
+                             "source changes")  # fmt: skip
         self._now = frame.time
         if len(self._labels):
             tracks = tracks[np.isin(tracks.labels, self._labels)]
@@ -267,8 +266,7 @@ class ClipBuffer:
 
     def _emit(self, slots: Array, moment: int) -> Clips:
         """The windows of `slots` that end at `moment`, oldest step first."""
-        spec = self.spec
-        expected = np.arange(moment - spec.steps + 1, moment + 1)
+        expected = np.arange(moment - self.spec.steps + 1, moment + 1)
         cells = expected % self._step.shape[1]
         held = self._step[slots[:, None], cells] == expected
         times = np.where(held, self._time[slots[:, None], cells], np.nan)

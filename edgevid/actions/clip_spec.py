@@ -63,8 +63,7 @@ class ClipSpec:
         """
         # 15 and 15.0 are the same rate.
         plain = np.concatenate([np.ravel(np.array(v, object)) for v in dataclasses.astuple(self)])
-        text = json.dumps([v if isinstance(v, str) else float(v) for v in plain])
-        return sha256(text)[:12]
+        return sha256(json.dumps([v if isinstance(v, str) else float(v) for v in plain]))[:12]
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class FeatureExtractor:
         return pooled(run_batch(self.engine, {self._input: preprocess_crops(crops, self._image)})[self.output])
 
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
-        """The features as they are; InputError for NaN or infinity."""
+        """(..., T, D) the features as they are, 0 in steps without; InputError for NaN or infinity."""
         if not np.isfinite(raw[valid]).all():
             raise InputError(f"{self.recipe.name}: the features hold NaN or infinity")
         return np.where(valid[..., None], raw, 0).astype(np.float32), valid
@@ -112,10 +112,8 @@ class DetectedPose:
 
     def extract(self, crops: Array, boxes: Array) -> Array:
         """InputError: without key points of the detector there are no joints."""
-        raise InputError(
-            "extractor 'detector': expected key points of the detector, got none; use a pose detector "
-            "(--model yolo11n-pose.onnx), or the pose model of the head's recipe"
-        )
+        raise InputError("extractor 'detector': expected key points of the detector, got none; use a pose detector "
+                         "(--model yolo11n-pose.onnx), or the pose model of the head's recipe")  # fmt: skip
 
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]:
         """(..., T, D) movement features and which steps hold a person."""

@@ -72,8 +72,7 @@ class InsideRecognizer:
         times[held] = np.where(np.isnan(found[:, 0]), np.nan, times[held])
         corner, scale = boxes[held][:, :2], (boxes[held][:, 2:] - boxes[held][:, :2]) / clips.pixels.shape[3:1:-1]
         boxes[held] = np.nan_to_num(np.tile(corner, 2) + found * np.tile(scale, 2))
-        some = ~np.isnan(times).all(1)
-        return self.recognizer.recognize(Clips(clips.ids, pixels, times, boxes)[some])
+        return self.recognizer.recognize(Clips(clips.ids, pixels, times, boxes)[~np.isnan(times).all(1)])
 
     def reset(self) -> None:
         """Forgets every track."""

@@ -51,8 +51,7 @@ class JointLayout:
         return np.array([self.joints.index(_mirrored(name)) for name in self.joints])
 
     def split(self, rows: Array) -> tuple[Array, Array]:
-        """Coordinates (..., J, dims) and confidences (..., J) of stored rows (..., J * (dims + 1)); InputError for rows
-        of another width."""
+        """Coordinates (..., J, dims) and confidences (..., J) of rows (..., J * (dims + 1)); InputError for others."""
         if rows.shape[-1] != self.row_width:
             expected = f"{len(self.joints)} joints in {self.dims}-D and their confidences, {self.row_width} values"
             raise InputError(f"a skeleton: expected {expected}, got {rows.shape[-1]}")
@@ -90,8 +89,6 @@ def find_layout(name: JointLayout | str | Path = "", *, joints: int = 0, dims: i
         known = [checked(JointLayout, read_toml(Path(name)), Path(name))]
     if not known or joints not in (0, len(known[0].joints)) or dims not in (2, 3):
         have = ", ".join(f"{key} ({len(one.joints)})" for key, one in LAYOUTS.items())
-        raise InputError(
-            f"layout: expected 2-D or 3-D joints of one of {have}, or of a TOML file with their names and parents, "
-            f"got {joints} joints in {dims}-D"
-        )
+        raise InputError(f"layout: expected 2-D or 3-D joints of one of {have}, or of a TOML file with their names and "
+                         f"parents, got {joints} joints in {dims}-D")  # fmt: skip
     return replace(known[0], dims=dims)  # type: ignore[arg-type]

@@ -77,8 +77,7 @@ def newest_keypoints(clips: Clips) -> Array | None:
 
 def _newest(clips: Clips) -> tuple[Array, Array]:
     """Row and step of the newest crop of each clip."""
-    last = clips.times.shape[1] - 1 - np.argmax(~np.isnan(clips.times[:, ::-1]), axis=1)
-    return np.arange(len(clips)), last
+    return np.arange(len(clips)), clips.times.shape[1] - 1 - np.argmax(~np.isnan(clips.times[:, ::-1]), axis=1)
 
 
 def input_named(engine: Engine, name: str, recipe: Recipe) -> TensorSpec:
@@ -121,10 +120,8 @@ def probabilities(values: Array, activation: str, names: tuple[str, ...], model:
     """(M, C) float32 probabilities; ModelError where the output does not fit these classes."""
     values = np.asarray(values, np.float32).reshape(len(values), -1)
     if values.shape[1] != len(names):
-        raise ModelError(
-            f"{model}: expected {len(names)} classes as in the recipe, the model has {values.shape[1]}; "
-            "it was trained for other classes, or the recipe belongs to another model"
-        )
+        raise ModelError(f"{model}: expected {len(names)} classes as in the recipe, the model has {values.shape[1]}; "
+                         "it was trained for other classes, or the recipe belongs to another model")  # fmt: skip
     if activation == "softmax":
         values = softmax(values)
     elif len(values) and not (values.min() >= -1e-3 and np.allclose(values.sum(1), 1.0, atol=1e-2)):
@@ -135,7 +132,7 @@ def probabilities(values: Array, activation: str, names: tuple[str, ...], model:
 
 
 def softmax(values: Array) -> Array:
-    """Softmax along the last axis.
+    """(..., C) probabilities of logits (..., C): softmax along the last axis.
 
     >>> softmax(np.array([[0.0, 0.0]])).tolist()
     [[0.5, 0.5]]
@@ -167,10 +164,8 @@ class FunctionRecognizer:
             return found
         values = np.asarray(found, np.float32)
         if values.shape != (len(clips), len(self.names)):
-            raise InputError(
-                f"recognizer {self.function.__name__}: expected probabilities of shape "
-                f"({len(clips)}, {len(self.names)}): a row per clip, a column per name, got {values.shape}"
-            )
+            raise InputError(f"recognizer {self.function.__name__}: expected probabilities of shape ({len(clips)}, "
+                             f"{len(self.names)}): a row per clip, a column per name, got {values.shape}")  # fmt: skip
         return Scores.of(ids=clips.ids, values=values, times=np.nanmax(clips.times, axis=1))
 
     def reset(self) -> None:

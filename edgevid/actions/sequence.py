@@ -84,15 +84,12 @@ class SequenceRecognizer:
 
     def _check(self) -> None:
         if self.extractor.width != self.head.features:
-            raise ModelError(
-                f"{self.recipe.name}: the head was trained on {self.head.features} features, "
-                f"its extractor has {self.extractor.width}: use the extractor of its recipe"
-            )
+            raise ModelError(f"{self.recipe.name}: the head was trained on {self.head.features} features, its "
+                             f"extractor has {self.extractor.width}: use the extractor of its recipe")  # fmt: skip
         if self.head.clip_digest and self.head.clip_digest != self.spec.digest:
-            raise ModelError(
-                f"{self.recipe.name}: table [clip] was changed since training (digest {self.spec.digest}, "
-                f"trained with {self.head.clip_digest}): crops would differ from those of the training"
-            )
+            raise ModelError(f"{self.recipe.name}: table [clip] was changed since training (digest {self.spec.digest}, "
+                             f"trained with {self.head.clip_digest}): crops would differ from those of the "
+                             "training")  # fmt: skip
         expected = {"features", *(("valid",) if self.head.kind == "window" else self.head.states)}
         have = {s.name for s in self.engine.inputs}
         if expected != have:
@@ -137,8 +134,7 @@ class SequenceRecognizer:
     def _scores(self, ids: Array, times: Array, rows: Array, features: Array, valid: Array) -> Scores:
         """Of the tracks whose step or window is due."""
         if self._stepper is not None:
-            given = {"features": np.ascontiguousarray(features[:, -1])}
-            logits = self._stepper.run(ids, times, given)[self._output]
+            logits = self._stepper.run(ids, times, {"features": np.ascontiguousarray(features[:, -1])})[self._output]
         else:
             logits = run_batch(self.engine, {"features": features, "valid": valid})[self._output]
             logits = logits[:, -1] if self.head.per_step else logits

@@ -40,7 +40,7 @@ class StateStore:
         return sum(a.nbytes for a in self._arrays.values())
 
     def rows(self, ids: Array, times: Array) -> tuple[Array, Array]:
-        """Row of each id, and whether it starts from zeros: unknown, after a gap, or back in time."""
+        """(N,) row of each id, and whether it starts from zeros: unknown, after a gap, or back in time (seconds)."""
         if len(ids) > self.capacity:
             raise InputError(f"StateStore: expected at most {self.capacity} tracks at once, got {len(ids)}")
         rows = np.array([self._row(id_) for id_ in ids.tolist()], np.intp)
@@ -67,7 +67,7 @@ class StateStore:
         return self._arrays[name]
 
     def forget(self, ids: Array) -> None:
-        """Frees the rows of ended tracks."""
+        """Frees the rows of ended tracks, `ids` (N,)."""
         for id_ in ids.tolist():
             row = self._row_of.pop(id_, None)
             if row is not None:

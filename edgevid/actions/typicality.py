@@ -41,7 +41,7 @@ class Typicality:
     reach: F32  # () largest length of a standardized training clip; what is longer is far from all
     prototypes: F32  # (N, F) directions of training clips
     weights: F32  # (N, C) of the second opinion
-    bias: F32  # (C,) added to it
+    bias: F32  # (C,) logits added to it
     middle: F32  # (3,) medians of the measures on held-out clips
     spread: F32  # (3,) their interquartile ranges
     held_out: F32  # (H,) sums of held-out clips, rising: larger is less like the training
@@ -105,8 +105,7 @@ class Typicality:
         return self._p(logits, self.opinion(features, valid), valid)
 
     def _p(self, logits: Array, opinion: Array, valid: Array) -> F32:
-        sums = self._sums(self._measures(logits, opinion))
-        more = len(self.held_out) - np.searchsorted(self.held_out, sums)
+        more = len(self.held_out) - np.searchsorted(self.held_out, self._sums(self._measures(logits, opinion)))
         p = (1 + more) / (1 + len(self.held_out))
         long = valid[:, : (valid.shape[1] + 1) // 2].any(1)
         return np.where(long, p, np.nan)[:, None].astype(np.float32)

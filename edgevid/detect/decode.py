@@ -60,8 +60,7 @@ class Decoder:
         rows = output.T if how.kind == "yolo" and how.layout == "columns" else output
         with np.errstate(invalid="ignore", over="ignore"):
             if how.kind == "end-to-end":
-                keep = (rows[:, 4] > threshold) & (rows[:, 5] >= 0)
-                rows = rows[keep]
+                rows = rows[(rows[:, 4] > threshold) & (rows[:, 5] >= 0)]
                 scores, labels, extra = rows[:, 4], rows[:, 5].round(), rows[:, 6:]
             else:
                 rows, scores, labels = self._best(rows, threshold)
@@ -81,11 +80,10 @@ class Decoder:
         """Rows whose best class is above the threshold, its value and its label."""
         first = 5 if self.how.objectness else 4
         scores = rows[:, first : first + self._classes]
-        best = scores.max(axis=1)
-        if self.how.logits:
-            best = 1 / (1 + np.exp(-best))
+        sigmoid = (lambda x: 1 / (1 + np.exp(-x))) if self.how.logits else np.asarray
+        best = sigmoid(scores.max(axis=1))
         if self.how.objectness:
-            best = best * (1 / (1 + np.exp(-rows[:, 4])) if self.how.logits else rows[:, 4])
+            best = best * sigmoid(rows[:, 4])
         keep = np.flatnonzero(best > threshold)
         return rows[keep], best[keep], scores[keep].argmax(axis=1)
 
@@ -96,8 +94,7 @@ class Decoder:
             return self._scaled(kernels.decode_columns(o[:4], o[4:], threshold, how.xyxy, how.logits))
         o = np.ascontiguousarray(o.T) if how.layout == "columns" else o
         objectness = o[:, 4] if how.objectness else None
-        found = kernels.decode_rows(o[:, :4], o[:, first:], threshold, objectness, how.xyxy, how.logits)
-        return self._scaled(found)
+        return self._scaled(kernels.decode_rows(o[:, :4], o[:, first:], threshold, objectness, how.xyxy, how.logits))
 
     def _dfl(self, arrays: list[Array], threshold: float) -> Candidates:
         how, found, start, levels = self.how, [], 0, len(self.how.strides)
@@ -149,11 +146,9 @@ class Decoder:
         )
         if not fits or any(n < 8 or n % 4 for n in bins):
             shapes = " and ".join(f"({', '.join(map(str, shape))})" for shape in expected)
-            raise ModelError(
-                f"{self.recipe.name}: decoder {self.how.kind!r} with {self._classes} class names: expected "
-                f"outputs {shapes}, got {'; '.join(map(str, self.outputs))}. `edgevid inspect` shows which "
-                "decoder fits."
-            )
+            raise ModelError(f"{self.recipe.name}: decoder {self.how.kind!r} with {self._classes} class names: "
+                             f"expected outputs {shapes}, got {'; '.join(map(str, self.outputs))}. `edgevid inspect` "
+                             "shows which decoder fits.")  # fmt: skip
         if self.how.rotated and self.size.resize != "letterbox":
             raise InputError(f"{self.recipe.name}: rotated boxes need 'letterbox', got {self.size.resize!r}")
 
@@ -207,9 +202,7 @@ def _chosen(recipe: DetectorRecipe, outputs: Sequence[TensorSpec]) -> list[Tenso
         chosen.sort(key=lambda o: (o.shape[-1] != len(recipe.names), -o.shape[1]))
     counts = how.output_counts
     if len(chosen) not in counts:
-        raise ModelError(
-            f"{recipe.name}: decoder {how.kind!r} reads {' or '.join(map(str, counts))} outputs, "
-            f"the model has {len(chosen)}: {', '.join(s.name for s in chosen)}. Name the right ones under "
-            "[output] names."
-        )
+        raise ModelError(f"{recipe.name}: decoder {how.kind!r} reads {' or '.join(map(str, counts))} outputs, the "
+                         f"model has {len(chosen)}: {', '.join(s.name for s in chosen)}. Name the right ones under "
+                         "[output] names.")  # fmt: skip
     return chosen

@@ -148,8 +148,8 @@ class Detector(Hinted):
     def preprocess(
         self, frames: Sequence[Frame], size: int | None = None
     ) -> tuple[dict[str, Array], list[LetterboxTransform]]:
-        """The engine's inputs for these frames, valid until the next call, and each frame's transform. `size` is the
-        batch size; None: the model's own, or the number of frames where that is dynamic."""
+        """The engine's inputs for these frames, (size, ...) as the recipe states, valid until the next call, and each
+        frame's transform. `size`: the batch; None: the model's own, or the frames' where that is dynamic."""
         fixed = self._image_input.shape[0]
         size = size or (fixed if fixed > 0 else max(len(frames), 1))
         if size > self._preprocessor.batch:
@@ -193,11 +193,9 @@ class Detector(Hinted):
             extra = None if extra is None else extra[keep]
         rows = self._suppress(boxes, scores, labels, extra)
         if len(rows) and (best := scores[rows[0]]) > 1.001:
-            raise ModelError(
-                f"{self.recipe.name}: decoder {self.recipe.decode.kind!r} reads a score of {best:.3g}; "
-                "expected 0 to 1, so the model's outputs are something else (key points, mask coefficients, "
-                f"logits): correct [decode] of its recipe. {self._try_it()}"
-            )
+            raise ModelError(f"{self.recipe.name}: decoder {self.recipe.decode.kind!r} reads a score of {best:.3g}; "
+                             "expected 0 to 1, so the model's outputs are something else (key points, mask "
+                             f"coefficients, logits): correct [decode] of its recipe. {self._try_it()}")  # fmt: skip
         boxes = transform.inverse(boxes[rows])  # clipped to the frame: boxes in the padding become empty
         valid = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         boxes, scores, labels = boxes[valid], scores[rows][valid], labels[rows][valid]
@@ -264,10 +262,8 @@ def _labels(recipe: Recipe, classes: Iterable[str | int] | int) -> Array:
     labels = []
     for one in [classes] if isinstance(classes, (str, int)) else classes:
         if isinstance(one, str) and one not in known:
-            raise InputError(
-                f"classes: {recipe.name} has no class {one!r}{did_you_mean(one, known) or '.'} "
-                f"It has: {', '.join(recipe.names)}"
-            )
+            raise InputError(f"classes: {recipe.name} has no class {one!r}{did_you_mean(one, known) or '.'} It has: "
+                             f"{', '.join(recipe.names)}")  # fmt: skip
         label = known[one] if isinstance(one, str) else int(one)
         if not 0 <= label < len(recipe.names):
             raise InputError(f"classes: expected a label from 0 to {len(recipe.names) - 1}, got {label}")
@@ -284,10 +280,8 @@ def _image_input(engine: Engine, recipe: DetectorRecipe) -> TensorSpec:
     spec, expected = by_name[name], input_shape(recipe.input)
     fits = len(spec.shape) == 4 and all(s in (-1, n) for s, n in zip(spec.shape[1:], expected, strict=True))
     if not fits or spec.dtype != np.dtype(recipe.input.dtype):
-        raise ModelError(
-            f"{recipe.name}: the recipe's input is {recipe.input.dtype} images of shape {expected}, "
-            f"the model's is {spec}"
-        )
+        raise ModelError(f"{recipe.name}: the recipe's input is {recipe.input.dtype} images of shape {expected}, the "
+                         f"model's is {spec}")  # fmt: skip
     return spec
 
 
@@ -297,8 +291,6 @@ def _extra_inputs(engine: Engine, recipe: DetectorRecipe, image: TensorSpec) -> 
     others = [spec for spec in engine.inputs if spec.name != image.name]
     for spec in others:
         if spec.name not in known:
-            raise ModelError(
-                f"{recipe.name}: the model has an extra input {spec}; expected one of {', '.join(known)}; "
-                "make it a constant of the graph"
-            )
+            raise ModelError(f"{recipe.name}: the model has an extra input {spec}; expected one of {', '.join(known)}; "
+                             "make it a constant of the graph")  # fmt: skip
     return {spec.name: np.array(known[spec.name], spec.dtype) for spec in others}

@@ -8,7 +8,7 @@ from edgevid._opencv import cv2
 from edgevid.errors import InputError, shown
 from edgevid.types import F32, Detections, Frame, Tracks
 
-Every = Literal["auto"] | int | float | str
+Every = Literal["auto"] | int | float | str  # "auto", each so many frames, or seconds such as "0.2s"
 EXPECTED = 'auto, a whole number of frames such as 3, or seconds such as "0.2s"'
 THRESHOLD, MAX_GAP_S = 12.0, 0.5
 SIDE = 180  # Luma is sampled to about so many rows, or columns where there are fewer

@@ -14,8 +14,7 @@ _BLOCK = 256  # Boxes that are compared with all better ones at a time: bounds t
 
 
 def keypoints(values: Array, transform: LetterboxTransform, size: int) -> F32:
-    """(N, K, 3) x, y and confidence of key points (N, K * size) of the model's input. Confidence is 1 where `size` is
-    2."""
+    """(N, K, 3) x, y and confidence of key points (N, K * size) of the model's input; of `size` 2 confidence is 1."""
     points = np.ones((len(values), values.shape[1] // size, 3), np.float32)
     points[..., :size] = values.reshape(*points.shape[:2], size)
     scale = np.array([transform.scale_x, transform.scale_y], np.float32)

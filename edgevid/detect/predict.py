@@ -59,10 +59,9 @@ def _check_size(size: Any, spec: InputSpec) -> None:
     sides = np.ravel(size).tolist()
     if sides not in ([max(spec.width, spec.height)], [spec.height, spec.width]):
         text = "x".join(map(str, sides))
-        raise InputError(
-            f"imgsz: an exported model has one size, here {spec.height}x{spec.width} (height x width), got "
-            f"{text}; leave it out, or export another size: `edgevid export model.pt --size {text}`"
-        )
+        raise InputError(f"imgsz: an exported model has one size, here {spec.height}x{spec.width} (height x width), "
+                         f"got {text}; leave it out, or export another size: `edgevid export model.pt --size "
+                         f"{text}`")  # fmt: skip
 
 
 class FunctionDetector:

@@ -51,8 +51,7 @@ class LetterboxTransform:
         return np.asarray(np.asarray(boxes, np.float32) * scale + shift)
 
     def _terms(self) -> tuple[Array, Array]:
-        scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
-        return scale, np.array([self.left, self.top] * 2, np.float32)
+        return np.array([self.scale_x, self.scale_y] * 2, np.float32), np.array([self.left, self.top] * 2, np.float32)
 
 
 def letterbox_rectangle(size: tuple[int, int], spec: InputSpec) -> Rectangle:
@@ -84,8 +83,8 @@ class Preprocessor:
         self._sizes: list[tuple[int, int] | None] = [None] * batch
 
     def __call__(self, frames: Sequence[Frame]) -> tuple[Array, list[LetterboxTransform]]:
-        """The first len(frames) rows of the buffer, valid until the next call, and each frame's transform. InputError
-        for more frames than `batch`."""
+        """(len(frames), ...) the first rows of the buffer, valid until the next call, and each frame's transform.
+        InputError for more frames than `batch`."""
         if len(frames) > self.batch:
             raise InputError(f"Preprocessor: expected at most {self.batch} frames, got {len(frames)}")
         transforms = []

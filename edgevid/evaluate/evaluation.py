@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgevid.errors import InputError, did_you_mean
+from edgevid.errors import InputError, check_choice
 from edgevid.evaluate.tune.risk import student_t, upper_bound
 from edgevid.types import Array
 
@@ -155,8 +155,7 @@ def missed(found: Evaluation, figures: Mapping[str, Figure], least: Iterable[str
     limits = [*(("--min", 1, text) for text in least), *(("--max", -1, text) for text in most)]
     for option, sign, text in limits:
         key, _, number = (part.strip().lower() for part in text.partition("="))
-        if (key := key.replace(" ", "-")) not in known:
-            raise InputError(f"{option}: expected one of {', '.join(known)}, got {key!r}{did_you_mean(key, known)}")
+        check_choice(key := key.replace(" ", "-"), known, option)
         try:
             limit = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
         except ValueError:

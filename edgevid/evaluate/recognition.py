@@ -54,8 +54,7 @@ class RowsExtractor:
 def load_for_rows(model: str | Path, corpus: Corpus, *, threads: int | None = None) -> SequenceRecognizer:
     """The temporal head of a recipe, for rows that were extracted before."""
     recipe = resolve_model(model)
-    engine = load_engine(recipe, device="cpu", threads=threads)
-    return SequenceRecognizer(RowsExtractor(corpus), engine, recipe)
+    return SequenceRecognizer(RowsExtractor(corpus), load_engine(recipe, device="cpu", threads=threads), recipe)
 
 
 def replay_rows(recognizer: SequenceRecognizer, id_: int, rows: Array) -> list[Array | None]:
@@ -84,10 +83,15 @@ def replay_crops(recognizer: Recognizer, crops: Array, boxes: Array, id_: int) -
 
 def crop_scores(recognizer: Recognizer, crops: Array, boxes: Array, id_: int) -> Iterator[Scores]:
     """The scores of a whole video's crops (L, h, w, 3), one after another."""
-    rate, steps = recognizer.spec.rate_hz, recognizer.spec.steps
+    steps = recognizer.spec.steps
     for moment in range(len(crops)):
-        if steps == 1 or moment == len(crops) - 1 or (moment + 1) % max(steps // 2, 1) == 0:
-            yield recognizer.recognize(_window(crops, boxes, moment, steps, rate, id_))
+        if moment == len(crops) - 1 or (moment + 1) % max(steps // 2, 1) == 0:
+            expected = np.arange(moment - steps + 1, moment + 1)
+            held, rows = expected >= 0, np.maximum(expected, 0)
+            pixels, shown = crops[rows], boxes[rows].astype(np.float32)
+            pixels[~held], shown[~held] = 0, 0
+            times = np.where(held, expected / recognizer.spec.rate_hz, np.nan)
+            yield recognizer.recognize(Clips(np.array([id_]), pixels[None], times[None], shown[None]))
 
 
 def decided(policy: Policy, found: Iterable[Scores], id_: int) -> list[int]:
@@ -95,15 +99,6 @@ def decided(policy: Policy, found: Iterable[Scores], id_: int) -> list[int]:
     track = Tracks.of(ids=[id_], boxes=[[0, 0, 1e6, 1e6]], scores=[1], labels=[0], match=[0], age=[0], unseen=[0])
     verdicts = [policy.update(scores, track, float(scores.times.max(initial=0))) for scores in found]
     return verdicts[-1].labels[verdicts[-1].reason == Reason.OK].tolist() if verdicts else []
-
-
-def _window(crops: Array, boxes: Array, moment: int, steps: int, rate_hz: float, id_: int) -> Clips:
-    expected = np.arange(moment - steps + 1, moment + 1)
-    held = expected >= 0
-    pixels, shown = crops[np.maximum(expected, 0)].copy(), boxes[np.maximum(expected, 0)].copy()
-    pixels[~held], shown[~held] = 0, 0
-    times = np.where(held, expected / rate_hz, np.nan)
-    return Clips(np.array([id_]), pixels[None], times[None], shown[None].astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,9 +105,8 @@ def _of_images(recipe: LocalRecipe, truth: Path) -> tuple[Kinds, list[str], Run]
     """The corruptions, the clips, and what counts boxes in images."""
     items, detector = read_items(truth)[0], Detector(recipe)
     if any(one.labels for one in items):
-        raise InputError(
-            f"{truth}: expected images/ and labels/, as a detector is trained on, got classes of whole images"
-        )
+        raise InputError(f"{truth}: expected images/ and labels/, as a detector is trained on, got classes of whole "
+                         "images")  # fmt: skip
     groups = list(dict.fromkeys(one.group for one in items))
     frames = [(one.group, n) for n, one in enumerate(items)]
     places = np.array([groups.index(one.group) for one in items])

@@ -1,5 +1,4 @@
-"""Verdicts on labeled items: a paired bootstrap of the difference of two models' accuracy and risk, and whether the
-promise of an abstain policy holds."""
+"""Verdicts on labeled items: two models' accuracy and risk by a paired bootstrap, and whether a policy holds."""
 
 import math
 from collections.abc import Sequence

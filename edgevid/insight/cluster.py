@@ -30,10 +30,10 @@ class Clusters:
     """What assigns series to clusters: (F,) center and scale, (K, F) centroids, (K,) limits."""
 
     features: tuple[str, ...]
-    center: Array
-    scale: Array
-    centroids: Array
-    limits: Array
+    center: Array  # (F,) medians
+    scale: Array  # (F,) interquartile ranges
+    centroids: Array  # (K, F) scaled features
+    limits: Array  # (K,) distances above which a series is in none
     names: tuple[str, ...]  # Of the clusters, "" where no one named it
 
     def scaled(self, features: Array) -> Array:
@@ -150,10 +150,8 @@ def read_clusters(path: str | Path) -> Clusters:
             tuple(str(row.get("name", "")) for row in rows),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected clusters as `edgevid cluster` writes them, got a file in which {error!r} is "
-            "missing or wrong; write it again"
-        ) from None
+        raise InputError(f"{path}: expected clusters as `edgevid cluster` writes them, got a file in which {error!r} "
+                         "is missing or wrong; write it again") from None  # fmt: skip
 
 
 def _sample(rng: np.random.Generator, count: int, most: int) -> Array:

@@ -88,8 +88,7 @@ def _training(home: Path) -> TrainConfig:
 
 
 def _reviewed(source: Path, videos: Videos, out: Path) -> tuple[Videos, set[str]]:
-    """The decided items: training data that `data errors` listed, and new objects, as films or crops; and the training
-    data that is of no class."""
+    """What was decided: training data of `data errors`, and new objects as films or crops; and data of no class."""
     found: Videos = {}
     with Review(source) as review:
         none = review.rows("SELECT source FROM items JOIN answers a ON a.item = id WHERE a.label = ?", NONE)
@@ -123,8 +122,7 @@ def _write_scores(path: Path, model: Path, corpus: Corpus, labels: dict[str, str
 
 
 def _build_anew(home: Path, model: Path, clips: list[str]) -> dict[str, str]:
-    """What became of each FP16, INT8 and engine file that the deployed head has: made of the new head and verified on
-    `clips`, or not, and why."""
+    """What became of the deployed head's FP16, INT8 and engine files: made anew and verified on `clips`, or why not."""
     shutil.rmtree(model / "build", ignore_errors=True)  # of an earlier run
     files = [one for one in (home / "build").glob(f"{resolve_model(home / 'recipe.toml').local.stem}.*")
              if one.suffix in (".onnx", *ENGINE_SUFFIXES)]  # fmt: skip

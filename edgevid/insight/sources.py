@@ -29,9 +29,9 @@ class SeriesChunk:
 
     ids: list[str]
     names: tuple[str, ...]
-    features: Array
-    values: Array
-    left_out: dict[str, int]
+    features: Array  # (N, F) values of `names`
+    values: Array  # (N, T) values in the unit of the source
+    left_out: dict[str, int]  # Values by rule
 
 
 def read_series(
@@ -59,8 +59,7 @@ def read_series(
     if id_column:
         if not value_column:
             raise InputError(f"{text}: with an id column, name the column of the values, too (--value)")
-        columns = [one for one in (id_column, time_column, value_column) if one]
-        yield from _long(batches, text, columns, (least, most))
+        yield from _long(batches, text, [*filter(None, (id_column, time_column, value_column))], (least, most))
     else:
         yield from _wide(batches, text, value_column, (least, most))
 
@@ -114,10 +113,9 @@ def _wide(batches: Iterable[Any], name: str, value: str, limits: _Limits) -> Ite
             numbers = [one for one in batch.schema.names if one.lower() != "id"
                        and re.search("int|float|double|decimal", str(batch[one].type))]  # fmt: skip
             if len(numbers) < LEAST:
-                raise InputError(
-                    f"{name}: expected a row per series with at least {LEAST} columns of numbers, got "
-                    f"{len(numbers)}; for a row per value, name the columns with --id and --value"
-                )
+                raise InputError(f"{name}: expected a row per series with at least {LEAST} columns of numbers, got "
+                                 f"{len(numbers)}; for a row per value, name the columns with --id and "
+                                 "--value")  # fmt: skip
             rows = np.stack([_floats(batch[one]) for one in numbers], 1)
         named = [one for one in batch.schema.names if one.lower() == "id"]
         ids = batch[named[0]].to_pylist() if named else range(seen, seen + batch.num_rows)

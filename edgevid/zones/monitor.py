@@ -15,7 +15,7 @@ from edgevid.types import F64, Array, Tracks, scale_between
 from edgevid.zones.shapes import Anchor, Line, Zone, in_pixels
 
 ToGround = Callable[[Array], Array]  # Image points (N, 2) in pixels to ground points (N, 2) in meters
-ZoneEventKind = Literal[
+ZoneEventKind = Literal[  # What happens in a zone or on a line
     "enter", "leave", "dwell", "stopped", "wrong-way", "cross", "occupancy-above", "occupancy-normal"
 ]
 KINDS: tuple[ZoneEventKind, ...] = get_args(ZoneEventKind)
@@ -92,8 +92,7 @@ class ZoneMonitor:
         self._anchors = sorted({place.anchor for place in places})
         self._grounded = any(place.ground for place in places)
         self.scale: tuple[float, float] | None = (1.0, 1.0)
-        """Factors of x and y from the frame to the zones' pixels; None: another view, where no zone and no
-        line applies."""
+        """Factors of x and y from the frame to the zones' pixels; None: another view, where none of them applies."""
         self._core = self._new_core()
         self.reset()
 
@@ -115,8 +114,7 @@ class ZoneMonitor:
                 log.warning("zones and lines: drawn on another view (aspect ratio); nothing is counted")
 
     def changed(self, zones: Iterable[Zone], lines: Iterable[Line]) -> ZoneMonitor:
-        """A monitor of other zones and lines that continues from here: those that did not change keep
-        their counts and the objects inside."""
+        """A monitor of other zones and lines that continues: unchanged ones keep their counts and objects inside."""
         other = ZoneMonitor(zones, lines, to_ground=self._to_ground, size=self._size, lost_after_s=self._lost_after_s)
         other.scale = self.scale
         lines_were = {line.name: n for n, line in enumerate(self.lines) if line in other.lines}
@@ -207,8 +205,7 @@ class ZoneMonitor:
         return found
 
     def _events(self, rows: list[Any], time: float) -> list[ZoneEvent]:
-        """The events of the core's rows, with the occupancy after them, and those of zones that are now too
-        full or no longer."""
+        """The events of the core's rows, with the occupancy after them, and of zones now too full or no longer."""
         counts = self.occupancy() if any(row[0] < 2 for row in rows) else {}  # enter and leave
         found = [self._event(row, counts) for row in rows]
         changed = {event.place: event for event in found if event.kind in ("enter", "leave")}

@@ -86,8 +86,7 @@ def _check_unit(name: str, key: str, points: Sequence[tuple[float, float]], shap
 
 
 def in_pixels(shapes: Iterable[Shape], size: tuple[int, int] | None) -> tuple[Shape, ...]:
-    """The shapes with relative points multiplied by the (width, height) of the frames. InputError where there
-    are some and no size."""
+    """The shapes with relative points times the frames' (width, height); InputError for those without a size."""
     shapes, (wide, high) = tuple(shapes), size or (0, 0)
     if size is None and (name := next((repr(one.name) for one in shapes if one.relative), "")):
         raise InputError(f"{name} is in shares of the frame: give the frame's size: ZoneMonitor(..., "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +21,17 @@ from edgevid.files import sha256, sha256_of
 from edgevid.types import Array
 
 SKELETONS_HZ = 30.0  # Rows per second of skeleton files
+MSR_JOINTS = (
+    "left shoulder", "right shoulder", "shoulder center", "spine", "left hip", "right hip", "hip center", "left elbow",
+    "right elbow", "left wrist", "right wrist", "left hand", "right hand", "left knee", "right knee", "left ankle",
+    "right ankle", "left foot", "right foot", "head",
+)  # fmt: skip
+"""Joints of MSRAction3D's files, in their order (its body_model.mat)."""
+MSR_ACTIONS = (
+    "high arm wave", "horizontal arm wave", "hammer", "hand catch", "forward punch", "high throw", "draw x",
+    "draw tick", "draw circle", "hand clap", "two hand wave", "side boxing", "bend", "forward kick", "side kick",
+    "jogging", "tennis swing", "tennis serve", "golf swing", "pickup and throw",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +137,8 @@ def list_videos(data: Path, attribute: str = "", group: str = "") -> tuple[tuple
         raise InputError(f"{data}: expected a class of each file, in a folder of its name or a column label: {lacking}")
     groups = [str(one.path) if group == "file" else getattr(one, group, "") for one in items]
     if not all(groups):
-        raise InputError(
-            f"{data}: expected a {group!r} of each file to group by: known are group, camera, day and file"
-        )
+        raise InputError(f"{data}: expected a {group!r} of each file to group by: known are group, camera, day and "
+                         "file")  # fmt: skip
     found = [LabeledVideo(one.path, one.labels[key], name) for one, name in zip(items, groups, strict=True)]
     names = tuple(sorted({v.label for v in found}))
     if len(names) < 2:
@@ -163,8 +176,38 @@ def read_skeletons(path: Path, names: Sequence[str] = (), layout: JointLayout | 
     return Corpus(names, tuple(examples), SKELETONS_HZ, layout=found)
 
 
+def read_msraction3d(path: Path) -> Corpus:
+    """The sequences of a zip of MSRAction3D (W. Li, Z. Zhang and Z. Liu, "Action Recognition Based on a Bag of 3D
+    Points", 2010): texts aAA_sSS_eEE_skeleton3D.txt, those that its list of used files names where it has one. An empty
+    step is no skeleton; a group is a subject. FileFormatError for another zip."""
+    layout, found = find_layout("kinect-20", dims=3), list[tuple[str, int, str, Array]]()
+    order = [MSR_JOINTS.index(name) for name in layout.joints]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files = archive.namelist()
+            lists = [archive.read(one).decode().split() for one in files if re.search(r"files_used[^/]*\.txt$", one)]
+            for file in files:
+                name = re.search(r"a(\d\d)_s(\d\d)_e\d\d(?=_skeleton3D\.txt$)", file)
+                if name and (not lists or name[0] in lists[0]):
+                    points = np.loadtxt(io.BytesIO(archive.read(file)), ndmin=2).reshape(-1, 20, 4)[:, order, :3]
+                    points[(points == 0).all((1, 2))] = np.nan
+                    found.append((name[0], int(name[1]), f"subject {int(name[2])}", layout.rows(points)))
+            names = {action: MSR_ACTIONS[action - 1] for action in sorted({one[1] for one in found})}
+    except (OSError, ValueError, IndexError, zipfile.BadZipFile) as error:
+        raise FileFormatError(path, "the skeletons", expected="20 joints with 4 values a step", got=error) from None
+    if not found:
+        expected = "a01_s01_e01_skeleton3D.txt ..., as of MSRAction3D; make others an NPZ: docs/actions.md#skeletons"
+        raise FileFormatError(path, "files", expected=expected, got=", ".join(files[:3]) or "none")
+    number = {action: n for n, action in enumerate(names)}
+    examples = (Example(name, group, rows, np.full(len(rows), number[action])) for name, action, group, rows in found)
+    return Corpus(tuple(names.values()), tuple(examples), SKELETONS_HZ, layout=layout)
+
+
 def read_poses(data: Path, layout: JointLayout | str | Path = "") -> Corpus | None:
-    """The skeletons of an NPZ as of `read_skeletons`, with all of its classes; None for other data."""
+    """The skeletons of an NPZ as of `read_skeletons`, with all of its classes, or of a zip as of `read_msraction3d`;
+    None for other data."""
+    if data.suffix == ".zip":
+        return read_msraction3d(data)
     return read_skeletons(data, layout=layout) if data.suffix == ".npz" else None
 
 

@@ -32,10 +32,8 @@ class ClassReport:
             raise InputError(f"report: expected as many predictions as truths, got {predicted.shape} for {truth.shape}")
         for name, labels in (("truth", truth), ("predictions", predicted)):
             if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
-                raise InputError(
-                    f"report: expected {name} from 0 to {classes - 1}, got {labels.min()} to {labels.max()}; "
-                    "was the model trained for other classes?"
-                )
+                raise InputError(f"report: expected {name} from 0 to {classes - 1}, got {labels.min()} to "
+                                 f"{labels.max()}; was the model trained for other classes?")  # fmt: skip
         counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
         return cls(counts.reshape(classes, classes), tuple(names or map(str, range(classes))))
 
@@ -120,8 +118,7 @@ def runs(labels: Sequence[Any] | Array, background: Collection[Any] = ()) -> lis
     """
     values = list(labels)
     edges = [i for i in range(len(values)) if i == 0 or values[i] != values[i - 1]] + [len(values)]
-    found = [Run(values[a], a, b) for a, b in itertools.pairwise(edges)]
-    return [r for r in found if r.label not in background]
+    return [Run(values[a], a, b) for a, b in itertools.pairwise(edges) if values[a] not in background]
 
 
 OVERLAPS = (10, 25, 50)  # Overlaps (IoU) in percent from which segments match

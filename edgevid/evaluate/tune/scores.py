@@ -135,8 +135,7 @@ def _remedy(values: Array, sums: Array) -> str:
         )
     if len(values) >= ENOUGH and values.min() >= 0 and np.ptp(sums) <= 0.01 * sums.mean():
         return f" (all rows sum to {sums.mean():.6g}: divide by that)"
-    raw = values.min() < 0 or values.max() > 1
-    return " (for raw network outputs add --logits)" if raw else ""
+    return " (for raw network outputs add --logits)" if values.min() < 0 or values.max() > 1 else ""
 
 
 AT_ONCE = 20_000  # Tracks that a policy decides at a time: each takes memory in it
@@ -294,5 +293,4 @@ def decide(policy: Policy, table: ScoreTable, rows: Array) -> tuple[Array, Array
     verdicts = policy.update(scores, tracks, -np.inf)  # as of long ago: nothing is stale
     judged = verdicts.reason == Reason.OK
     confidence = verdicts.confidence[judged].astype(np.float64)
-    probabilities = policy.probabilities(ids[judged]).astype(np.float32)
-    return probabilities, confidence, verdicts.labels[judged], judged
+    return policy.probabilities(ids[judged]).astype(np.float32), confidence, verdicts.labels[judged], judged

@@ -238,11 +238,10 @@ def _check_rounding(table: ScoreTable, target: Target, warnings: list[str]) -> N
         return
     rounded = f"the values are rounded to {table.decimals} decimal{'s' if table.decimals > 1 else ''}"
     if target.kind in ("max-risk", "max-joint-risk") and target.method != "naive":
-        raise InputError(
-            f"{named(table.path)}: {rounded}, and the policy will see them unrounded: {target.kind} cannot "
-            "be guaranteed. Write six decimals; or take a target without a guarantee (--method naive); or, "
-            "where the model itself gives such values, add --values probabilities"
-        )
+        raise InputError(f"{named(table.path)}: {rounded}, and the policy will see them unrounded: {target.kind} "
+                         "cannot be guaranteed. Write six decimals; or take a target without a guarantee (--method "
+                         "naive); or, where the model itself gives such values, add --values "
+                         "probabilities")  # fmt: skip
     warnings.append(f"{rounded}: the policy will see others, write six decimals")
 
 
@@ -291,10 +290,8 @@ def _fit(table: ScoreTable, settings: Settings, warnings: list[str]) -> Settings
 def _gathered(table: ScoreTable, settings: Settings) -> TrackVerdicts:
     made = gather(table, settings)
     if not len(made.confidence):
-        raise InputError(
-            f"{named(table.path)}: the other rules (observations, seconds, agreement, margin) "
-            f"abstain on all {made.undecided} tracks: loosen them"
-        )
+        raise InputError(f"{named(table.path)}: the other rules (observations, seconds, agreement, margin) abstain on "
+                         f"all {made.undecided} tracks: loosen them")  # fmt: skip
     return made
 
 
