@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 COMMON = (
     "site", "weight", "sqlite", "parquet", "metrics", "view", *shared.SERVING, "unit", "model", "device",
-    "precision", "threads", "max_frames", "status_s", "give_up_s", "rtsp_transport", "decode", "images",
+    "precision", "threads", "max_frames", "status_s", "give_up_s", "rtsp_transport",
+    "follow_host", "decode", "images",
 )  # fmt: skip
 """Options that mean something for many cameras."""
-READING = ("give_up_s", "rtsp_transport", "decode", "images")  # Those of `source_options`
+READING = ("give_up_s", "rtsp_transport", "follow_host", "decode", "images")  # Those of `source_options`
 
 
 def command(**options: Any) -> None:

@@ -3,7 +3,7 @@
 import io
 import re
 import time as clock
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -92,11 +92,12 @@ class Connection:
 class Connector:
     """Opens one address again and again, and remembers what must not be read twice."""
 
-    def __init__(self, uri: str, hooks: Hooks, *, stall_s: float, transport: str, hwaccel: Any = None) -> None:
-        """`transport` of RTSP, tcp or udp; a server that rejects tcp gets udp."""
+    def __init__(self, uri: str, hooks: Hooks, *, stall_s: float, transport: str, hwaccel: Any = None,
+                 follow_hosts: Collection[str] = ()) -> None:  # fmt: skip
+        """`transport` of RTSP, tcp or udp; a server that rejects tcp gets udp. `follow_hosts` as of `HttpClient`."""
         if transport not in get_args(Transport):
             raise InputError(f"rtsp_transport: expected tcp or udp, got {transport!r}")
-        self._hooks, self._stall_s, self._transport = hooks, stall_s, transport
+        self._hooks, self._stall_s, self._transport, self._follow_hosts = hooks, stall_s, transport, follow_hosts
         self.hwaccel = hwaccel
         self.address = network_address(uri)
         self.client: HttpClient | None = None
@@ -154,6 +155,8 @@ class Connector:
         limit_s = stall_s or self._stall_s
         if self.hwaccel is not None:
             options["hwaccel"] = self.hwaccel
+        if not isinstance(source, str):
+            options["options"] = {"protocol_whitelist": "data", **options.get("options", {})}  # it opens no other
         if not isinstance(source, str) or "://" not in source:
             return av.open(source, timeout=(limit_s, limit_s), **options)
         begun = clock.monotonic()
@@ -168,7 +171,7 @@ class Connector:
                 raise
 
     def _http(self) -> Connection:
-        client = self.client = HttpClient(self.address, timeout_s=self._stall_s)
+        client = self.client = HttpClient(self.address, timeout_s=self._stall_s, follow_hosts=self._follow_hosts)
         hooks = self._hooks
         response = HttpStream(client, check=hooks.check_alive)
         kind, head = response.content_type, response.peek()
@@ -197,6 +200,8 @@ class Connector:
         after = self._segments.after if self._segments is not None else None  # the last one that was read
         stream = self._segments = HlsStream(client, response, self._hooks, after=after, stall_s=self._stall_s)
         if stream.playlist.encrypted:
+            if "*" not in client.follow_hosts:
+                raise PermanentError("FFmpeg reads encrypted segments, from any host: allow it with --follow-host '*'")
             limit_s = SEGMENTS_STALL * self._stall_s
             container = self._open(self.address, stall_s=limit_s, options=trusted_certificates())
             return Connection("file" if container.duration else "paced", container)

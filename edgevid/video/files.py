@@ -14,7 +14,7 @@ from av.stream import Disposition
 from edgevid.errors import SourceError, log
 from edgevid.types import Frame
 from edgevid.video.frames import Orientation, Source, hardware, short_reason, to_frame
-from edgevid.video.packets import DamageDetector, PacketTap
+from edgevid.video.packets import DamageDetector, PacketTap, ffmpeg_limits, too_large
 from edgevid.video.stamps import FAR_DISCONTINUOUS_S, StampRepair, Stamps
 
 # PyAV's log level stays at its default, None: any other installs a callback that wants the GIL from decoder
@@ -52,10 +52,11 @@ class FileSource(Source):
         """Seconds, None where unknown."""
         self._first = self._read()
         if self._first is None:
+            limit = "" if self._stream.width else f": {too_large()}"  # FFmpeg forgets the size of one that is too large
             self.close()
             raise SourceError(
                 f"{self.path}: expected a video with at least one frame, none could be decoded "
-                f"({self.corrupted} packets were damaged)"
+                f"({self.corrupted} packets were damaged){limit}"
             )
         self.size = self._first.size
 
@@ -111,13 +112,17 @@ class FileSource(Source):
             self._open()
 
     def close(self) -> None:
+        """Closes the file."""
         self._container.close()
         if self._given is not None:
             self._given.close()
 
     def _open(self) -> None:
         self._container, self._stream = _opened(self.path, self._given, self._hwaccel)
-        self._earlier, self._damage = self.corrupted, DamageDetector(self._stream, tap=self._tap)
+        try:
+            self._earlier, self._damage = self.corrupted, DamageDetector(self._stream, tap=self._tap)
+        except SourceError as error:
+            raise SourceError(f"{self.path}: {error}") from None
         self._orientation = Orientation()
         if self._threads:
             self._stream.codec_context.thread_count = self._threads
@@ -167,7 +172,8 @@ def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> tuple[Any, An
     if given is None and path.stat().st_size == 0:
         raise SourceError(f"{path}: expected a video, the file is empty; copy it again")
     try:
-        options = {} if hwaccel is None else {"hwaccel": hwaccel}
+        options: Any = {} if hwaccel is None else {"hwaccel": hwaccel}
+        options["options"] = ffmpeg_limits("file,crypto,data")
         whole = hasattr(given, "demux")
         container = given if whole else av.open(_plain(path) if given is None else given, **options)
     except (av.FFmpegError, ValueError) as error:

@@ -10,7 +10,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cached_property, wraps
 from pathlib import Path
@@ -51,6 +51,16 @@ class HttpError(SourceError):
     def __init__(self, status: int, reason: str) -> None:
         self.status = status
         super().__init__(f"the server answers {status} {reason}".rstrip())
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def __init__(self, check: Callable[[str], None]) -> None:
+        self._check = check
+
+    def redirect_request(self, *given: Any) -> Any:
+        """The request of the address that an answer leads to, the last of those given."""
+        self._check(given[-1])
+        return super().redirect_request(*given)
 
 
 class _Connections(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
@@ -98,13 +108,15 @@ class _Digest(urllib.request.HTTPDigestAuthHandler):
 
 
 class HttpClient:
-    """Requests to the server of one address, with its login (basic or digest) and trusted certificates."""
+    """Requests to the server of one address, with its login (basic or digest) and trusted certificates. What the server
+    answers leads to no other host, but for those of `follow_hosts` ("*": any), and to no file."""
 
-    def __init__(self, address: str, *, timeout_s: float) -> None:
+    def __init__(self, address: str, *, timeout_s: float, follow_hosts: Collection[str] = ()) -> None:
         """`address` as `network_address` gives it; `timeout_s` limits each wait for the server."""
         parts = urlsplit(address)
         login, _, host = parts.netloc.rpartition("@")
         self.url, self.timeout_s = urlunsplit(parts._replace(netloc=host, fragment="")), timeout_s
+        self.follow_hosts, self._parts = {parts.hostname, *map(str.lower, follow_hosts)}, parts
         known = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         if login:
             user, _, password = login.partition(":")
@@ -113,8 +125,19 @@ class HttpClient:
         self._socket: socket.socket | None = None
         self._late, self._timer = False, threading.Timer(0.0, self._hang_up)
         self._opener = urllib.request.build_opener(
-            _Connections(self._note), _Digest(known), urllib.request.HTTPBasicAuthHandler(known)
+            _Connections(self._note),
+            _Digest(known),
+            urllib.request.HTTPBasicAuthHandler(known),
+            _Redirects(self.check_address),
         )
+
+    def check_address(self, url: str) -> None:
+        """PermanentError for an address that this server must not lead to."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or (parts.scheme, self._parts.scheme) == ("http", "https"):
+            raise PermanentError(f"the server leads from {self._parts.scheme} to {parts.scheme or 'another'}: refused")
+        if not {parts.hostname, "*"} & self.follow_hosts:
+            raise PermanentError(f"the server leads to another host, {parts.hostname}: allow it with --follow-host")
 
     def abort(self) -> None:
         """Ends a request or a read that waits in another thread, and all later ones."""
@@ -140,6 +163,7 @@ class HttpClient:
 
     def get(self, url: str = "", headers: dict[str, str] | None = None) -> Any:
         """The open response; HttpError where the server rejects it, SourceError where there is none."""
+        self.check_address(url or self.url)
         request = urllib.request.Request(url or self.url, headers={"User-Agent": "edgevid", **(headers or {})})
         self._late = False
         try:
@@ -147,6 +171,8 @@ class HttpClient:
         except urllib.error.HTTPError as error:
             error.close()
             raise HttpError(error.code, str(error.reason)) from None
+        except SourceError:
+            raise
         except (OSError, ValueError, http.client.HTTPException) as error:
             if self._late and not self.ended:
                 raise TimeoutError(f"no end of the HTTP header for {self.timeout_s:g} s") from None

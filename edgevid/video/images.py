@@ -15,6 +15,7 @@ import numpy as np
 from edgevid.errors import InputError, SourceError, log
 from edgevid.types import Array, Frame, as_frame
 from edgevid.video.frames import Source, exif_matrix, matrix_of, upright
+from edgevid.video.packets import ffmpeg_limits, limit_pixels, too_large
 
 IMAGES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 """Suffixes of the image files that are read."""
@@ -42,9 +43,11 @@ class ImageSource(Source):
         if not self.paths:
             raise SourceError(f"{where}: expected images ({', '.join(sorted(IMAGES))}), found none")
         self.fps, self.frame_count, self._gap = fps, len(self.paths), 1.0 / fps
-        first = next((image for p in self.paths if (image := read_image(p)) is not None), None)
+        self._too_large = ""
+        first = next((image for p in self.paths if (image := self._read(p)) is not None), None)
         if first is None:
-            raise SourceError(f"{where}: expected images, none of the {len(self.paths)} can be decoded")
+            why = f": {self._too_large}" if self._too_large else ""
+            raise SourceError(f"{where}: expected images, none of the {len(self.paths)} can be decoded{why}")
         self.size = (first.shape[1], first.shape[0])
         self.independent = images == "independent" if images else self._unrelated()
         """Whether objects are not tracked from one image to the next."""
@@ -54,18 +57,27 @@ class ImageSource(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         for number, path in enumerate(self.paths):
-            image = read_image(path)
+            image = self._read(path)
             if image is None:
                 self.corrupted += 1
                 continue
             yield Frame(image, number * self._gap, number)
             self.decoded += 1
 
+    def _read(self, path: Path) -> Array | None:
+        try:
+            return read_image(path)
+        except SourceError as error:  # one of many
+            if not self._too_large:
+                log.warning("%s", error)
+            self._too_large = str(error)
+            return None
+
     def _unrelated(self) -> bool:
         """Whether the first images show different things, by the correlation of each with the one before."""
         small = []
         for path in self.paths[: PAIRS + 1]:
-            if (image := read_image(path)) is not None:
+            if (image := self._read(path)) is not None:
                 gray = resize_area(image, (SMALL, SMALL)).astype(np.float64).mean(2)
                 small.append((image.shape, gray - gray.mean()))
         if len(small) < 2:
@@ -107,14 +119,29 @@ class ArraySource(Source):
 
 
 def read_image(path: Path | BinaryIO) -> Array | None:
-    """(H, W, 3) uint8 RGB of an image file, upright; None where it does not decode."""
+    """(H, W, 3) uint8 RGB of an image file, upright; None where it does not decode. SourceError: it is too large."""
+    name = f"{path}: " * isinstance(path, Path)
     try:
         data = path.read_bytes() if isinstance(path, Path) else path.read()
-        with av.open(io.BytesIO(data), "r") as container:
+        with av.open(io.BytesIO(_without_texts(data)), "r", options=ffmpeg_limits()) as container:
+            container.streams.video[0].codec_context.options = limit_pixels()
             av_frame = next(container.decode(video=0))
             return upright(av_frame.to_ndarray(format="rgb24"), exif_matrix(data) or matrix_of(av_frame))
+    except av.ArgumentError:  # what FFmpeg says of a size
+        raise SourceError(f"{name}{too_large()}") from None
     except (av.FFmpegError, OSError, ValueError, StopIteration):
         return None
+
+
+def _without_texts(data: bytes) -> bytes:
+    """A PNG without what FFmpeg would unpack into memory without a limit: compressed texts and color profiles."""
+    kept, at = [data[:8]], 8
+    while data.startswith(b"\x89PNG") and at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] not in (b"zTXt", b"iTXt", b"iCCP"):
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept) if len(kept) > 1 else data
 
 
 def resize_area(image: Array, size: tuple[int, int]) -> Array:

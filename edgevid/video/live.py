@@ -8,7 +8,7 @@ stamps are laid onto the clock of this machine at its first frame."""
 import random
 import threading
 import time as clock
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class LiveSource(Source):
     def __init__(
         self, uri: str, *, stall_s: float = 4.0, min_backoff_s: float = 0.5, max_backoff_s: float = 30.0,
         give_up_s: float | None = None, rtsp_transport: str = "tcp", snapshot_s: float | None = None,
-        decode: str = "cpu", packets: PacketTap | None = None,
+        decode: str = "cpu", packets: PacketTap | None = None, follow_hosts: Collection[str] = (),
     ) -> None:  # fmt: skip
         """A stream without a frame for `stall_s` counts as lost, and is reconnected indefinitely.
 
@@ -53,7 +53,8 @@ class LiveSource(Source):
         up to half as much again of jitter, so that a hundred cameras do not come back at one moment.
         `give_up_s` seconds without a frame end it with SourceError (None: never). `rtsp_transport` is tcp
         or udp; a camera that rejects tcp gets udp. The address of an image is read every `snapshot_s` seconds
-        (None: as often as it changes, 0.2 to 1 s). `decode`: docs/field.md. `packets` gets each encoded one."""
+        (None: as often as it changes, 0.2 to 1 s). `decode`: docs/field.md. `packets` gets each encoded one.
+        A server leads (by playlists, redirects) to no other host than its own, but for `follow_hosts`; "*": any."""
         super().__init__()
         self.uri = masked(uri)
         self.stall_s, self.give_up_s, self._snapshot_s = stall_s, give_up_s, snapshot_s
@@ -72,7 +73,8 @@ class LiveSource(Source):
         self._last, self._retries = -1.0, 0
         self._played_s = -1.0  # How far a file was played, in its own seconds
         hooks = Hooks(self._check, self._check_alive, self._sleep, self._report, self._retry)
-        self._connector = Connector(uri, hooks, stall_s=stall_s, transport=rtsp_transport, hwaccel=hardware(decode))
+        self._connector = Connector(uri, hooks, stall_s=stall_s, transport=rtsp_transport, hwaccel=hardware(decode),
+                                    follow_hosts=follow_hosts)  # fmt: skip
         self._thread = threading.Thread(target=self._work, name="edgevid-live", daemon=True)
         self._thread.start()
 

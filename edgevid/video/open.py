@@ -4,7 +4,7 @@ live sources keep only the newest one. Times come from the stream's own stamps, 
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +69,13 @@ def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:
 
 def source_options(
     uri: str, *, decode: str = "cpu", give_up_s: float | None = None, rtsp_transport: str = "tcp",
-    images: str | None = None, packets: PacketTap | None = None,
+    images: str | None = None, packets: PacketTap | None = None, follow_host: Collection[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Those of a program's options for `open_video` that mean something for `uri`."""
     tap = {} if packets is None else {"packets": packets}
     if is_live(uri):
-        return tap | {"decode": decode, "give_up_s": give_up_s, "rtsp_transport": rtsp_transport}
+        network = {"give_up_s": give_up_s, "rtsp_transport": rtsp_transport, "follow_hosts": follow_host}
+        return tap | {"decode": decode} | network
     if are_images(uri):
         return {"images": images} if images else {}
     if not (is_pipe(uri) or local_path(uri).is_file()):
@@ -141,6 +142,7 @@ class FrameSeeker(Closing):
             return self._read(images, seconds)
 
     def close(self) -> None:
+        """Closes the video."""
         self._source.close()
 
     def _read(self, frames: Iterable[Frame], seconds: float) -> Frame:

@@ -5,6 +5,7 @@ in; the frames after it copy the smear unmarked, until a key frame or recovery p
 import contextlib
 import io
 import math
+import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from fractions import Fraction
 from typing import Any
 
 import av
+
+from edgevid.errors import InputError, SourceError
 
 MOST_DELAYED = 100  # Packets whose frames a decoder may hold back; the frame of an older one does not correct its time
 LENGTHS, STOP = "bitstream+buffer", "explode"
@@ -25,6 +28,33 @@ B, B_ALONE = 3, ("mpeg4", "mpeg2video", "mpeg1video")
 MOST_REORDERED = 16  # Frames that wait for one that was decoded before them; then it is taken for lost
 KEPT, KEPT_LIVE = 300, 64
 """Packets that are kept: of a file, up to a group between key frames; more than any decoder holds back."""
+
+MAX_PIXELS = "EDGEVID_MAX_PIXELS"  # Environment variable with the most pixels of an image
+
+
+def max_pixels() -> int:
+    """The most pixels of an image or frame: 64 million, twice 8K video, unless the environment says so."""
+    text = os.environ.get(MAX_PIXELS) or "64000000"
+    if not text.isdecimal() or not 0 < int(text) < 1 << 31:
+        raise InputError(f"{MAX_PIXELS}: expected a number of pixels up to {(1 << 31) - 1}, got {text!r}")
+    return int(text)
+
+
+def ffmpeg_limits(nested: str = "data") -> dict[str, str]:
+    """FFmpeg's options for a file or stream that may open no other (but by the protocols `nested`), and has no image
+    of more than `max_pixels`."""
+    return {"protocol_whitelist": nested, **limit_pixels()}
+
+
+def limit_pixels() -> dict[str, str]:
+    """FFmpeg's option for a decoder."""
+    return {"max_pixels": str(max_pixels())}
+
+
+def too_large(size: str = "a larger or damaged one") -> SourceError:
+    """The error for an image of more than `max_pixels`."""
+    limit = f"{max_pixels() / 1e6:g} megapixels at most ({MAX_PIXELS} raises the limit)"
+    return SourceError(f"expected an image of {limit}, got {size}")
 
 
 @dataclass(slots=True)
@@ -105,9 +135,10 @@ class DamageDetector:
         self._tap = tap
         self.failed = 0  # Packets that gave no frame at all
         self._codec = stream.codec_context
+        if self._codec.width * self._codec.height > max_pixels():
+            raise too_large(f"{self._codec.width}x{self._codec.height}")
         checks = CHECKS.get(self._codec.name)
-        if checks is not None:
-            self._codec.options = {**self._codec.options, "err_detect": checks}
+        self._codec.options = self._codec.options | limit_pixels() | ({"err_detect": checks} if checks else {})
         self._delayed, self._kept = not live, KEPT_LIVE if live else KEPT
         stream.thread_type = "AUTO" if self._delayed else "SLICE"
         self._lenient: Any = None
@@ -176,7 +207,9 @@ class DamageDetector:
             return []  # its frame comes nevertheless
         if self._codec.name == "mjpeg" and number in self._packets:
             self._newest = number
-            self._lenient = self._lenient or av.CodecContext.create("mjpeg", "r")
+            if self._lenient is None:
+                self._lenient = av.CodecContext.create("mjpeg", "r")
+                self._lenient.options = limit_pixels()
             with contextlib.suppress(av.FFmpegError):
                 return list(self._lenient.decode(self._packets[number][0]))
         self.failed += 1
@@ -185,7 +218,7 @@ class DamageDetector:
     def _tail(self) -> list[Any]:
         """The last frames, which several threads lose where one of the last packets has an error."""
         codec = av.CodecContext.create(self._codec.name, "r")
-        codec.extradata = self._codec.extradata
+        codec.extradata, codec.options = self._codec.extradata, limit_pixels()
         frames: list[Any] = []
         for packet in [packet for packet, _, _ in self._packets.values()] + [None]:
             with contextlib.suppress(av.FFmpegError):

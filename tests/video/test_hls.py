@@ -257,8 +257,14 @@ def test_an_encrypted_recording_is_left_to_ffmpeg(tmp_path: Path) -> None:
         path = tmp_path / handler.path[1:]
         send(handler, path.read_bytes(), kinds[path.suffix])
 
-    with serving(answer) as address, LiveSource(f"{address}/a.m3u8", **QUICK) as source:
+    with serving(answer) as address, LiveSource(f"{address}/a.m3u8", follow_hosts=["*"], **QUICK) as source:
         assert numbers(list(source)) == list(range(20))
+    with (
+        serving(answer) as address,
+        pytest.raises(SourceError, match="encrypted segments, from any host: allow it with --follow-host"),
+        LiveSource(f"{address}/a.m3u8", **QUICK) as source,
+    ):
+        list(source)
 
 
 def test_what_a_playlist_says() -> None:
