@@ -19,7 +19,9 @@ IMAGES = {"image/png": "png", "image/jpeg": "jpg"}
 def executed(path: Path, folder: Path) -> Any:
     """The notebook with its outputs, run in `folder`; an exception of a cell fails the build."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
     return notebook
 
 

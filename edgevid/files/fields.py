@@ -12,9 +12,9 @@ from annotated_types import Ge, Le
 
 from edgevid.errors import FieldError, FileFormatError, did_you_mean
 
-Count = Annotated[int, Ge(1)]
-Positive = Annotated[float, Ge(0)]
-Share = Annotated[float, Ge(0), Le(1)]
+Count = Annotated[int, Ge(1)]  # A whole number from 1
+Positive = Annotated[float, Ge(0)]  # 0 or more
+Share = Annotated[float, Ge(0), Le(1)]  # 0 to 1
 UNKNOWN = "unexpected_keyword_argument"  # pydantic's type of error for a key that a dataclass does not have
 TABLE = {"properties", "additionalProperties", "oneOf"}  # Words of the schema of a table
 ROWS = {"$ref", "oneOf"}  # Keys of the schema of a table in an array of tables

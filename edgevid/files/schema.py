@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
-REQUIRED: Any = dataclasses.MISSING
+REQUIRED: Any = dataclasses.MISSING  # The default of a key that a file must have
 
 
 @dataclass(frozen=True, slots=True)

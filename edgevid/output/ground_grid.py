@@ -52,8 +52,8 @@ class GridOverlay(Overlay):
         return f"{shape.name}: " + ", ".join(f"{self._counts[shape.name, way]} {way}" for way in ways)
 
     def background(self, frame: Frame) -> U8:
-        """A copy of the frame with shapes and, where the aspect ratio is the calibration's, the grid, and those in
-        meters."""
+        """(H, W, 3) RGB copy of the frame with shapes and, where the aspect ratio is the calibration's, the grid,
+        and those in meters."""
         image, style, calibration = super().background(frame), Style.of(frame.width, frame.height), self._calibration
         if calibration is not None and scale_between(calibration.size, frame.size) is None:
             calibration = None  # another view

@@ -191,7 +191,7 @@ class Overlay:
         blit(image, plate, x, y)
 
     def background(self, frame: Frame) -> Array:
-        """A copy of the frame (H, W, 3) to draw on."""
+        """(H, W, 3) RGB copy of the frame to draw on."""
         return frame.image.copy()
 
     def _update_trails(self, result: Result, style: Style) -> None:

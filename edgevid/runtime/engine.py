@@ -98,7 +98,7 @@ class TensorSpec:
     dtype: np.dtype[Any]
 
     def accepts(self, array: Array) -> bool:
-        """Whether `array` has this element type and fits this shape."""
+        """Whether `array` is of this element type and fits `shape`, as (-1, 3, H, W)."""
         return (
             array.dtype == self.dtype
             and array.ndim == len(self.shape)
@@ -110,9 +110,9 @@ class TensorSpec:
 
 
 class Engine(Protocol):
-    """A loaded model. What `run` returns is valid until the next `run`. Where threads share an engine, the next `run`
-    may be another thread's: copy the outputs, or take turns until they are read (only OrtEngine keeps them for each
-    thread)."""
+    """A loaded model. `run` takes and returns named tensors as `inputs` and `outputs` state them, images as (N, 3, H, W);
+    what it returns is valid until the next `run`. Where threads share an engine, that may be another thread's: copy
+    the outputs, or take turns until they are read (only OrtEngine keeps them for each thread)."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]: ...
@@ -130,7 +130,7 @@ class LoadedEngine(Closing):
 
     @abstractmethod
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The named outputs. InputError for wrong names, types or shapes; ModelError where the run fails."""
+        """As `Engine.run`. InputError for wrong names, types or shapes; ModelError where the run fails."""
 
     @abstractmethod
     def close(self) -> None:

@@ -17,7 +17,7 @@ from edgevid.runtime.engine import InputSpec
 
 T = TypeVar("T")
 Task = Literal["detect", "classify", "clip", "stream", "features", "head", "pose"]
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8"]  # Number format of the weights and the arithmetic
 DecoderKind = Literal[
     "yolo", "yolox", "yunet", "dfl", "fastestdet", "end-to-end", "batch-rows", "boxes-scores", "boxes-scores-labels"
 ]

@@ -99,14 +99,12 @@ def _solve(slope: F64, error: F64) -> F64:
     return np.asarray(np.clip(step, -3.0, 3.0))
 
 
-def is_occluded(boxes: F64, share: float = 0.2) -> Array:
-    """(N,) whether a nearer box (its bottom is lower in the image) hides over `share` of the bottom edge."""
+def is_occluded(boxes: F64) -> Array:
+    """(N,) whether a nearer box (its bottom is lower in the image) hides over a fifth of the bottom edge."""
     left, top, right, bottom = boxes.T
     over = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
-    hidden = over > (share * np.maximum(right - left, 1e-6))[:, None]
-    hidden &= bottom > bottom[:, None] + 2
-    hidden &= top < bottom[:, None]
-    return np.asarray(hidden.any(1))
+    hidden = over > 0.2 * np.maximum(right - left, 1e-6)[:, None]
+    return np.asarray((hidden & (bottom > bottom[:, None] + 2) & (top < bottom[:, None])).any(1))
 
 
 def is_truncated(boxes: F64, size: tuple[int, int], noise: F64) -> Array:
@@ -126,7 +124,7 @@ class SpeedPolicy:
     max_share: float = 0.05  # And up to this share of the speed
 
     def limit(self, mps: float | F64) -> F64:
-        """The largest standard error with which a speed is emitted, both in m/s."""
+        """(N,) the largest standard errors with which speeds (N,) are emitted, both in m/s."""
         return np.maximum(self.max_sigma_mps, self.max_share * mps)
 
 

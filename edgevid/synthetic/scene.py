@@ -12,7 +12,7 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.types import KMH, Array, Detections
 
-CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
+CLASSES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")  # Of the objects, by label
 ACTIONS = ("stand", "walk", "run", "wave")  # What people do
 SIZES = {"person": (0.5, 0.5, 1.75), "car": (4.5, 1.8, 1.5), "truck": (9.0, 2.5, 3.4), "bus": (12.0, 2.55, 3.1)}
 """Length, width, height in meters."""
@@ -87,7 +87,7 @@ class Truth:
     """The ground truth of one moment, in rows."""
 
     time: float
-    ids: Array  # (N,) int64
+    ids: Array  # (N,) of the objects in view
     labels: Array  # (N,) index into CLASSES
     positions: Array  # (N, 2) meters, center of the base
     headings: Array  # (N,) radians
@@ -104,8 +104,7 @@ class Noise:
     """The errors of a simulated detector."""
 
     jitter_px: float = 0.0  # Standard deviation of each edge
-    correlation_s: float = 0.0
-    """Correlation time of the jitter; 0 is independent from frame to frame. Detectors have about 0.15."""
+    correlation_s: float = 0.0  # Correlation time of the jitter, 0: none between frames. Detectors have about 0.15
     miss_rate: float = 0.0  # Share of detections missed, half of them in bursts of 5 frames
     false_positives: float = 0.0  # Expected false boxes per frame
 
@@ -139,7 +138,7 @@ class Scene:
         return Truth(time, *(column[visible] for column in columns))
 
     def simulate(self, times: Sequence[float]) -> list[tuple[Truth, Detections, Array]]:
-        """Truth, detections and the true id of each detection (-1: false positive) at each time."""
+        """Truth, N detections and their (N,) true ids (-1: false positive) at each time."""
         random, noise = np.random.default_rng(self.seed), self.noise
         error, burst = dict[int, Array](), Counter[int]()
         simulated: list[tuple[Truth, Detections, Array]] = []
@@ -168,8 +167,7 @@ class Scene:
                 boxes.append([*corner, *(corner + random.uniform(20, 80, 2))])
                 labels.append(int(random.integers(len(CLASSES))))
                 ids.append(-1)
-            scores = np.where(np.array(ids, int) < 0, 0.45, 0.9)
-            found = Detections.of(boxes=boxes, scores=scores, labels=labels)
+            found = Detections.of(boxes=boxes, scores=np.where(np.array(ids, int) < 0, 0.45, 0.9), labels=labels)
             simulated.append((truth, found, np.array(ids, np.int64)))
         return simulated
 

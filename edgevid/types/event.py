@@ -13,7 +13,7 @@ from edgevid.errors import visible
 
 EVENT_SCHEMA = "edgevid.event/1"
 HEADER_SCHEMA = "edgevid.header/1"
-EventKind = Literal[
+EventKind = Literal[  # What an event reports: docs/events.md
     "cross", "enter", "leave", "dwell", "stopped", "wrong-way", "occupancy-above", "occupancy-normal",
     "track-speed", "speed-limit", "track-ended", "verdict", "verdict-changed", "verdict-abstained",
     "camera-moved", "camera-aligned", "image-unusable", "image-usable", "stream-lost", "stream-back",

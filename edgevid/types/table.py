@@ -20,12 +20,12 @@ import numpy.typing as npt
 from edgevid.errors import InputError, did_you_mean
 from edgevid.types.peers import Hinted
 
-Array = npt.NDArray[Any]
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
-U8 = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]  # An array of any element type
+F32 = npt.NDArray[np.float32]  # An array of float32
+F64 = npt.NDArray[np.float64]  # An array of float64
+I32 = npt.NDArray[np.int32]  # An array of int32
+I64 = npt.NDArray[np.int64]  # An array of int64
+U8 = npt.NDArray[np.uint8]  # An array of uint8
 T = TypeVar("T", bound="Table")
 MOST_ROWS = 8  # Rows of a table in a terminal; a notebook shows three times as many
 MOST_WIDE = 1280  # Pixels of an image in a notebook; a wider one is shown at every second, third, ... pixel.

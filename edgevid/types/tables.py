@@ -214,7 +214,7 @@ class Verdicts(Table):
 
     @classmethod
     def abstained(cls, ids: I64, reason: Reason) -> Verdicts:
-        """The verdicts of the tracks `ids`, all abstained from for one reason."""
+        """The verdicts of the tracks `ids` (N,), all abstained from for one reason."""
         n = len(ids)
         return cls.of(ids=ids, labels=np.full(n, -1), confidence=np.zeros(n), reason=np.full(n, reason))
 
@@ -235,7 +235,7 @@ class Speeds(Table):
 
     @classmethod
     def abstained(cls, ids: I64, time: float, reason: Reason) -> Speeds:
-        """The speeds at `time` of the tracks `ids`, all abstained from for one reason."""
+        """The speeds at `time` of the tracks `ids` (N,), all abstained from for one reason."""
         n, nan = len(ids), np.full(len(ids), np.nan)
         columns = {"mps": nan, "sigma": nan, "heading": nan, "time": np.full(n, time)}
         return cls.of(ids=ids, reason=np.full(n, reason), **columns)

@@ -8,9 +8,9 @@ import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.types import F32, U8, Array
+from edgevid.types.frame import LUMA
 
-KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
-"""Weights of red and blue in luma (ITU-R BT.601 and BT.709)."""
+KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}  # Weights of red and blue in luma (ITU-R BT.601, 709)
 MAX_SAMPLES = 16  # Most samples a side that a crop averages for one pixel
 INT32_LIMIT = 1e9
 Taps = tuple[Array, Array, Array, Array]
@@ -31,8 +31,7 @@ def letterbox(
     left, top, width, height = place
     sampled = _sample(image, _axis(image.shape[0], height), _axis(image.shape[1], width))
     if color == "GRAY":
-        weights = np.array([0.299, 0.587, 0.114], np.float32)
-        red, green, blue = (sampled[..., c] * weights[c] for c in range(3))
+        red, green, blue = (sampled[..., c] * LUMA[c] for c in range(3))
         channels = [(red + green) + blue]
     else:
         channels = [sampled[..., c] for c in ((0, 1, 2) if color == "RGB" else (2, 1, 0))]
@@ -49,7 +48,7 @@ def letterbox_yuv420(
     y: U8, u: U8, v: U8, full_range: bool, matrix: str, out: Array, place: tuple[int, int, int, int], *, color: str,
     layout: str, pad: float, scale: Sequence[float], bias: Sequence[float], write_pad: bool = True,
 ) -> None:  # fmt: skip
-    """`letterbox` of yuv420_to_rgb(y, u, v, full_range, matrix), exactly, without that image."""
+    """As `letterbox` of yuv420_to_rgb(y, u, v, full_range, matrix), exactly, without that image."""
     image = yuv420_to_rgb(y, u, v, full_range, matrix)
     letterbox(image, out, place, color=color, layout=layout, pad=pad, scale=scale, bias=bias, write_pad=write_pad)
 
@@ -112,7 +111,7 @@ def crop_resize_yuv420(
     y: U8, u: U8, v: U8, full_range: bool, matrix: str, boxes: F32, height: int, width: int, fill: int = 0,
     out: U8 | None = None,
 ) -> U8:  # fmt: skip
-    """`crop_resize` of yuv420_to_rgb(y, u, v, full_range, matrix), exactly, without that image."""
+    """As `crop_resize` of yuv420_to_rgb(y, u, v, full_range, matrix), exactly, without that image."""
     return crop_resize(yuv420_to_rgb(y, u, v, full_range, matrix), boxes, height, width, fill, out)
 
 
@@ -128,8 +127,7 @@ def _axis(limit: int, count: int, start: float = 0.0, length: float | None = Non
     inside = (position >= -0.5) & (position <= limit - 0.5)
     position = np.clip(position, 0.0, limit - 1.0)
     lower = position.astype(np.int64)  # toward zero, and positions are not negative
-    upper = np.minimum(lower + 1, limit - 1)
-    return lower, upper, (position - lower).astype(np.float32), inside
+    return lower, np.minimum(lower + 1, limit - 1), (position - lower).astype(np.float32), inside
 
 
 def _sample(image: U8, rows: Taps, columns: Taps) -> Array:

@@ -184,8 +184,7 @@ class TrackerCore:
     """The tracker's step; `update` returns the columns of Tracks."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        unknown = set(settings) - set(vars(Settings()))
-        if unknown:
+        if unknown := set(settings) - set(vars(Settings())):
             raise ValueError(f"tracker setting: there is no {sorted(unknown)[0]}")
         self.s = Settings(**settings)
         self.reset()
@@ -202,7 +201,7 @@ class TrackerCore:
         self._time = math.nan
 
     def update(self, boxes: F32, scores: F32, labels: I32, time: float, coast_s: float) -> TrackColumns:
-        """One step: predict, match high then low scores, remove stale objects, spawn new ones."""
+        """One step, boxes (N, 4) in pixels: predict, match high then low scores, remove stale objects, spawn new ones."""
         s, first = self.s, math.isnan(self._time)
         dt = 0.0 if first else time - self._time
         grown, tracked = min(s.reach * dt, FARTHEST), set()
