@@ -13,52 +13,22 @@ resamples of the clips, all seeds of a clip together).
 from __future__ import annotations
 
 import argparse
-import io
-import re
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 import torch
 from bench import conditions, save, table
 
 from edgevid.actions import Typicality, softmax
-from edgevid.actions.layout import find_layout
-from edgevid.evaluate.actions.data import SKELETONS_HZ, Corpus, Example
+from edgevid.evaluate.actions.data import Corpus
 from edgevid.learn.actions.augment import as_estimated
-from edgevid.learn.actions.baselines import SOLVERS
-from edgevid.learn.actions.experiment import describe, make_head, training_windows
+from edgevid.learn.actions.experiment import SOLVERS, describe, make_head, training_windows
 from edgevid.learn.actions.fit import TrainOptions, fit, predict
 from edgevid.learn.actions.train import official_splits, window_of
 from edgevid.types import Array
 
-MSR = (
-    "left shoulder", "right shoulder", "shoulder center", "spine", "left hip", "right hip", "hip center", "left elbow",
-    "right elbow", "left wrist", "right wrist", "left hand", "right hand", "left knee", "right knee", "left ankle",
-    "right ankle", "left foot", "right foot", "head",
-)  # fmt: skip
-"""Joints of MSRAction3D's files, in their order (its body_model.mat)."""
 WAYS = ("head", "with opinion", "svm", "ridge")
-
-
-def msraction3d(path: Path) -> tuple[Corpus, Corpus]:
-    """The training and held-out halves of the zipped files that the authors used; an empty step is no skeleton."""
-    layout = find_layout("kinect-20", dims=3)
-    order, halves = [MSR.index(name) for name in layout.joints], ([], [])
-    with zipfile.ZipFile(path) as archive:
-        used = scipy.io.loadmat(io.BytesIO(archive.read("MSRAction3D/files_used.mat")))["files_used"]
-        for name in (str(one[0][0]).strip() for one in used):
-            text = archive.read(f"MSRAction3D/real_world_coordinates/{name}_skeleton3D.txt")
-            points = np.loadtxt(io.BytesIO(text)).reshape(-1, 20, 4)[:, order, :3]
-            points[(points == 0).all((1, 2))] = np.nan
-            action, subject = map(int, re.findall(r"a(\d+)_s(\d+)", name)[0])
-            one = Example(name, f"subject {subject}", layout.rows(points), np.full(len(points), action - 1))
-            halves[subject % 2 == 0].append(one)
-    names = tuple(f"action {n:02d}" for n in range(1, 21))
-    train, test = (Corpus(names, tuple(some), SKELETONS_HZ, layout=layout) for some in halves)
-    return train, test
 
 
 def judged(train: Corpus, test: Corpus, kind: str, options: TrainOptions, path: Path) -> dict[str, Array]:
@@ -112,7 +82,7 @@ def main() -> None:
     torch.set_num_threads(1)
     given.cache.mkdir(parents=True, exist_ok=True)
     data = {f"jhmdb {name}": one[:2] for name, one in official_splits(given.data / "jhmdb_skeleton").items()}
-    data["msr"] = msraction3d(given.data / "msraction3d_skeletons.zip")
+    data["msr"] = official_splits(given.data / "msraction3d_skeletons.zip")["cross-subject"][:2]
     sets, rows, made = given.sets.split(","), [], dict[str, dict[str, object]]()
     for kind in given.heads.split(","):
         for group in sets:

@@ -17,7 +17,7 @@ import torch
 from edgevid.actions import Typicality, softmax
 from edgevid.actions.layout import JointLayout
 from edgevid.actions.typicality import ALONE, MIXTURES
-from edgevid.errors import InputError, check_choice
+from edgevid.errors import InputError, check_choice, require
 from edgevid.evaluate.actions.data import Corpus, check
 from edgevid.evaluate.actions.metrics import ClassReport, SegmentReport, interval
 from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, Thumb
@@ -25,7 +25,6 @@ from edgevid.evaluate.page import page
 from edgevid.evaluate.recognition import Scored, class_views, of_scored
 from edgevid.files.atomic import atomic_path, write_atomic
 from edgevid.learn.actions.augment import as_estimated
-from edgevid.learn.actions.baselines import SOLVERS
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
 from edgevid.learn.actions.fit import CHECKPOINT, Fitted, TrainOptions, fit, predict, predict_steps, step_of, windows_of
 from edgevid.learn.actions.heads import (
@@ -48,6 +47,21 @@ PAIRS, EACH, SIDE = 6, 8, 96  # Confused pairs on the page, images of each, and 
 SHARES = (0.25, 0.5, 1.0)  # Of the training clips, for the learning curve
 HeadKind = Literal["gru", "lstm", "transformer", "graph", "asformer", "mstcn", "linear", "svm", "ridge", "compact"]
 Report = Callable[[str], None]
+PENALTY = 10.0  # C of the support vector machines: what a training clip on the wrong side costs
+
+
+def support_vectors(kernel: Array, targets: Array) -> tuple[Array, Array]:
+    """Weights (N, C) and bias (C,) of one machine for each class against the others, from their kernel (N, N) and
+    targets (N, C) of 0 and 1; a class without a clip is never the answer."""
+    svm = require("sklearn.svm", extra="train", purpose="the baseline svm")
+    weights, bias = np.zeros(targets.shape), np.full(targets.shape[1], -1.0)
+    for label in np.flatnonzero(targets.any(0) & ~targets.all(0)):
+        machine = svm.SVC(kernel="precomputed", C=PENALTY).fit(kernel, targets[:, label])
+        weights[machine.support_, label], bias[label] = machine.dual_coef_[0], machine.intercept_[0]
+    return weights, bias
+
+
+SOLVERS = {"svm": support_vectors, "ridge": None}  # By kind what solves for the weights, as `Typicality.fit` takes it
 
 
 @dataclass(frozen=True, slots=True)

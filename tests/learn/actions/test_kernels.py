@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 sklearn = pytest.importorskip("sklearn", reason="baselines need scikit-learn: pip install 'edgevid[train]'")
 
 from edgevid.evaluate.recognition import evaluate_rows, read_rows  # noqa: E402
-from edgevid.learn.actions.baselines import support_vectors  # noqa: E402
+from edgevid.learn.actions.experiment import support_vectors  # noqa: E402
 from edgevid.learn.actions.train import TrainConfig, official_splits, train_actions  # noqa: E402
 from edgevid.models.hub import resolve_model  # noqa: E402
 
