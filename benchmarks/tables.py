@@ -2,8 +2,10 @@
 
 python benchmarks/tables.py            (--check: exit 1 where a page says something else)
 
-`<!-- table NAME -->` takes the rows of benchmarks/results/NAME.json, `<!-- table NAME.PART -->` another
-list of rows in it, whose first row is the head; `<!-- table NAME: A; B -->` those that begin with A or B alone.
+`<!-- table NAME -->` takes the rows of benchmarks/results/NAME.json, or its single values where it has no rows.
+`<!-- table NAME.PART -->` takes a part: a list of rows whose first is the head, a list of objects, or an object of
+values or of objects; parts of parts have further dots. `NAME.conditions` is the line of conditions alone.
+`<!-- table NAME: A; B -->` takes the rows that begin with A or B alone.
 """
 
 from __future__ import annotations
@@ -12,33 +14,81 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from bench import RESULTS, table
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def text(value: Any) -> str:
+    """A cell: numbers to three digits, lists joined."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return ", ".join(map(text, value)) if isinstance(value, list) else str(value)
+
+
+def single(value: Any) -> bool:
+    return not isinstance(value, dict) and not (
+        isinstance(value, list) and value and isinstance(value[0], (dict, list))
+    )
+
+
+def grid(part: Any) -> list[list[str]]:
+    """The head and the rows of a part of a result."""
+    if isinstance(part, list) and part and isinstance(part[0], list):
+        return [list(map(str, row)) for row in part]
+    if isinstance(part, dict) and all(isinstance(one, dict) for one in part.values()):
+        part = [{"": name, **one} for name, one in part.items()]
+    if isinstance(part, list):
+        keys = list(dict.fromkeys(key for one in part for key, value in one.items() if single(value)))
+        return [keys, *([text(one.get(key, "")) for key in keys] for one in part)]
+    return [["measured", "value"], *([name, text(value)] for name, value in part.items() if single(value))]
+
+
+def note(conditions: dict[str, Any], absent: list[str]) -> str:
+    """What a table was measured under, in a line."""
+    c = conditions
+    line = f"{c['processor']}, {c['cores']} cores, {c['date']}; `{c['command']}`"
+    return f"<sub>{line}{'; not run here: ' * bool(absent)}{', '.join(absent)}</sub>"
+
+
+def index() -> str:
+    """Every result file, and when and how it was measured."""
+    rows = []
+    for path in sorted(RESULTS.glob("*.json")):
+        result = json.loads(path.read_text())
+        c = result.get("conditions", result)
+        rows.append([f"`{path.name}`", f"`{c['command']}`", c.get("date", ""), c.get("processor", "")])
+    return table(["file", "command", "date", "processor"], rows)
+
+
 def made(name: str, begins: str | None = None) -> str:
     """The table of one result file and the conditions it was measured under, of the rows that begin with one of some
-    texts, or of all."""
-    name, _, part = name.partition(".")
-    result = json.loads((RESULTS / f"{name}.json").read_text())
-    c = result["conditions"]
-    if part:
-        return table(result[part][0], result[part][1:])
-    wanted = tuple((begins or "").split("; "))
-    chosen = [row for row in result["rows"] if row[0].startswith(wanted)]
-    rows = [row for row in chosen if "not run" not in row]
-    absent = [row[0] for row in chosen if "not run" in row]
-    note = f"{c['processor']}, {c['cores']} cores, {c['date']}; `{c['command']}`"
-    if absent:
-        note += f"; not run here: {', '.join(absent)}"
-    return f"{table(result['head'], rows)}\n\n<sub>{note}</sub>"
+    texts, or of all; or the table of a part of it."""
+    name, *parts = name.split(".")
+    result = part = json.loads((RESULTS / f"{name}.json").read_text())
+    conditions = result.pop("conditions", {})
+    if parts == ["conditions"]:
+        return note(conditions, [])
+    for key in parts:
+        part = part[key]
+    absent: list[str] = []
+    if not parts and "head" in result:
+        chosen = [row for row in result["rows"] if row[0].startswith(tuple((begins or "").split("; ")))]
+        part = [result["head"], *(row for row in chosen if "not run" not in row)]
+        absent = [row[0] for row in chosen if "not run" in row]
+    head, *rows = grid(part)
+    return table(head, rows) + ("" if parts else f"\n\n{note(conditions, absent)}")
 
 
 def filled(text: str) -> str:
     """The page with every `<!-- table NAME -->` ... `<!-- end -->` part made anew."""
-    pattern = re.compile(r"(<!-- table ([\w.]+)(?:: (.*?))? -->\n).*?(<!-- end -->)", re.DOTALL)
+    pattern = re.compile(r"(<!-- table ([\w. ,+-]+?)(?:: (.*?))? -->\n).*?(<!-- end -->)", re.DOTALL)
     return pattern.sub(lambda m: m[1] + made(m[2], m[3]) + "\n" + m[4], text)
 
 
