@@ -1,13 +1,18 @@
 """Metrics: the counters of a run for Prometheus, at http://ADDRESS/metrics."""
 
-from collections.abc import Callable, Iterator
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from edgevid.errors import InputError, SourceError, require
 from edgevid.files.toml import read_toml
+from edgevid.output.listener import Listener
 from edgevid.types import Closing, Frame, Header, Reason, Result
 
+MOST = 32  # Connections, each with a thread
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -35,10 +40,11 @@ class Metrics(Closing):
         )  # fmt: skip
         registry.register(self)
         try:
-            self._server, _ = self._client.start_http_server(port, host, registry)
+            self._server = _Server(Listener(host, port, MOST), self._client.MetricsHandler.factory(registry))
         except OSError as error:
             raise SourceError(f"metrics: {address} cannot be served: {error.strerror}; choose another port") from None
         self.port: int = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, name="edgevid-metrics", daemon=True).start()
 
     def open(self, header: Header) -> None:
         """The camera's name is a label of each metric."""
@@ -71,6 +77,7 @@ class Metrics(Closing):
     def _values(self) -> dict[str, dict[Any, float]]:
         """By metric, then by its labels."""
         summary, reasons = self._summary, dict(self._summary.reasons)
+        names = _labels([one.name for one in summary.workers])
         return {
             "frames": {(): summary.frames}, "gated": {(): summary.gated},
             **{name: {(): getattr(self._source, name, 0)}
@@ -79,9 +86,41 @@ class Metrics(Closing):
             "events": dict(summary.class_events),
             "abstentions": {(task, why.name): n for (task, why), n in reasons.items() if why is not Reason.OK},
             "emitted": {(task,): n for (task, why), n in reasons.items() if why is Reason.OK},
-            **{f"sink_{name}": {(one.name,): getattr(one, name) for one in summary.workers}
+            **{f"sink_{name}": {(label,): getattr(one, name) for label, one in zip(names, summary.workers, strict=True)}
                for name in ("delivered", "rejected", "dropped", "backlog")},
         }  # fmt: skip
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """Names of sinks without their hosts and folders, which no reader needs; a repeated one has a number.
+
+    >>> _labels(["mqtt broker:1883", "sqlite /data/a.db", "mqtt other:1883/x"])
+    ['mqtt', 'sqlite a.db', 'mqtt 2']
+    """
+    found = list[str]()
+    for kind, _, where in (name.partition(" ") for name in names):
+        one = kind if re.search(r":\d+", where) else f"{kind} {Path(where).name}".strip()
+        count = sum(re.fullmatch(rf"{re.escape(one)}( \d+)?", other) is not None for other in found)
+        found.append(f"{one} {count + 1}" if count else one)
+    return found
+
+
+class _Server(ThreadingHTTPServer):
+    """The limits of a Listener, and a few seconds for each answer."""
+
+    def __init__(self, listener: Listener, handler: type) -> None:
+        super().__init__(listener.getsockname()[:2], handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = self._listener = listener
+        self.server_port = listener.getsockname()[1]
+        listener.listen()
+
+    def service_actions(self) -> None:
+        """Between two requests."""
+        self._listener.end_waiting()
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that goes in the middle of an answer is no line in the log."""
 
 
 def address_of(text: str, expected: str) -> tuple[str, int]:
