@@ -38,6 +38,13 @@ def single(value: Any) -> bool:
     )
 
 
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """The single values of an object, those of an object in it as "key: value"."""
+    found = {key: value for key, value in values.items() if single(value)}
+    inner = {key: value for key, value in values.items() if isinstance(value, dict)}
+    return found | {f"{key}: {name}": one for key, value in inner.items() for name, one in value.items() if single(one)}
+
+
 def grid(part: Any) -> list[list[str]]:
     """The head and the rows of a part of a result."""
     if isinstance(part, list) and part and isinstance(part[0], list):
@@ -45,7 +52,8 @@ def grid(part: Any) -> list[list[str]]:
     if isinstance(part, dict) and all(isinstance(one, dict) for one in part.values()):
         part = [{"": name, **one} for name, one in part.items()]
     if isinstance(part, list):
-        keys = list(dict.fromkeys(key for one in part for key, value in one.items() if single(value)))
+        part = [flat(one) for one in part]
+        keys = list(dict.fromkeys(key for one in part for key in one))
         return [keys, *([text(one.get(key, "")) for key in keys] for one in part)]
     return [["measured", "value"], *([name, text(value)] for name, value in part.items() if single(value))]
 

@@ -18,20 +18,20 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 CODE = re.compile(r"(^ *```.*?^ *```|``[^`]*``|`[^`\n]*`(?!\]))", re.DOTALL | re.MULTILINE)
-PROJECT = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "LICENSES.md": "licenses.md"}
+PROJECT = [name for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY", "LICENSES") if (ROOT / f"{name}.md").exists()]
 
 
 def homes() -> dict[str, str]:
     """The pages from outside docs/: place in the repository, place on the site."""
     cards = {f"engines/{p.parent.name}/CARD.md": f"models/{p.parent.name}.md" for p in ROOT.glob("engines/*/CARD.md")}
-    return {**{name: f"project/{page}" for name, page in PROJECT.items()}, **dict(sorted(cards.items()))}
+    return {**{f"{name}.md": f"project/{name.lower()}.md" for name in PROJECT}, **dict(sorted(cards.items()))}
 
 
 def on_config(config: Any) -> Any:
     cards = [page for name, page in homes().items() if name.startswith("engines/")]
     for entry in config.nav:
         if isinstance(entry, dict) and "Project" in entry:
-            entry["Project"] = [f"project/{page}" for page in PROJECT.values()]
+            entry["Project"] = [f"project/{name.lower()}.md" for name in PROJECT]
         if isinstance(entry, dict) and "Reference" in entry:
             entry["Reference"].append({"Model cards": cards})
     return config
