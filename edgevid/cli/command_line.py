@@ -15,6 +15,7 @@ from rich.markup import escape
 from typer import Option
 
 from edgevid._version import __version__
+from edgevid.cli.allocator import limit_free_memory
 from edgevid.cli.console import BROKEN_PIPE, end_output, errors, log_shown, mask_process_title, set_verbosity
 from edgevid.cli.options import give_options
 from edgevid.errors import EdgevidError, did_you_mean
@@ -188,6 +189,8 @@ def _shared(command: Any, name: str, part: str = "", *, version: bool = False) -
 def run_program(program: str, arguments: list[str] | None) -> Any:
     """The exit status of `edgevid`, `edgevid-demo` or `edgevid-build`; an edgevid error is one sentence."""
     mask_process_title()
+    if arguments is None:  # a program of its own
+        limit_free_memory()
     set_verbosity()
     if program == "edgevid":
         made = make_app()
