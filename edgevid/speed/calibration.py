@@ -1,8 +1,6 @@
 """A camera calibration: pixels paired with points on the ground, and the homography fitted to them.
 docs/speed.md describes the file and how to make one."""
 
-from __future__ import annotations
-
 import dataclasses
 import threading
 from dataclasses import dataclass
@@ -118,8 +116,7 @@ class CameraCalibration:
     focal: float = 1.0  # Focal length in pixels that k1 refers to
     name: str = ""
     sha256: str = ""  # Of the file that it was read from
-    meters_error: float = 0.0
-    """Relative standard error of the meters, common to all of them: of the tape, or of the map."""
+    meters_error: float = 0.0  # Relative standard error that all meters have in common: of the tape, or of the map
 
     @property
     def click_px(self) -> float:
@@ -147,8 +144,7 @@ class CameraCalibration:
 
     def to_image(self, meters: F64) -> F64:
         """(N, 2) pixels of points on the ground (N, 2), lens distortion included; NaN where not visible."""
-        straight = homography.apply(self.inverse_homography, meters)
-        return homography.distort(straight, self.k1, self.focal, self.center)
+        return homography.distort(homography.apply(self.inverse_homography, meters), self.k1, self.focal, self.center)
 
     def contains(self, pixels: F64) -> Array:
         """(N,) whether each pixel lies in the calibrated region."""
@@ -194,7 +190,7 @@ class CameraCalibration:
             scales.append(length / np.maximum(meters[:, 0], 1e-9))
         return np.asarray(np.std(scales, axis=0)) if scales else np.full(len(at), np.inf)
 
-    def scaled_to(self, size: tuple[int, int]) -> CameraCalibration:
+    def scaled_to(self, size: tuple[int, int]) -> "CameraCalibration":
         """The calibration of the same view in another resolution; InputError for another aspect ratio."""
         if size == self.size:
             return self
@@ -227,8 +223,7 @@ class ScaleErrorGrid:
         errors = np.nan_to_num(errors, nan=1.0, posinf=1.0) * (click_px / CLICK_PX)
         camera = calibration.camera()
         height = contact_m / max(camera.height_m, 0.5) if camera is not None else 0.0
-        common = np.hypot(height, calibration.meters_error)
-        self._grid = np.hypot(errors, common).reshape(CELLS, -1)
+        self._grid = np.hypot(errors, np.hypot(height, calibration.meters_error)).reshape(CELLS, -1)
 
     def at_meters(self, x: F64, y: F64) -> F64:
         """(N,) at meters x, y (N,)."""

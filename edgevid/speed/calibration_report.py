@@ -63,12 +63,8 @@ def _scales(calibration: CameraCalibration) -> tuple[Scale, ...]:
     pixels = np.array(centers)
     meters, distances = calibration.to_ground(pixels), calibration.ground_sample_distances(pixels)
     errors = calibration.scale_error(pixels, samples=200)
-    return tuple(
-        Scale(place, (u, v), (x, y), along, across, error)
-        for place, (u, v), (x, y), (along, across), error in zip(
-            PLACES, pixels.tolist(), meters.tolist(), distances.tolist(), errors.tolist(), strict=True
-        )
-    )
+    rows = zip(PLACES, *map(np.ndarray.tolist, (pixels, meters, distances, errors)), strict=True)
+    return tuple(Scale(place, (u, v), (x, y), a, b, error) for place, (u, v), (x, y), (a, b), error in rows)
 
 
 def is_mirrored(calibration: CameraCalibration) -> bool:
@@ -113,8 +109,7 @@ def _scale_warnings(scales: tuple[Scale, ...]) -> Iterator[str]:
             f"speeds {worst.place} may be {100 * worst.error:.0f} % wrong from clicking alone (one standard "
             "error): more points or a longer stretch reduce it"
         )
-    coarse = [scale for scale in scales if scale.along > 0.5]
-    if coarse:
+    if coarse := [scale for scale in scales if scale.along > 0.5]:
         yield (
             f"the horizon is near: one pixel is {coarse[-1].along:.1f} m at the region's {coarse[-1].place} "
             "part, where most speeds will be too uncertain to report; end the region earlier"
@@ -175,5 +170,4 @@ def _errors(image: F64, meters: F64, fitted: list[int], rows: list[int]) -> F64:
 
 def _rms(image: F64, meters: F64, rows: list[int]) -> float:
     """Root mean square error in pixels of the fit to `rows`, per degree of freedom."""
-    squares = float((_errors(image, meters, rows, rows) ** 2).sum())
-    return math.sqrt(squares / max(1, 2 * len(rows) - 8))
+    return math.sqrt((_errors(image, meters, rows, rows) ** 2).sum() / max(1, 2 * len(rows) - 8))

@@ -19,8 +19,7 @@ class Displacement:
     frames: int | None = None  # n in frames; None takes `seconds`
     seconds: float = 1 / 3  # n in seconds
     average: int = 3  # k: displacements that are averaged
-    average_s: float | None = None
-    """k in seconds: those that ended within this time before the newest one; overrides `average`."""
+    average_s: float | None = None  # k in seconds: those that ended so long before the newest; overrides `average`
     vector: bool = False  # Mean of the displacement vectors instead of their lengths: no bias at rest
 
     def __post_init__(self) -> None:
@@ -82,8 +81,7 @@ class DisplacementCore(WindowCore):
         for row in np.flatnonzero(good):
             anchor = self._anchors.setdefault(int(slots[row]), _Anchor())
             if grid[row] > anchor.grid:
-                place = _Place(time, *self.newest(slots[row]))
-                fresh[row] = anchor.move(grid[row], place, self._settings, self._q)
+                fresh[row] = anchor.move(grid[row], _Place(time, *self.newest(slots[row])), self._settings, self._q)
         return fresh
 
 

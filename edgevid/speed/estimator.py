@@ -60,8 +60,7 @@ class SpeedEstimator(Hinted):
         _check(method, contact, window_s, lag_s, process_noise)
         self._noise, self._clock = noise_px, FrameClock("speed estimator", frame_rate)
         lookahead_s = LOOKAHEAD * lag_s if method == "filter" else -math.inf
-        limits = SpeedPolicy(sigma_limit_mps, sigma_limit_share)
-        self._rules = SpeedRules(limits, first_after_s, stale_s, lookahead_s)
+        self._rules = SpeedRules(SpeedPolicy(sigma_limit_mps, sigma_limit_share), first_after_s, stale_s, lookahead_s)
         self._footprint, self._road_deg = contact == "footprint", float(road_deg)
         self._errors, self._lost_after_s = (click_px, contact_m), max(lost_after_s, 1e-6)
         settings = {
@@ -161,8 +160,7 @@ class SpeedEstimator(Hinted):
         speed = np.sqrt(vx * vx + vy * vy)
         scale = self._scale.at_meters(rows[PlaneColumn.X], rows[PlaneColumn.Y]) * speed
         sigma = np.sqrt(variance + scale * scale, where=variance >= 0, out=np.full(len(ids), np.nan))
-        few = rows[PlaneColumn.SIGHTINGS] < MIN_SIGHTINGS
-        moving = few | (rows[PlaneColumn.STATIONARY_S] < STATIONARY_AFTER_S)
+        moving = (rows[PlaneColumn.SIGHTINGS] < MIN_SIGHTINGS) | (rows[PlaneColumn.STATIONARY_S] < STATIONARY_AFTER_S)
         speed *= moving
         reason = self._rules.reasons(rows, speed, sigma, moving, unusable)
         if self.camera_moved:
@@ -186,8 +184,7 @@ class SpeedEstimator(Hinted):
                 continue
             self._variances = [*self._variances[-KEPT_TRACKS:], found.noise]
             sigma = math.hypot(found.sigma, found.mps * float(self._scale.at_pixels(*found.pixel)))
-            emitted = sigma <= self._rules.policy.limit(found.mps)
-            reason = Reason.OK if emitted else Reason.UNCERTAIN
+            reason = Reason.OK if sigma <= self._rules.policy.limit(found.mps) else Reason.UNCERTAIN
             reason = Reason.CAMERA_MOVED if self.camera_moved else reason
             path = (found.peak, found.stopped_s, found.turned_deg)
             value = (found.mps, found.heading, path) if reason is Reason.OK else (math.nan, math.nan, _NO_PATH)

@@ -18,8 +18,7 @@ def apply(h: F64, points: F64) -> F64:
     [[2.0, 6.0]]
     """
     lifted = np.concatenate([points, np.ones((len(points), 1))], 1) @ h.T
-    w = np.where(lifted[:, 2] > 1e-9, lifted[:, 2], np.nan)
-    return np.asarray(lifted[:, :2] / w[:, None])
+    return np.asarray(lifted[:, :2] / np.where(lifted[:, 2] > 1e-9, lifted[:, 2], np.nan)[:, None])
 
 
 def jacobian(h: F64, points: F64) -> F64:
@@ -97,8 +96,7 @@ def _divided(lifted: F64) -> F64:
 def _normalizer(points: F64) -> F64:
     """(3, 3) translation of the center to 0 and scaling of the mean distance to sqrt 2."""
     center = points.mean(0)
-    spread = max(float(np.hypot(*(points - center).T).mean()), 1e-12)
-    s = np.sqrt(2) / spread
+    s = math.sqrt(2) / max(float(np.hypot(*(points - center).T).mean()), 1e-12)
     return np.array([[s, 0, -s * center[0]], [0, s, -s * center[1]], [0, 0, 1]])
 
 

@@ -60,8 +60,7 @@ def path_features(points: Array, heights: Array) -> Array:
     steps = np.diff(few, axis=1) / np.maximum(heights, 1)[:, None, None]
     way, whole = np.linalg.norm(steps, axis=2), few[:, -1] - few[:, 0]
     between = np.linalg.norm(whole, axis=1) / np.maximum(heights, 1)
-    angles = np.arctan2(steps[..., 1], steps[..., 0])
-    turns = (np.diff(angles, axis=1) + np.pi) % (2 * np.pi) - np.pi
+    turns = (np.diff(np.arctan2(steps[..., 1], steps[..., 0]), axis=1) + np.pi) % (2 * np.pi) - np.pi
     turns = np.where(np.minimum(way[:, 1:], way[:, :-1]) > 0.05, turns, 0)  # jitter of one that stands
     heading = whole / np.maximum(np.linalg.norm(whole, axis=1), 1e-6)[:, None]
     heading[between < 0.5] = 0

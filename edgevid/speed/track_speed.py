@@ -15,8 +15,7 @@ DENSE_SIGHTINGS, DENSE_SECONDS = 6, 0.1
 STATIONARY_M = 0.5  # An object that went less far than this in all its time was stationary
 STOPPED_MPS = 0.5  # A slower part of a path is a stop
 MOVING_GATE = 5.99  # Chi-square of 2, 95 %: a velocity below it is noise
-TURNING_GATE, TURNING_SHARE = 50.0, 0.2
-"""A velocity has a direction above this chi-square, and this share of the highest one."""
+TURNING_GATE, TURNING_SHARE = 50.0, 0.2  # A velocity has a direction above this chi-square and share of the highest
 STEADY_ODDS = 50.0  # Before any sighting, a constant speed is so many times as likely as a changing one
 TURN_SHARE = 0.02  # Standard error per radian of a turn: the bottom of a box moves along a vehicle that turns
 STRAIGHT_RAD = 0.3  # A path that turned less is as long as the distance between its ends
@@ -30,8 +29,7 @@ JOIN_SIGMAS, JOINED_MPS2 = 3.0, 4.0
 AGILE_MPS2 = 2.0  # Accelerations are drawn towards 0 as if of this standard deviation
 KNOT_S, MOST_KNOTS = 0.6, 24  # Accelerations are constant for so long, or longer in long tracks
 DEGREES = 10.0  # Degrees of freedom of Student's t, of the residuals: outliers count for less (Lange et al. 1989).
-PRIOR_SIGHTINGS = 20
-"""Sightings that the usual correlation, and half of the given noise, count for next to the residuals."""
+PRIOR_SIGHTINGS = 20  # That the usual correlation, and half of the given noise, count for next to the residuals
 
 
 class Motion(NamedTuple):
@@ -106,8 +104,7 @@ def noise_of(error: F64, times: F64, terms: float) -> tuple[float, float]:
     r = min(max(r, 0.0), 0.95)
     inflation = (1 + r) / (1 - r)
     degrees = max(len(error) - terms * min(inflation, 9.0), len(error) / 3)
-    variance = (mean * len(error) + PRIOR_SIGHTINGS * 0.5) / (degrees + PRIOR_SIGHTINGS)
-    return variance, inflation
+    return (mean * len(error) + PRIOR_SIGHTINGS * 0.5) / (degrees + PRIOR_SIGHTINGS), inflation
 
 
 def steps(times: F64, places: F64) -> F64:

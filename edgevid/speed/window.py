@@ -16,16 +16,10 @@ OUTLIER_GATE = 25.0  # A sighting farther off than 5 standard errors is an outli
 MAX_OUTLIERS = 5  # So many outliers in a row start the track again at its new position
 AGILE_MPS2 = 8.0  # Acceleration that a jump must exceed: hard braking is not a jump
 MAX_SIGHTINGS = 2048  # Sightings kept of one track for its track speed; beyond, every second one is dropped
-STATE = np.dtype(
-    [
-        ("first_seen", float),
-        ("last_seen", float),
-        ("stationary_since", float),
-        ("sightings", np.int64),
-        ("outliers", np.int64),  # in a row
-        ("frames", np.int64),  # since the first sighting
-    ]
-)
+STATE = np.dtype([
+    ("first_seen", float), ("last_seen", float), ("stationary_since", float), ("sightings", np.int64),
+    ("outliers", np.int64), ("frames", np.int64),  # outliers in a row; frames since the first sighting
+])  # fmt: skip
 MIN_SIGHTINGS, MIN_SECONDS = 5, 0.3
 """A track with fewer sightings, or over a shorter time, has no window fit and no track speed (but see
 `track_speed.DENSE_SECONDS`); with fewer sightings it has no live value either."""
@@ -92,8 +86,7 @@ class WindowCore:
         """(N, len(PlaneColumn)) of tracks whose sighting counts where `good`; (N,) whose value is new."""
         line = self.line(slots)
         known = (line.count >= MIN_SIGHTINGS) & (line.length >= MIN_SECONDS - 1e-6)
-        rows = self.rows(slots, time, known, line.middle, line.velocity, line.variance, line.place)
-        return rows, known & good
+        return self.rows(slots, time, known, line.middle, line.velocity, line.variance, line.place), known & good
 
     def begin(self, time: float, ids: I64) -> I64:
         """Opens the column of this moment and ends the tracks that are not named any more; the slots (N,)."""
@@ -185,8 +178,7 @@ class WindowCore:
         line = self.line(slots)
         ahead = time - line.middle
         off = place - (line.place + line.velocity * ahead[:, None])
-        root = homography.jacobian(self._to_ground, pixels) * noise[:, None, None]
-        own = (root**2).sum((1, 2))
+        own = ((homography.jacobian(self._to_ground, pixels) * noise[:, None, None]) ** 2).sum((1, 2))
         agility = (0.5 * AGILE_MPS2 * ahead**2) ** 2
         variance = 2 * own + np.nan_to_num(line.variance, nan=np.inf) * ahead**2 + agility
         return np.asarray((off**2).sum(1) > OUTLIER_GATE * variance)
