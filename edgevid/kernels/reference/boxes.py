@@ -16,9 +16,7 @@ Candidates = tuple[F32, F32, I32]
 
 def iou(a: F32, b: F32) -> F32:
     """(N, M) float32 intersection over union of boxes (N, 4) and (M, 4); 0 where either is empty."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    size = high - low
+    size = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
     inter = np.where((size > 0).all(axis=2), size[..., 0] * size[..., 1], np.float32(0))
     area_a, area_b = ((x[:, 2] - x[:, 0]) * (x[:, 3] - x[:, 1]) for x in (a, b))
     both = area_a[:, None] + area_b[None, :]
@@ -32,8 +30,7 @@ def nms(
     """(K,) int32 rows that stay, best score first (the earlier row on a tie), at most `max_detections`. Greedy: a box
     stays unless one that already stayed overlaps it by more than `iou_threshold`; with `class_aware` only boxes of the
     same label compete. Rows with NaN in score or box are dropped."""
-    valid = ~np.isnan(scores) & (boxes[:, 0] <= boxes[:, 2]) & (boxes[:, 1] <= boxes[:, 3])
-    rows = np.flatnonzero(valid)
+    rows = np.flatnonzero(~np.isnan(scores) & (boxes[:, 0] <= boxes[:, 2]) & (boxes[:, 1] <= boxes[:, 3]))
     rows = rows[np.argsort(-scores[rows], kind="stable")]
     kept: list[int] = []
     while len(rows) and len(kept) < max_detections:
@@ -72,11 +69,7 @@ def _valid(boxes: F32, scores: F32, labels: I32) -> Candidates:
     with np.errstate(invalid="ignore"):
         size = boxes[:, 2:] - boxes[:, :2]
         keep = (np.isfinite(size) & (size > 0)).all(axis=1)
-    return (
-        np.ascontiguousarray(boxes[keep], np.float32),
-        scores[keep].astype(np.float32),
-        labels[keep].astype(np.int32),
-    )
+    return np.ascontiguousarray(boxes[keep], np.float32), scores[keep].astype(np.float32), labels[keep].astype(np.int32)
 
 
 def _corners(boxes: F32) -> F32:

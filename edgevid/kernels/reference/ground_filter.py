@@ -27,8 +27,7 @@ SETTINGS = {
 
 OUTLIER_GATE = 25.0  # Chi-square of 2 (5 standard errors) beyond which an observation is an outlier
 OUTLIERS_IN_A_ROW = 5  # So many outliers in a row are a jump: the track starts again from there
-DRIFT_S, DRIFT_GATE = 0.4, 4.0
-"""Innovations of the last 0.4 s whose sum is beyond 2 standard errors drift: the speed changes."""
+DRIFT_S, DRIFT_GATE = 0.4, 4.0  # Innovations of the last 0.4 s drift beyond 2 standard errors of their sum
 MOST_NOISE = 8.0  # Process noise of the second filter at the most, m2/s3
 PRIOR_SCALE = 20  # Sightings that the given noise counts for
 WIDEN = 1.5  # By this share of the squared difference of both filters the live variance widens
@@ -111,8 +110,7 @@ class PlaneCore:
     those of PlaneColumn."""
 
     def __init__(self, settings: Mapping[str, float], to_ground: F64, to_image: F64) -> None:
-        unknown = set(settings) - set(SETTINGS)
-        if unknown:
+        if unknown := set(settings) - set(SETTINGS):
             raise ValueError(f"plane setting: there is no {sorted(unknown)[0]}")
         self.s: dict[str, Any] = {**SETTINGS, **settings}
         self._ground, self._image = to_ground, to_image

@@ -40,8 +40,7 @@ class PolicyCore:
 
     def __init__(self, settings: Mapping[str, float], thresholds: F32) -> None:
         """`settings` overrides DEFAULTS; `thresholds` (C,) float32, one per class."""
-        unknown = set(settings) - set(DEFAULTS)
-        if unknown:
+        if unknown := set(settings) - set(DEFAULTS):
             raise ValueError(f"policy setting: there is no {sorted(unknown)[0]}")
         self._s = {**DEFAULTS, **settings}
         self._thresholds = thresholds
@@ -137,8 +136,7 @@ class PolicyCore:
         if self._s["aggregate"] == VOTE:
             return t.votes / t.weight
         sequential = self._s["aggregate"] == SEQUENTIAL
-        factor = 1 if sequential else 1 / (1 + max(0.0, t.weight - 1) * self._s["correlation"])
-        x = factor * (t.sums - t.sums.max())
+        x = (t.sums - t.sums.max()) * (1 if sequential else 1 / (1 + max(0.0, t.weight - 1) * self._s["correlation"]))
         p = np.where(x < -30, 0, np.exp(x))
         return np.asarray(p / p.sum())
 

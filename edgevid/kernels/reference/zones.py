@@ -6,8 +6,6 @@ a row on one side farther away than its own jitter explains. Between two points 
 last of a track among them, the straight path crosses it or not: jitter on the line is no crossing, and what was
 hidden there is one."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -20,10 +18,8 @@ IN_A_ROW, JITTERS, LEAST = 3, 3.0, 0.2
 """A line was also left for good in so many observations in a row on one side, at so many times the mean
 second difference of the distance (six standard deviations of white noise), at least this share of HALF."""
 MEMORY = 0.1  # Weight of the newest second difference in their mean, once there are 10
-ON_THE_EDGE = 2.5
-"""An object whose box is still on a zone's edge must be on the other side this many times `debounce_s`."""
-WRONG_WAY = math.cos(math.radians(120.0))
-"""A direction of travel at least 120 degrees from the allowed one is the wrong way."""
+ON_THE_EDGE = 2.5  # Times `debounce_s` for which an object whose box is on the edge must be on the other side
+WRONG_WAY = math.cos(math.radians(120.0))  # Traveling at least 120 degrees off the allowed direction is the wrong way
 AWAY, FIRST_STEP_S = 2.0, 0.5
 """A stream was away where a step is longer than `lost_after_s` and so many times the one before it, which is
 taken for so many seconds at first: a stream of a frame every two seconds is not."""
@@ -160,8 +156,7 @@ class ZonesCore:
         (0, 0, 3) without meters. Of `rotated` boxes the bottom is the center."""
         step = time - self.time
         self._rows = self.finish() if step > max(self.lost_after_s, AWAY * self.step) else []
-        reported = set(ids.tolist())
-        for i in sorted(self.objects.keys() - reported):
+        for i in sorted(self.objects.keys() - set(ids.tolist())):
             if time - self.objects[i].reported > self.lost_after_s:
                 self._end(i)
         for n, i in enumerate(ids.tolist()):
@@ -189,7 +184,7 @@ class ZonesCore:
         known = [one for _, one in sorted(self.objects.items())]
         return [(z, one.label()) for one in known for z, stay in enumerate(one.stays) if stay.inside]
 
-    def adopt(self, other: ZonesCore, lines: Sequence[int], zones: Sequence[int]) -> None:
+    def adopt(self, other: "ZonesCore", lines: Sequence[int], zones: Sequence[int]) -> None:
         """Takes the objects of `other`; `lines` and `zones` are the indices there of those here, -1: new."""
         self.time, self.step = other.time, other.step
         for i, was in other.objects.items():
@@ -247,8 +242,7 @@ class ZonesCore:
 
     def _at_zone(self, k: int, one: _Object, p: Point, reach: float, unit: float, time: float) -> None:
         stay, debounce_s = one.stays[k], self.zones[k, 5]
-        inside = within(self.rings[k], p)
-        if inside == stay.inside:
+        if within(self.rings[k], p) == stay.inside:
             stay.other_side_since = math.nan
         else:
             if math.isnan(stay.other_side_since):
