@@ -17,25 +17,11 @@ from edgevid.detect.gate import EPS, Every, Gate
 from edgevid.errors import InputError, check_choice, check_part, check_type, shown
 from edgevid.runtime.recipe import Recipe
 from edgevid.track import BLIND_S, Tracker, in_frame
-from edgevid.types import (
-    Clips,
-    Detections,
-    Frame,
-    FrameClock,
-    Hinted,
-    Reason,
-    Result,
-    Scores,
-    SpeedReport,
-    Speeds,
-    Tracks,
-    Verdicts,
-    as_frame,
-)
+from edgevid.types import Clips, Detections, Hinted, Reason, Result, Scores, SpeedReport, Speeds, Tracks, Verdicts
+from edgevid.types.frame import Frame, FrameClock, as_frame
 from edgevid.video.open import open_video
 
-Damaged = Literal["coast", "show"]
-"""What becomes of damaged frames: objects are predicted in them, or looked for as in sound ones."""
+Damaged = Literal["coast", "show"]  # In damaged frames objects are predicted, or looked for as in sound ones
 
 
 class DetectorLike(Protocol):
@@ -127,19 +113,12 @@ class Pipeline(Hinted):
     state; the pipeline keeps none. Any object with a part's methods can take its place: docs/pipeline.md lists them."""
 
     def __init__(
-        self,
-        detector: DetectorLike | Callable[[Any], Any] | Recipe | str | Path | None = None,
-        tracker: TrackerLike | None = None,
-        *,
-        speed_estimator: SpeedEstimatorLike | None = None,
-        health: CameraMonitorLike | None = None,
-        quality: ImageMonitorLike | None = None,
-        recognitions: Mapping[str, RecognitionTask] | None = None,
-        class_policy: PolicyLike | None = None,
-        frame_rate: float | None = None,
-        damaged: Damaged = "coast",
-        detect_every: Every | Gate | None = None,
-    ) -> None:
+        self, detector: DetectorLike | Callable[[Any], Any] | Recipe | str | Path | None = None,
+        tracker: TrackerLike | None = None, *, speed_estimator: SpeedEstimatorLike | None = None,
+        health: CameraMonitorLike | None = None, quality: ImageMonitorLike | None = None,
+        recognitions: Mapping[str, RecognitionTask] | None = None, class_policy: PolicyLike | None = None,
+        frame_rate: float | None = None, damaged: Damaged = "coast", detect_every: Every | Gate | None = None,
+    ) -> None:  # fmt: skip
         """`detector`: a Detector, a model's name, file or recipe, or a function of a BGR image (see
         `FunctionDetector`); None: the default model. `tracker`: None takes Tracker().
 
@@ -186,8 +165,7 @@ class Pipeline(Hinted):
         such an image is one frame after the last, at the pipeline's `frame_rate`. InputError where it is not later than
         the one before, or where a part returns another type."""
         if not isinstance(frame, Frame):
-            image = as_frame(frame)
-            frame = Frame(image.image, self._clock.next(timestamp), self._count)
+            frame = Frame(as_frame(frame).image, self._clock.next(timestamp), self._count)
             self._count += 1
         if frame.damaged and self._damaged == "coast":
             return self._coast(frame)

@@ -22,21 +22,19 @@ COSTS = ("match_thresh", "second_match_thresh", "new_match_thresh")
 TUNING = (*COSTS, "position_noise", "reach", "score_weight", "momentum", *FLAGS)
 """Settings of the method itself (docs/tracking.md); users seldom need them."""
 BLIND_S = 1.0  # Objects are predicted for so long while frames are damaged
-AWAY, FIRST_STEP_S = 2.0, 0.5
-"""A step is an outage above `lost_after_s` and so many times the one before, at first taken for 0.5 s."""
+AWAY, FIRST_STEP_S = 2.0, 0.5  # A step above `lost_after_s` and so many times the last (at first 0.5 s) is an outage
 BUFFER_RATE = 30.0  # ByteTrack and the libraries after it count the frames of their buffers at this rate
 
 _Translation = Callable[[float, float], dict[str, float]]
 _HITS: _Translation = lambda n, rate: {"confirm_after_s": max(n - 1.5, 0.0) / rate}  # noqa: E731
 LOST_AFTER_S = 1.0  # Seconds for which a lost object may be found again under its id
-_BUFFER: _Translation = lambda n, _: {"lost_after_s": n / BUFFER_RATE}  # noqa: E731
 _IOU: _Translation = lambda v, _: {"match_thresh": 1 - v}  # noqa: E731
 PEERS: Mapping[str, _Translation] = {
     "track_thresh": lambda v, _: {"track_high_thresh": v, "new_track_thresh": min(v + 0.1, 1.0)},
     "det_thresh": lambda v, _: {"track_high_thresh": v, "new_track_thresh": v},
     "track_activation_threshold": lambda v, _: {"new_track_thresh": v},
     "high_conf_det_threshold": lambda v, _: {"track_high_thresh": v},
-    **dict.fromkeys(("lost_track_buffer", "track_buffer"), _BUFFER),
+    **dict.fromkeys(("lost_track_buffer", "track_buffer"), lambda n, _: {"lost_after_s": n / BUFFER_RATE}),
     "max_age": lambda n, rate: {"lost_after_s": n / rate},
     **dict.fromkeys(("minimum_consecutive_frames", "min_hits"), _HITS),
     "minimum_matching_threshold": lambda v, _: {"match_thresh": v},

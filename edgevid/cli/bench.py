@@ -161,8 +161,7 @@ def estimate_command(**options: Any) -> None:
     estimates = [{"device": r.device.name} | {k: getattr(r, k) for k in figures} for r in rows]
     for one in estimates if given.cameras else ():
         one["load"] = frames_per_s / given.batch * one["layers_ms"] / 1000
-    values = {"model": model, **{k: getattr(cost, k) for k in counts}, "estimates": estimates}
-    if write_json(values, given.out):
+    if write_json({"model": model, **{k: getattr(cost, k) for k in counts}, "estimates": estimates}, given.out):
         _show_bounds(model, cost, rows, frames_per_s)
 
 
@@ -182,13 +181,10 @@ def _show_bounds(model: str, cost: Cost, rows: list[Estimate], images_per_s: flo
         load = (f"{images_per_s / cost.batch * row.layers_ms / 1000:.0%}",) if images_per_s else ()
         cells.append((row.device.name, row.precision, *times, memory, row.limit, *load))
     print_rows(console, heads, cells, text=("precision", "bound by"))
+    load_note = "\nload: layers ms of all frames of a second; a device reaches half of it (docs/fleet.md)."
     console.print(
         "\nbound ms: no run can be faster (roofline). layers ms: sum of the layers' own bounds,\n"
         "without a cache. Small models stay above both: launching a layer takes microseconds.\n"
-        "MB: weights and activations, without the runtime's own memory."
-        + (
-            "\nload: layers ms of all frames of a second; a device reaches half of it (docs/fleet.md)."
-            * bool(images_per_s)
-        ),
+        f"MB: weights and activations, without the runtime's own memory.{load_note * bool(images_per_s)}",
         style="dim",
     )

@@ -151,8 +151,7 @@ def _show(console: Console, report: Report) -> None:
         if names := file.excluded_nodes:
             console.print(f"\n[bold]{escape(file.variant)}[/]: {len(names)} nodes excluded, the most sensitive first:")
             known = file.sensitivities
-            lines = [f"{known[n]:8.4f}  {n}" if n in known else f"  {n}" for n in names]
-            _show_nodes(console, file.path, lines)
+            _show_nodes(console, file.path, [f"{known[n]:8.4f}  {n}" if n in known else f"  {n}" for n in names])
     _show_written(console, report.warnings, [*(file.path for file in report.files), report.ranges])
 
 
@@ -162,12 +161,10 @@ def _rows(report: Report) -> Iterator[tuple[str | Text, ...]]:
         if found is not None and not found.total:
             text = Text("unverified: nothing detected", "red")
         elif found is not None:
-            color = "green" if found.agreement >= report.floor.value else "red"
-            text = Text(f"{found.agreement:.1%}", color)
+            text = Text(f"{found.agreement:.1%}", "green" if found.agreement >= report.floor.value else "red")
         size = f"{file.path.stat().st_size / 1e6:.2f} MB"
         speed = f"{file.speedup:.2f}x" if file.speedup is not None else ""
-        layers = f"{len(file.plan.layers)} / {len(file.plan.float_layers)}"
-        yield file.variant, layers, text, speed, size
+        yield file.variant, f"{len(file.plan.layers)} / {len(file.plan.float_layers)}", text, speed, size
 
 
 def _show_nodes(console: Console, path: Path, lines: list[str]) -> None:

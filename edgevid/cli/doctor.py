@@ -105,8 +105,7 @@ def _print_steps(console: Console, report: list[Finding]) -> None:
     rows = [(MARKS[ok], subject, state) for subject, state, ok, _ in report]
     print_rows(console, ("", "subject", "state"), rows, text=("subject", "state"))
     must = [f for f in report if f.ok is False and f.remedy]
-    may = [f for f in report if f.ok is None and f.remedy]
-    for title, chosen in (("to fix", must), ("to consider", may)):
+    for title, chosen in (("to fix", must), ("to consider", [f for f in report if f.ok is None and f.remedy])):
         if chosen:
             console.print(f"\n[bold]{title}[/]")
             for number, finding in enumerate(chosen, 1):

@@ -35,8 +35,7 @@ def policy_command(**options: Any) -> None:
     given = SimpleNamespace(**options)
     html, values = given.html or given.out.with_suffix(".html"), given.values
     outputs = {"--out": (given.out, "TOML"), "--html": (html, "HTML")}
-    read = (given.scores, given.production, given.base, given.model, given.unknown)
-    check_outputs(outputs, read, force=given.force)
+    check_outputs(outputs, (given.scores, given.production, given.base, given.model, given.unknown), force=given.force)
     kind: Any = "logits" if given.logits and values == "auto" else values
     if given.logits and kind != "logits":
         raise InputError(f"tune: expected one kind of scores, got --logits and --values {values}")

@@ -1,8 +1,6 @@
 """From a site, with its files read once, to the pipeline, zones and monitors that serve it, and the header of its run:
 camera, source, start, and the SHA-256 of the files that decide results."""
 
-from __future__ import annotations
-
 import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,8 +27,7 @@ LoadEngine = Callable[..., Engine]  # `load_engine`, or another that takes the s
 RECOGNITIONS_PER_S = 50  # The budget of each recognizer: new and uncertain objects come first
 PEOPLE_AND_VEHICLES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 """The classes of a site that names none, where the model has these and others; else all that it has."""
-TRACK_LOW_SCORE = 0.1
-"""From this score on a detection continues a track; from the site's `score` on, in the first stage."""
+TRACK_LOW_SCORE = 0.1  # From this score on a detection continues a track; from the site's `score`, in the first stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +38,7 @@ class LoadedSite:
     site: Site
     calibration: CameraCalibration | None = None  # As in its file; `build_calibration` scales it to a stream
     policy: PolicyFile | None = None  # Of the detector's classes and of speeds
-    recognizer_policies: Mapping[str, PolicyFile] = field(default_factory=dict)
-    """By task, of the recognizers that have one."""
+    recognizer_policies: Mapping[str, PolicyFile] = field(default_factory=dict)  # By task, of those that have one
 
     def drift_monitors(self) -> dict[str, DriftMonitor]:
         """By task, a monitor of each tuned policy: does it abstain as often here as where it was tuned?"""
@@ -54,12 +50,10 @@ def load_site(site: Site | str | Path) -> LoadedSite:
     """A site, or that of a TOML file, with its files read; FileFormatError or InputError names a bad one."""
     if not isinstance(site, Site):
         site = read_site(site)
-    return LoadedSite(
-        site,
-        read_calibration(site.calibration) if site.calibration else None,
-        read_policy(site.policy) if site.policy else None,
-        {choice.task: read_policy(choice.policy) for choice in site.recognizers if choice.policy},
-    )
+    calibration = read_calibration(site.calibration) if site.calibration else None
+    policy = read_policy(site.policy) if site.policy else None
+    own = {choice.task: read_policy(choice.policy) for choice in site.recognizers if choice.policy}
+    return LoadedSite(site, calibration, policy, own)
 
 
 def build_pipeline(
@@ -161,8 +155,7 @@ def build_zones(loaded: LoadedSite, size: tuple[int, int]) -> ZoneMonitor | None
             "aspect ratio, so another view; draw them again"
         )
     calibration = build_calibration(loaded, drawn)
-    to_ground = calibration.to_ground if calibration else None
-    monitor = ZoneMonitor(site.zones, site.lines, to_ground=to_ground, size=drawn)
+    monitor = ZoneMonitor(site.zones, site.lines, to_ground=calibration.to_ground if calibration else None, size=drawn)
     monitor.resize(size)
     return monitor
 

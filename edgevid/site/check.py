@@ -156,8 +156,7 @@ def _check_zones(loaded: LoadedSite, size: tuple[int, int] | None) -> list[Findi
         return []
     subject = "zones and lines"
     if size is None:
-        state = f"{len(shapes)}, not compared with any image"
-        return [Finding(subject, state, None, "make the source reachable")]
+        return [Finding(subject, f"{len(shapes)}, not compared with any image", None, "make the source reachable")]
     found: list[Finding] = []
     if attempt(found, subject, lambda: build_zones(loaded, size), DRAW_AGAIN.format("them")) is None:
         return found
@@ -168,8 +167,7 @@ def _check_zones(loaded: LoadedSite, size: tuple[int, int] | None) -> list[Findi
 
 
 def _check_shape(shape: Zone | Line, loaded: LoadedSite, size: tuple[int, int]) -> Finding | None:
-    kind = "zone" if isinstance(shape, Zone) else "line"
-    subject = f"{kind} {shape.name!r}"
+    subject = f"{'zone' if isinstance(shape, Zone) else 'line'} {shape.name!r}"
     points = np.array(shape.points if isinstance(shape, Zone) else [shape.start, shape.end], float)
     if shape.ground:
         calibration = loaded.calibration

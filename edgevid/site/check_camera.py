@@ -90,8 +90,7 @@ def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> 
         stop.cancel()
         decoded = frame.index - first.index
         kind = "" if frame.planes is not None else ", converted to RGB (not YUV 4:2:0)"
-        state = f"{frame.width}x{frame.height}, {source.codec or 'unknown codec'}{kind}"
-        found.append(Finding("frame", state, True))
+        found.append(Finding("frame", f"{frame.width}x{frame.height}, {source.codec or 'unknown codec'}{kind}", True))
         if not source.live:
             found.append(Finding("recording", "no camera: it is played once, every frame, to its end", True))
             return CameraCheck(found, frame)
@@ -176,8 +175,7 @@ def _check_timestamps(stream_s: float, machine_s: float) -> Finding:
 def check_machine_clock() -> Finding:
     """Whether a time server keeps this machine's clock (adjtimex(2))."""
     try:
-        buffer = ctypes.create_string_buffer(512)
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(buffer)
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(512))
     except (OSError, AttributeError):
         return Finding("machine clock", "unknown on this system", None)
     if state < 0 or state == 5:  # TIME_ERROR: not synchronized

@@ -197,8 +197,7 @@ def _furniture(camera: Camera) -> tuple[Array, Array]:
 
     def add(y: float, lines: Array, alpha: float = 1.0) -> None:
         """Thick lines (N, 11) as in street.toml."""
-        outlines = capsules(camera, lines[:, :6].reshape(-1, 2, 3), lines[:, 6:8])
-        made.append((y, outlines, rgba(lines[:, 8:], alpha)))
+        made.append((y, capsules(camera, lines[:, :6].reshape(-1, 2, 3), lines[:, 6:8]), rgba(lines[:, 8:], alpha)))
 
     for x, y in [(side * 13.7, y) for y in TREES for side in (-1, 1)]:
         size = float(random.uniform(0.85, 1.2))

@@ -66,8 +66,7 @@ class RenderedDetector:
         return [self._detections[frame.index] for frame in frames]
 
 
-WEIGHTS = np.array(LOOKS["motion"])
-"""Of stand, walk, run and wave: one row for each of `features`, the last for a constant."""
+WEIGHTS = np.array(LOOKS["motion"])  # Of stand, walk, run, wave: a row for each of `features`, the last a constant
 
 
 def features(clips: Clips) -> Array:

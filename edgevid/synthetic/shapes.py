@@ -111,13 +111,9 @@ def vehicle(kind: str, variant: int, paint: int) -> tuple[Array, Array, Array, A
             if (points[:, 1] > 0).all():
                 faces.append((points[MIRROR] * (1, -1, 1), role, part))
     meters, roles, parts = zip(*faces, strict=True)
-    return (
-        np.array(meters) * SIZES[kind],
-        np.array([colors.get(role, LOOKS["paints"][paint]) for role in roles], float),
-        np.isin(roles, ("lamp", "sign")),
-        np.isin(roles, "glass"),
-        np.array(parts),
-    )
+    painted = np.array([colors.get(role, LOOKS["paints"][paint]) for role in roles], float)
+    lamps, glass = np.isin(roles, ("lamp", "sign")), np.isin(roles, "glass")
+    return np.array(meters) * SIZES[kind], painted, lamps, glass, np.array(parts)
 
 
 def _placed(truth: Truth, rows: Array, points: Array) -> Array:

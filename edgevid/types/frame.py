@@ -19,8 +19,7 @@ from edgevid.types.table import F32, U8, Array, png
 Matrix = Literal["bt601", "bt709"]
 Planes = tuple[U8, U8, U8]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-SAME_ASPECT = 0.01
-"""Aspect ratios that differ by less than this share are equal: encoders round sizes up to whole blocks."""
+SAME_ASPECT = 0.01  # Aspect ratios within this share of each other are equal: encoders round sizes up to blocks
 
 
 class Frame(Hinted):

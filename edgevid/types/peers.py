@@ -1,7 +1,5 @@
 """What users of supervision, Ultralytics, trackers and OpenCV write first, and edgevid's line for it."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

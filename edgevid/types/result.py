@@ -1,7 +1,5 @@
 """Result: everything that was found in one frame; SpeedReport: its speeds, and which to display."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +12,7 @@ from edgevid.errors import InputError, require
 from edgevid.types.event import Event
 from edgevid.types.frame import full_masks
 from edgevid.types.peers import Hinted
-from edgevid.types.rows import BOX_NAMES, flat_kinds, flat_names, flat_rows, object_rows
+from edgevid.types.rows import BOX_NAMES, flat_kinds, flat_rows, object_rows
 from edgevid.types.table import Array, html_table, text_table
 from edgevid.types.tables import Detections, Reason, Scores, Speeds, Tracks, Verdicts
 
@@ -40,14 +38,12 @@ class SpeedReport:
     track_speeds: Speeds = field(default_factory=Speeds.empty)  # One value per track that ended now
 
     def __repr__(self) -> str:
-        return f"live {self.live!r}\nsmoothed {self.smoothed!r}\ntrack_speeds {self.track_speeds!r}"
+        return "\n".join(f"{name} {getattr(self, name)!r}" for name in self.__slots__)
 
     def _repr_html_(self) -> str:
-        return "".join(
-            f"<h4>{name}</h4>{getattr(self, name)._repr_html_()}" for name in ("live", "smoothed", "track_speeds")
-        )
+        return "".join(f"<h4>{name}</h4>{getattr(self, name)._repr_html_()}" for name in self.__slots__)
 
-    def map(self, change: Callable[[Speeds], Speeds]) -> SpeedReport:
+    def map(self, change: Callable[[Speeds], Speeds]) -> "SpeedReport":
         """The report with each of its three tables changed."""
         return SpeedReport(change(self.live), change(self.smoothed), change(self.track_speeds))
 
@@ -73,19 +69,16 @@ class Result(Hinted):
     size: tuple[int, int]  # (width, height) of the frame in pixels
     detections: Detections
     tracks: Tracks
-    speeds: SpeedReport = field(default_factory=SpeedReport)
-    """Live, smoothed and track speeds (empty without a calibration)."""
+    speeds: SpeedReport = field(default_factory=SpeedReport)  # Live, smoothed and track; empty without a calibration
     scores: Mapping[str, Scores] = field(default_factory=dict)  # Raw class scores of this frame by task ("action", ...)
     verdicts: Mapping[str, Verdicts] = field(default_factory=dict)  # By task; every task has one row per track
-    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Class names by task; "class" names the detector's labels."""
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # Of classes by task; "class": the detector's
     timings: Mapping[str, float] = field(default_factory=dict)  # Seconds spent in each stage
     utc: float = math.nan  # The frame's time in UTC seconds since 1970; NaN outside of a run
     events: tuple[Event, ...] = ()  # What happened since the frame before; found by a run (docs/events.md)
     damaged: bool = False  # Whether the frame is damaged, so that objects were predicted and not detected
     gated: bool = False  # Whether the frame needed no detection, so that objects were predicted and not detected
-    image: Reason = Reason.OK
-    """OK, or why nothing can be recognized in the image: DARK, BLURRED, OVEREXPOSED or DAMAGED."""
+    image: Reason = Reason.OK  # OK, or why nothing can be recognized in it: DARK, BLURRED, OVEREXPOSED or DAMAGED
 
     @property
     def has_instances(self) -> bool:
@@ -112,10 +105,8 @@ class Result(Hinted):
         return text_table(*self._shown())
 
     def _repr_html_(self) -> str:
-        events = ([event.kind, event.utc, event.class_name, event.place] for event in self.events)
-        rows = (dict(zip(("event", "utc", "class", "place"), one, strict=True)) for one in events)
-        more = html_table("Events", rows, len(self.events)) if self.events else ""
-        return html_table(*self._shown()) + more
+        rows = ({"event": e.kind, "utc": e.utc, "class": e.class_name, "place": e.place} for e in self.events)
+        return html_table(*self._shown()) + (html_table("Events", rows, len(self.events)) if self.events else "")
 
     def _shown(self) -> tuple[str, Iterable[Mapping[str, Any]], int]:
         """Title, a row per track of what a person reads, and their number."""
@@ -156,8 +147,9 @@ class Result(Hinted):
     def to_pandas(self) -> Any:
         """`to_dicts` as a pandas.DataFrame; MissingExtraError without pandas."""
         pandas = require("pandas", extra="pandas", purpose="Result.to_pandas")
-        kinds = {name: kind for name, kind in flat_kinds(self).items() if kind is not str}
-        return pandas.DataFrame(self.to_dicts(), columns=flat_names(self)).astype(kinds)
+        kinds = flat_kinds(self)
+        numbers = {name: kind for name, kind in kinds.items() if kind is not str}
+        return pandas.DataFrame(self.to_dicts(), columns=list(kinds)).astype(numbers)
 
     def to_polars(self) -> Any:
         """`to_dicts` as a polars.DataFrame; MissingExtraError without polars."""

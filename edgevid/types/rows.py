@@ -54,11 +54,10 @@ def _add_instances(rows: list[dict[str, Any]], result: Result) -> None:
 
 
 def flat_rows(result: Result) -> list[dict[str, Any]]:
-    """A dict per track with the same keys in each: `flat_names`, in order; None where there is no value."""
-    time, blank = round(result.time, 4), dict.fromkeys(flat_names(result))
+    """A dict per track with the same keys in each: `flat_kinds`, in order; None where there is no value."""
+    time, blank = round(result.time, 4), dict.fromkeys(flat_kinds(result))
     rows = []
-    labels = result.tracks.labels.tolist()
-    for one, label in zip(object_rows(result), labels, strict=True):
+    for one, label in zip(object_rows(result), result.tracks.labels.tolist(), strict=True):
         row = blank | dict(zip(BOX_NAMES, (*one["box"], label, one["score"], one["id"]), strict=True))
         row |= {"frame": result.frame_index, "time_s": time, "class_name": one["class"]}
         row |= {"detected": one["detected"], "track_age_s": one["age_s"]}
@@ -68,11 +67,6 @@ def flat_rows(result: Result) -> list[dict[str, Any]]:
             row[f"{task}_reason"] = verdict.get("reason")
         rows.append(row)
     return rows
-
-
-def flat_names(result: Result) -> list[str]:
-    """The keys of `flat_rows`."""
-    return list(flat_kinds(result))
 
 
 def flat_kinds(result: Result) -> dict[str, type]:

@@ -10,7 +10,7 @@ import pytest
 from result_samples import random_result, sample_result
 
 from edgevid.types import Reason, Result
-from edgevid.types.rows import flat_names, flat_rows, object_rows, speed_rows
+from edgevid.types.rows import flat_kinds, flat_rows, object_rows, speed_rows
 
 
 def value(row: Any) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def test_an_unknown_standard_error_has_no_key() -> None:
 def test_flat_rows_have_the_same_keys_and_none_where_there_is_no_value() -> None:
     result = sample_result()[1]
     first, second = flat_rows(result)
-    assert list(first) == list(second) == flat_names(result)
+    assert list(first) == list(second) == list(flat_kinds(result))
     assert (first["tracker_id"], first["x_min"], first["class_name"], first["frame"]) == (1, 64.0, "person", 4)
     assert (first["speed_mps"], first["speed_sigma_mps"], first["speed_reason"]) == (10.0, 0.5, None)
     assert (first["action"], first["action_confidence"], first["action_reason"]) == ("run", 0.8, None)

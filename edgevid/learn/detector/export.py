@@ -87,16 +87,9 @@ def store_half_precision(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def write_recipe(
-    folder: Path,
-    file: str,
-    network: StreetDetector,
-    *,
-    name: str,
-    summary: str,
-    nms_iou: float = 0.6,
-    score: float = 0.25,
-    class_thresholds: tuple[float, ...] = (),
-) -> Path:
+    folder: Path, file: str, network: StreetDetector, *, name: str, summary: str, nms_iou: float = 0.6,
+    score: float = 0.25, class_thresholds: tuple[float, ...] = (),
+) -> Path:  # fmt: skip
     """`recipe.toml` of a detector; boxes that overlap by `nms_iou` or score below `score`, or below that of their
     class, are suppressed."""
     recipe = Recipe(

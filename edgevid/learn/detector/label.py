@@ -199,6 +199,5 @@ def write_rendered(folder: Path, *, scenes: int = 60, frames: int = 6, seed: int
         rendered = RenderedStreet(street(seed + scene, seconds=30, camera=random_camera(random)), seconds=30)
         for time in random.uniform(0, 30, frames):
             stem = f"rendered{scene:03d}_{int(time * 1000):05d}"  # a clip of its own
-            labels = label_text(rendered.scene.at(float(time)))
-            write_image(folder, stem, rendered.render(float(time)), labels)
+            write_image(folder, stem, rendered.render(float(time)), label_text(rendered.scene.at(float(time))))
     return scenes * frames
