@@ -15,7 +15,7 @@ HOMES = {
     "TOML writer": (r"def _?toml_\w+\(|def _?toml\((?!self)|def _?quoted?\(", "files/toml.py"),
     "SHA-256": (r"hashlib\.(?:sha256|new|file_digest)", "files/digest.py"),
     "cache folder": (r"XDG_CACHE_HOME", "files/folders.py"),
-    "download": (r"\burlopen\b", "models/download.py"),
+    "download": (r"\burlopen\b|\bOpenerDirector\(", "models/download.py"),
     "HTTP client of streams": (r"\bbuild_opener\(", "video/http.py"),
     "processor name": (r"/proc/cpuinfo", "runtime/processor.py"),
     "ONNX Runtime session": (r"\bInferenceSession\(", "runtime/onnxruntime/engine.py"),

@@ -3,15 +3,21 @@ EDGEVID_MODELS_MIRROR names is a folder, searched by file name and SHA-256, or a
 
 import dataclasses
 import fcntl
+import glob
 import http.client
 import os
 import shutil
+import threading
+import time as clock
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+from urllib.parse import quote
 
 from edgevid.errors import DownloadError, log
 from edgevid.files import atomic_path, make_folder, move_into_place, sha256_of, write_atomic
@@ -20,20 +26,37 @@ from edgevid.runtime.recipe import Source
 MIRROR = "EDGEVID_MODELS_MIRROR"  # Environment variable that names the mirror
 CHUNK = 1 << 18
 TIMEOUT_S = 10.0  # A server that sends nothing for this long counts as gone; the partial file is kept and resumed later
+STALL_S, LEAST_BYTES = 30.0, 1 << 15  # A server that sends less in this time counts as gone, too
+MOST_BYTES = 1 << 33  # A file whose recipe states no size has no more
 Progress = Callable[[int, int], None]  # Called with the bytes received and the bytes expected (0 where unknown)
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """A lock on a folder: other threads and programs that ask for it wait."""
-    make_folder(folder)
-    handle = os.open(folder, os.O_RDONLY)
+def alone_with(target: Path) -> Iterator[None]:
+    """A lock on the folder of a file: other threads and programs that ask for it wait while its download goes on.
+    DownloadError where it does not, for twice the time after which a download gives up."""
+    make_folder(target.parent)
+    handle, seen, since = os.open(target.parent, os.O_RDONLY), -1, clock.monotonic()
     try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        while not _locked(handle):
+            size = sum(one.stat().st_size for one in target.parent.glob("*.part*"))
+            seen, since = (size, clock.monotonic()) if size != seen else (seen, since)
+            if clock.monotonic() - since > 2 * STALL_S:
+                raise DownloadError(f"{target.parent}: another program holds its lock and does nothing; end it")
+            clock.sleep(0.1)
         yield
     finally:
         os.close(handle)  # releases the lock, as the end of the program does
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def download(url: str, target: Path, *, sha256: str = "", size: int = 0, progress: Progress | None = None) -> Path:
@@ -66,48 +89,115 @@ def _problem(part: Path, sha256: str, size: int) -> str:
 
 
 def _transfer(url: str, part: Path, size: int, progress: Progress | None) -> bool:
-    """Downloads the rest of `part`; whether it was resumed from an earlier run."""
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "edgevid"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
+    """Downloads the rest of `part`; whether it was resumed from an earlier run. In a thread of its own, which is left
+    behind where nothing comes: while it looks up a name or reads a header, no time limit ends it."""
+    answers, reader = SimpleQueue[Any](), _Reader(url, part, size, progress)
+    threading.Thread(target=lambda: answers.put(reader.outcome()), name="edgevid-download", daemon=True).start()
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            resumed = bool(answer.status == 206)
-            total = int(answer.headers.get("Content-Length") or 0) + (have if resumed else 0)
-            _save(answer, part, have if resumed else 0, total or size, progress)
-            return resumed
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing left to send: the file is complete, or another one
-            return True
-        raise DownloadError(f"{url}: the server responds {error.code} {error.reason}") from error
-    except urllib.error.URLError as error:
-        raise DownloadError(f"{url}: cannot be reached ({error.reason})") from error
-    except (OSError, http.client.HTTPException) as error:
-        raise DownloadError(f"{url}: the connection was lost ({error}); run it again to resume") from error
+        while True:
+            before = reader.received
+            with suppress(Empty):
+                outcome = answers.get(timeout=STALL_S)
+                break
+            if reader.received - before < LEAST_BYTES:
+                text = f"{url}: fewer than {LEAST_BYTES >> 10} kB came in {STALL_S:g} s; run it again to resume"
+                raise DownloadError(text)
+    finally:
+        reader.over = True
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return bool(outcome)
 
 
-def _save(answer: http.client.HTTPResponse, part: Path, have: int, total: int, progress: Progress | None) -> None:
-    with part.open("ab" if have else "wb") as file:
-        while chunk := answer.read(CHUNK):
-            file.write(chunk)
-            have += len(chunk)
-            if progress:
-                progress(have, total)
-    if total and have < total:
-        raise http.client.IncompleteRead(b"", total - have)
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *given: Any) -> Any:
+        """The next request; no server leads from HTTPS to HTTP."""
+        if given[0].type == "https" and not given[-1].startswith("https:"):
+            raise urllib.error.URLError(f"it leads from https to {given[-1].partition(':')[0]}, which is refused")
+        return super().redirect_request(*given)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """What opens addresses of HTTP and HTTPS, and no others: urllib's own reads files of this machine, too."""
+    made, request = urllib.request.OpenerDirector(), urllib.request
+    for handler in (request.ProxyHandler, request.UnknownHandler, request.HTTPHandler, request.HTTPSHandler,
+                    request.HTTPDefaultErrorHandler, request.HTTPErrorProcessor, _Redirects):  # fmt: skip
+        made.add_handler(handler())
+    return made
+
+
+class _Reader:
+    """Reads one file into `part`, until it is `over`."""
+
+    def __init__(self, url: str, part: Path, size: int, progress: Progress | None) -> None:
+        self._url, self._part, self._size, self._progress = url, part, size, progress
+        self.received, self.over = 0, False
+
+    def outcome(self) -> Any:
+        """Whether it was resumed, or the error."""
+        try:
+            return self._transfer()
+        except BaseException as error:  # for the thread that waits
+            return error
+
+    def _transfer(self) -> bool:
+        url, part = self._url, self._part
+        have = part.stat().st_size if part.exists() else 0
+        request = urllib.request.Request(url, headers={"User-Agent": "edgevid"})
+        if have:
+            request.add_header("Range", f"bytes={have}-")
+        try:
+            with _opener().open(request, timeout=TIMEOUT_S) as answer:
+                resumed = bool(answer.status == 206)
+                total = int(answer.headers.get("Content-Length") or 0) + (have if resumed else 0)
+                self._save(answer, have if resumed else 0, total)
+                return resumed
+        except urllib.error.HTTPError as error:
+            if error.code == 416 and have:  # nothing left to send: the file is complete, or another one
+                return True
+            raise DownloadError(f"{url}: the server responds {error.code} {error.reason}") from error
+        except urllib.error.URLError as error:
+            raise DownloadError(f"{url}: cannot be reached ({error.reason})") from error
+        except DownloadError:
+            raise
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise DownloadError(f"{url}: the connection was lost ({error}); run it again to resume") from error
+
+    def _save(self, answer: http.client.HTTPResponse, have: int, total: int) -> None:
+        most = self._size or MOST_BYTES
+        if total <= most:
+            with self._part.open("ab" if have else "wb") as file:
+                while have <= most and (chunk := answer.read1(CHUNK)) and not self.over:
+                    file.write(chunk)
+                    have, self.received = have + len(chunk), self.received + len(chunk)
+                    if self._progress:
+                        self._progress(have, total or self._size)
+        if max(have, total) > most:
+            self._part.unlink(missing_ok=True)
+            raise DownloadError(f"{self._url}: expected {most} bytes at most, more came: stopped")
+        if total and have < total:
+            raise http.client.IncompleteRead(b"", total - have)
 
 
 def obtain(source: Source, file: str, target: Path, *, progress: Progress | None = None) -> Path:
-    """Brings one file to `target` from the mirror where one is set, else from its own address.
+    """Brings one file to `target` from the mirror where one is set, else from its own address; what is there already is
+    verified, and used only where it is right.
 
     A source without a SHA-256 is pinned: the first download's is written next to the file and must match from then
     on. If several programs need the file at once, one downloads it and the others wait. Raises DownloadError with
     the mirror variable, the address and the file."""
-    there = target.is_file()
-    with alone_in(target.parent):
-        if there or not target.is_file():
-            _obtain(source, file, target, progress)
+    with alone_with(target):
+        known = pinned(source, target)
+        if not target.is_file():
+            _obtain(known, file, target, progress)
+        elif problem := _problem(target, known.sha256, known.bytes):
+            log.warning("%s: %s; it is obtained again", target, problem)
+            target.unlink()
+            _obtain(known, file, target, progress)
+        if not known.sha256:
+            pin = _pin(target)
+            write_atomic(pin, f"{sha256_of(target)}  {file}\n")
+            log.warning("%s has no published checksum; that of this file is pinned in %s", file, pin)
     return target
 
 
@@ -124,7 +214,6 @@ def _pin(target: Path) -> Path:
 
 
 def _obtain(source: Source, file: str, target: Path, progress: Progress | None) -> None:
-    source = pinned(source, target)
     mirror = os.environ.get(MIRROR, "")
     try:
         if mirror.startswith(("http://", "https://")):
@@ -141,17 +230,13 @@ def _obtain(source: Source, file: str, target: Path, progress: Progress | None) 
             f"{error}. Expected {file} from {source.url or 'no address'}; on a closed network put the file "
             f"into a folder and set {MIRROR} to it (now {mirror or 'not set'}), or save it as {target}"
         ) from error
-    if not source.sha256:
-        pin = _pin(target)
-        write_atomic(pin, f"{sha256_of(target)}  {file}\n")
-        log.warning("%s has no published checksum; the checksum of this download is pinned in %s", file, pin)
 
 
 def _from_address(mirror: str, source: Source, file: str, target: Path, progress: Progress | None) -> None:
     """Tries the mirror's file by name, then by SHA-256."""
     problems = []
     for name in filter(None, (file, source.sha256)):
-        url = f"{mirror.rstrip('/')}/{name}"
+        url = f"{mirror.rstrip('/')}/{quote(name)}"
         try:
             download(url, target, sha256=source.sha256, size=source.bytes, progress=progress)
             return
@@ -166,7 +251,7 @@ def _from_folder(mirror: Path, source: Source, file: str, target: Path) -> None:
         raise DownloadError(f"{MIRROR}: {mirror} is neither a folder nor an http address")
     known = source.sha256 and source.bytes
     same = (p for p in mirror.rglob("*") if known and p.is_file() and p.stat().st_size == source.bytes)
-    for path in chain((p for p in mirror.rglob(file) if p.is_file()), same):
+    for path in chain((p for p in mirror.rglob(glob.escape(file)) if p.is_file()), same):
         if not source.sha256 or sha256_of(path) == source.sha256:
             with atomic_path(target) as new:
                 shutil.copyfile(path, new)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgevid.errors import DownloadError, InputError, check_type, did_you_mean, log
-from edgevid.files import cache_folder, checked, engines_folder, read_toml, sha256_of, vars_of
+from edgevid.files import cache_folder, checked, engines_folder, read_toml, sha256, sha256_of, vars_of
 from edgevid.models.download import Progress, obtain, pinned
 from edgevid.runtime import LocalRecipe, Recipe, Source, check_exported, read_recipe
 from edgevid.runtime.load import ENGINE_SUFFIXES
@@ -33,8 +33,10 @@ def find_recipe(name: str) -> Recipe:
 
 
 def cached_file(recipe: Recipe) -> Path:
-    """Where a downloaded model is kept."""
-    return cache_folder() / "models" / recipe.name / recipe.file
+    """Where a downloaded model is kept: by its SHA-256, else by its address, so that no other recipe has it."""
+    source = recipe.source
+    place = source.sha256 or f"at-{sha256(f'{source.url} {recipe.name}')[:32]}"
+    return cache_folder() / "models" / place / recipe.file
 
 
 def local_file(recipe: Recipe) -> Path | None:
@@ -140,14 +142,25 @@ def recipe_next_to(path: Path) -> Recipe | None:
 
 def get_model(recipe: Recipe, *, progress: Progress | None = None) -> LocalRecipe:
     """The recipe with its file on this machine, downloaded and verified where it was not there."""
-    path = local_file(recipe) or obtain(recipe.source, recipe.file, cached_file(recipe), progress=progress)
+    path = local_file(recipe)
+    if path is None or path == cached_file(recipe):
+        path = obtain(recipe.source, recipe.file, cached_file(recipe), progress=progress)
+    elif recipe.source.sha256:  # one that was copied by half, or to a recipe of another
+        _check(path, recipe.source.sha256, "copy it again, or leave sha256 out of its recipe")
     return recipe.with_local(path)
+
+
+def _check(path: Path, expected: str, remedy: str) -> None:
+    if (got := sha256_of(path)) != expected:
+        raise DownloadError(f"{path}: expected SHA-256 {expected}, got {got}; {remedy}")
 
 
 def get_file(name: str, *, progress: Progress | None = None) -> Path:
     """The file of a named model or sample video, downloaded and verified where it was not there."""
     one = find_entry(name)
-    return one.local or obtain(one.source, one.cached.name, one.cached, progress=progress)
+    if one.shipped and one.local:
+        return one.local
+    return obtain(one.source, one.cached.name, one.cached, progress=progress)
 
 
 def verify(name: str) -> Literal["verified", "unpublished"]:
@@ -159,11 +172,7 @@ def verify(name: str) -> Literal["verified", "unpublished"]:
     source = pinned(one.source, one.cached)
     if not source.sha256:
         return "unpublished"
-    got = sha256_of(one.local)
-    if got != source.sha256:
-        raise DownloadError(
-            f"{one.local}: expected SHA-256 {source.sha256}, got {got}; `edgevid models remove {name}` and get it again"
-        )
+    _check(one.local, source.sha256, f"`edgevid models remove {name}` and get it again")
     return "verified"
 
 

@@ -48,7 +48,7 @@ def test_a_named_model_is_downloaded_once_and_then_used_offline(
     folder = fake_engines(tmp_path, f"{server.url}/tiny.onnx")
     use_engines(monkeypatch, folder.parent)
     first = resolve_model("tiny")
-    assert first.local == tmp_path / "cache" / "models" / "tiny" / "tiny.onnx"
+    assert first.local == tmp_path / "cache" / "models" / SHA / "tiny.onnx"
     server.stop()
     assert resolve_model("tiny") == first
     assert resolve_model(folder).local == first.local

@@ -17,6 +17,7 @@ class Server:
 
     def __init__(self) -> None:
         self.mode, self.ranges, self.paths = "good", [], []  # type: ignore[var-annotated]
+        self.stopped = False
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -41,12 +42,34 @@ class Server:
         if start >= len(CONTENT):
             handler.send_error(416)
             return
+        if self.mode == "header drips":
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            while not self.stopped:
+                handler.wfile.write(b"x: y\r\n")
+                time.sleep(0.1)
+            return
+        if self.mode.startswith("leads to "):
+            handler.send_response(302)
+            handler.send_header("Location", self.mode.removeprefix("leads to "))
+            handler.end_headers()
+            return
         body = CONTENT[start:]
         if self.mode == "corrupt":
             body = b"\xff" + body[1:]
         handler.send_response(206 if start else 200)
-        handler.send_header("Content-Length", str(len(body)))
+        if self.mode not in ("endless", "drips"):
+            handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
+        if self.mode == "endless":
+            while not self.stopped:
+                handler.wfile.write(bytes(1 << 16))
+            return
+        if self.mode == "drips":
+            while not self.stopped:
+                handler.wfile.write(b"x")
+                handler.wfile.flush()
+                time.sleep(0.02)
+            return
         if self.mode == "slow":
             for n in range(0, len(body), 100_000):
                 handler.wfile.write(body[n : n + 100_000])
@@ -55,5 +78,6 @@ class Server:
         handler.wfile.write(body[: len(body) // 2] if self.mode == "breaks off" else body)
 
     def stop(self) -> None:
+        self.stopped = True
         self._server.shutdown()
         self._server.server_close()
