@@ -9,7 +9,6 @@ import numpy as np
 from edgevid.errors import InputError
 from edgevid.types import F32, U8, Array
 from edgevid.types.frame import LUMA
-from edgevid.types.frame import LUMA
 
 KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}  # Weights of red and blue in luma (ITU-R BT.601, 709)
 MAX_SAMPLES = 16  # Most samples a side that a crop averages for one pixel
