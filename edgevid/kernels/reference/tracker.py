@@ -201,7 +201,7 @@ class TrackerCore:
         self._time = math.nan
 
     def update(self, boxes: F32, scores: F32, labels: I32, time: float, coast_s: float) -> TrackColumns:
-        """One step, boxes (N, 4) in pixels: predict, match high then low scores, remove stale objects, spawn new ones."""
+        """One step, boxes (N, 4) in pixels: predict, match high then low scores, remove stale objects, spawn new."""
         s, first = self.s, math.isnan(self._time)
         dt = 0.0 if first else time - self._time
         grown, tracked = min(s.reach * dt, FARTHEST), set()
