@@ -4,8 +4,6 @@
 Any of opencv-python, opencv-python-headless and opencv-contrib-python serves. They install the same folder,
 so that edgevid depends on none of them, and its extras bring none but `opencv`."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.metadata
 from types import ModuleType

@@ -1,7 +1,5 @@
 """Layouts of skeletons: which joints a pose has, in which order, and the bones between them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal

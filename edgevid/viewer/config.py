@@ -1,8 +1,6 @@
 """What `edgevid-demo` shows: a site's source through its pipeline, or a rendered street; and the server of a run, in a
 thread of its own while the frame loop runs."""
 
-from __future__ import annotations
-
 import os
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping

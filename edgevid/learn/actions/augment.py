@@ -1,7 +1,5 @@
 """Augmentations that preserve the action: of joints in space and as a pose model would find them, of plain features."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
