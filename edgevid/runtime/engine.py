@@ -13,6 +13,7 @@ from edgevid.errors import FieldError, InputError
 from edgevid.files.fields import Count, check_fields
 from edgevid.types import Array, Closing, Frame
 
+MOST_PIXELS = 1 << 26  # Of a model's input
 PAD = 114.0  # Gray value of padding, 0 to 255, unless a recipe states another: that of YOLO
 
 Color = Literal["RGB", "BGR", "GRAY"]
@@ -39,6 +40,8 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         check_fields(self, "InputSpec")
+        if self.width * self.height > MOST_PIXELS:
+            raise FieldError("InputSpec", "width", f"{MOST_PIXELS:,} pixels at most", self.width * self.height)
         if 0.0 in self.std:
             raise FieldError("InputSpec", "std", "numbers other than 0", self.std)
         if not np.isfinite((*self.mean, *self.std, self.pad)).all():

@@ -5,6 +5,7 @@ which file (SHA-256), it was made: one of another file is never taken. Bytes are
 Runtime needs, too (model.textproto has the fields of onnx.proto that are read): no onnx package is needed."""
 
 import json
+import math
 import os
 import shlex
 from functools import cache
@@ -122,6 +123,9 @@ def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path
 
 
 HALF = 10  # TensorProto.FLOAT16
+MOST_BYTES = (1 << 31) - 1  # Of an ONNX file: the limit of protocol buffers
+MOST_WEIGHTS = 1 << 32
+MOST_TENSOR_BYTES = 1 << 32  # Of an input or output
 
 
 @cache
@@ -165,6 +169,25 @@ def external_files(model: bytes) -> tuple[str, ...]:
     return tuple(sorted({one.value.decode("utf-8", "replace") for one in entries if one.key == b"location"}))
 
 
+def read_model(path: Path) -> bytes:
+    """The bytes of a model file. ModelError for one that is too large, claims weights that are, or names files outside
+    of its folder; OSError where it is not read. What is no protocol buffer is left to who loads it."""
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise ModelError(f"{path}: expected 2 GB at most (weights may lie in other files), got {size:,} bytes")
+    content, folder = path.read_bytes(), path.parent.resolve()
+    try:
+        weights = _parsed(content).graph.initializer
+        names = external_files(content)
+    except ValueError:
+        return content
+    if (values := sum(abs(math.prod(weight.dims)) for weight in weights)) > MOST_WEIGHTS:
+        raise ModelError(f"{path}: expected {MOST_WEIGHTS:,} weights at most, its tensors claim {values:,}")
+    for name in names:
+        if not (folder / name).resolve().is_relative_to(folder):
+            raise ModelError(f"{path}: expected its weights in files of its folder, got {name}: copy them there")
+    return content
+
+
 def stores_half(model: bytes) -> bool:
     """Whether a model has FP16 weights; False for bytes that are no protocol buffer."""
     try:
@@ -176,7 +199,7 @@ def stores_half(model: bytes) -> bool:
 def model_digest(path: Path) -> str:
     """The SHA-256 of an ONNX file and of the files in which its weights lie; OSError where it is not read. The plain
     SHA-256 of the file where it holds its weights itself, or is no ONNX file."""
-    content = path.read_bytes()
+    content = read_model(path)
     try:
         others = [path.parent / name for name in external_files(content)]
     except ValueError:

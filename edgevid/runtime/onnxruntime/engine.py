@@ -3,6 +3,7 @@ providers are built in or plug-ins; `left_to_cpu` names what one leaves to the C
 
 import importlib
 import logging
+import math
 import tempfile
 import threading
 from collections import Counter
@@ -20,7 +21,7 @@ from edgevid.errors import EdgevidError, InputError, ModelError, log_once
 from edgevid.runtime.device import PROVIDERS, parse_device
 from edgevid.runtime.engine import LoadedEngine, TensorSpec, check_inputs
 from edgevid.runtime.processor import default_threads
-from edgevid.runtime.variants import external_files, without_weight_inputs
+from edgevid.runtime.variants import MOST_TENSOR_BYTES, external_files, read_model, without_weight_inputs
 from edgevid.types import Array
 
 Optimization = Literal["all", "basic", "none"]
@@ -209,7 +210,7 @@ class OrtEngine(LoadedEngine):
         if not isinstance(model, bytes) and not self.path.is_file():
             raise ModelError(f"{self.path}: expected an ONNX file, there is no such file")
         try:
-            content = model if isinstance(model, bytes) else self.path.read_bytes()
+            content = model if isinstance(model, bytes) else read_model(self.path)
         except OSError as error:
             raise ModelError(f"{self.path}: cannot be read: {error.strerror}; check its permissions") from error
         source: Path | bytes = content
@@ -329,4 +330,7 @@ def _spec(node: Any, path: Path) -> TensorSpec:
     if node.type not in NUMPY_TYPES:
         raise ModelError(f"{path}: tensor {node.name!r}: expected {', '.join(NUMPY_TYPES)}, got {node.type}")
     shape = tuple(n if isinstance(n, int) and n > 0 else -1 for n in node.shape)
-    return TensorSpec(node.name, shape, np.dtype(NUMPY_TYPES[node.type]))
+    spec = TensorSpec(node.name, shape, np.dtype(NUMPY_TYPES[node.type]))
+    if (size := math.prod(n for n in shape if n > 0) * spec.dtype.itemsize) > MOST_TENSOR_BYTES:
+        raise ModelError(f"{path}: tensor {spec}: expected {MOST_TENSOR_BYTES >> 30} GB at most, got {size:,} bytes")
+    return spec

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, ModelError, log_once, module_version, require
+from edgevid.errors import EdgevidError, InputError, ModelError, log_once, module_version, require
 from edgevid.runtime.engine import LoadedEngine, TensorSpec, check_inputs
 from edgevid.runtime.processor import default_threads
+from edgevid.runtime.variants import read_model
 from edgevid.types import Array
 
 
@@ -40,8 +41,11 @@ class OvEngine(LoadedEngine):
         elif hardware == "NPU":
             del options["INFERENCE_PRECISION_HINT"]
         try:
+            read_model(self.path)  # for its limits
             graph = core.read_model(self.path)
             self._model: Any = core.compile_model(graph, hardware, options)
+        except EdgevidError:
+            raise
         except Exception as error:  # OpenVINO raises RuntimeError of several kinds
             raise ModelError(f"{self.path}: OpenVINO cannot run it: {_text(error)}") from error
         self.device = "openvino" if hardware == "CPU" else device
