@@ -67,10 +67,8 @@ class FeatureExtractor:
         self._image, self._input = image_input(recipe), input_named(engine, recipe.input_name, recipe).name
         shapes = {s.name: s.shape for s in engine.outputs}
         if self.output not in shapes or len(shapes[self.output]) not in (2, 4, 5):
-            raise ModelError(
-                f"{recipe.name}: expected an output {self.output!r} of shape (N, D) or (N, D, [t,] h, w), "
-                "the model has " + ", ".join(str(s) for s in engine.outputs)
-            )
+            raise ModelError(f"{recipe.name}: expected an output {self.output!r} of shape (N, D) or (N, D, [t,] h, w), "
+                             f"the model has {', '.join(map(str, engine.outputs))}")  # fmt: skip
         self.raw_width = self.width = int(shapes[self.output][1])
         if self.width < 1:
             raise ModelError(f"{recipe.name}: output {self.output!r} must have a fixed number of features")

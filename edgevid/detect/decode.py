@@ -131,8 +131,7 @@ class Decoder:
         """Fractions of the input become its pixels."""
         if not self.how.normalized:
             return found
-        size = np.array([self.size.width, self.size.height] * 2, np.float32)
-        return found[0] * size, found[1], found[2]
+        return found[0] * np.array([self.size.width, self.size.height] * 2, np.float32), found[1], found[2]
 
     def _check(self) -> None:
         """ModelError where the outputs have other shapes; angles survive no stretching."""

@@ -210,8 +210,7 @@ class Detector(Hinted):
         """The further columns of the boxes (N, 4) in frame pixels."""
         how = self.recipe.decode
         if how.masks:
-            prototypes = self._decode.arrays(outputs, row)[1]
-            return {"masks": masks(extra, prototypes, boxes, transform, self.recipe.input)}
+            return {"masks": masks(extra, self._decode.arrays(outputs, row)[1], boxes, transform, self.recipe.input)}
         if how.keypoints:
             return {"keypoints": keypoints(extra, transform, how.keypoint_values)}
         shift = np.array([transform.left, transform.top, 0, 0, 0], np.float32)

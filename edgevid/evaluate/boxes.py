@@ -196,9 +196,7 @@ def aligned(truth: BoxTable, found: BoxTable, classes: tuple[str, ...] = ()) -> 
     """Truth and results with the truth's frames and classes, and notes on results that have no truth. InputError where
     no frame or no class is in both. Areas have the label -1: they are of all classes."""
     plain = min(len({s for s, _ in one.frames}) for one in (truth, found)) < 2
-    truth, found = (
-        replace(one, frames=tuple(("" if plain else s, k) for s, k in one.frames)) for one in (truth, found)
-    )
+    truth, found = (replace(t, frames=tuple(("" if plain else s, k) for s, k in t.frames)) for t in (truth, found))
     places = {one: n for n, one in enumerate(truth.frames)}
     if len(places) < len(truth.frames):
         raise InputError("results: expected them by sequence, as the truth is, got one sequence")

@@ -143,9 +143,8 @@ def _codes(rows: Sequence[Mapping[str, str]]) -> Array:
     """(A, N) a number for each value of each key, -1 where it has none."""
     known: dict[tuple[str, str], int] = {}
     keys = sorted({key for row in rows for key in row})
-    return np.array(
-        [[known.setdefault((key, row[key]), len(known)) if key in row else -1 for row in rows] for key in keys]
-    )
+    return np.array([[known.setdefault((key, one[key]), len(known)) if key in one else -1 for one in rows]
+                     for key in keys])  # fmt: skip
 
 
 def _twins(signs: Array, thumbs: Array, codes: Array) -> Array:

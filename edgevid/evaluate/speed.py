@@ -148,9 +148,8 @@ def _of_record(path: Path) -> Iterator[Measured]:
                 values = {"mps": event.speed_mps, "sigma_mps": event.speed_sigma_mps, "reason": event.speed_reason}
                 yield _recorded("track speed", event.track, event.time_s, values)
     except (KeyError, TypeError) as error:
-        raise FileFormatError(
-            path, f"line {number}", expected=f"a record of {SCHEMA}", got=f"one without {error}"
-        ) from None
+        expected = f"a record of {SCHEMA}"
+        raise FileFormatError(path, f"line {number}", expected=expected, got=f"one without {error}") from None
 
 
 def _recorded(kind: str, name: Any, time: float, row: Mapping[str, Any]) -> Measured:

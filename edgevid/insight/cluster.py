@@ -105,10 +105,9 @@ def cluster(chunks: Iterable[SeriesChunk], count: int | None = None, *, seed: in
         curves.extend(chunk.values.astype(np.float16 if np.abs(chunk.values).max(initial=0) < 6e4 else np.float32))
         left_out.update(chunk.left_out)
     if len(ids) < 10 * (count or 4):
-        raise InputError(
-            f"expected at least {10 * (count or 4)} series for {count or 4} clusters, got {len(ids)}"
-            + "".join(f"; {number} left out: {why}" for why, number in left_out.items())
-        )
+        lost = "".join(f"; {number} left out: {why}" for why, number in left_out.items())
+        raise InputError(f"expected at least {10 * (count or 4)} series for {count or 4} clusters, got "
+                         f"{len(ids)}{lost}")  # fmt: skip
     features = np.concatenate(parts)
     del parts
     rng = np.random.default_rng(seed)

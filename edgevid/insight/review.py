@@ -136,7 +136,7 @@ def audit_text(review: Review, confidence: float = 0.95) -> str:
     if not 0 < confidence < 1:
         raise InputError(f"--confidence: expected more than 0 and less than 1, got {confidence}")
     (found,) = review.rows("SELECT * FROM audit")
-    n, wrong, undecided = found["sampled"], found["wrong"], found["undecided"]
+    n, wrong, undecided, text = (found[key] for key in ("sampled", "wrong", "undecided", "text"))
     if not n:
         raise InputError("no audit sample: take one with edgevid run ... --save-abstained DIR --audit 0.05")
 
@@ -144,9 +144,7 @@ def audit_text(review: Review, confidence: float = 0.95) -> str:
         bound = upper_bound(errors, n, 1 - confidence)
         return f"at most {math.ceil(1000 * bound - 1e-9) / 10:.1f} %"  # never below the bound
 
-    told = (
-        f"{most(wrong + undecided).capitalize()} of the verdicts were wrong ({100 * confidence:.4g} %). {found['text']}"
-    )
+    told = f"{most(wrong + undecided).capitalize()} of the verdicts were wrong ({100 * confidence:.4g} %). {text}"
     return told + f" Undecided ones count as wrong; if all were right: {most(wrong)}." * bool(undecided)
 
 

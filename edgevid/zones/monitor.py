@@ -241,5 +241,4 @@ def share_of(anchor: Anchor) -> tuple[float, float]:
     ((0.5, 1.0), (0.5, 0.5), (0.0, 0.0))
     """
     high, _, wide = anchor.rpartition("_")
-    x = {"left": 0.0, "right": 1.0}.get(wide, 0.5)
-    return x, {"top": 0.0, "bottom": 1.0}.get(high, 0.5)
+    return {"left": 0.0, "right": 1.0}.get(wide, 0.5), {"top": 0.0, "bottom": 1.0}.get(high, 0.5)

@@ -24,9 +24,8 @@ from edgevid.video.open import open_video
 def crop_video(path: Path, spec: ClipSpec) -> tuple[Array, Array]:
     """(L, h, w, 3) crops of a whole video, one per moment, and their rectangles (L, 4)."""
     found = [(clips.pixels[0, -1].copy(), clips.boxes[0, -1].copy()) for clips in clips_of(path, spec)]
-    if not found:
-        return np.zeros((0, spec.height, spec.width, 3), np.uint8), np.zeros((0, 4), np.float32)
-    return np.stack([crop for crop, _ in found]), np.stack([box for _, box in found])
+    crops, boxes = ([one[n] for one in found] for n in (0, 1))
+    return np.array(crops, np.uint8).reshape(-1, spec.height, spec.width, 3), np.array(boxes, np.float32).reshape(-1, 4)
 
 
 def clips_of(path: Path, spec: ClipSpec) -> Iterator[Clips]:

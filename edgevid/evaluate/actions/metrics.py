@@ -5,6 +5,7 @@ averaged over videos; F1@k pools true and false positives over all videos."""
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -96,9 +97,8 @@ def interval(values: Sequence[float]) -> Figure:
     if not len(values):
         raise InputError("interval: expected at least one value, got none")
     mean = float(np.mean(values))
-    if len(values) == 1:
-        return Figure(mean, mean, mean)
-    half = student_t(len(values) - 1) * float(np.std(values, ddof=1)) / float(np.sqrt(len(values)))
+    n = len(values)
+    half = student_t(n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
     return Figure(mean, mean - half, mean + half)
 
 

@@ -108,16 +108,14 @@ def label_indices(path: Path, given: Array | None, names: tuple[str, ...], rows:
     return np.asarray(indices[inverse.reshape(-1)])
 
 
-def _label_kind(
-    path: Path, texts: list[str], named: list[str], numbered: list[str], place: dict[str, int]
-) -> LabelKind:
+def _label_kind(path: Path, texts: list[str], named: list[str], numbered: list[str], at: dict[str, int]) -> LabelKind:
     if not named:
         return "indices" if len(numbered) == len(texts) else "names"
     if all(text in named for text in texts):
-        two = [text for text in texts if text in numbered and int(text) != place[text]]
-        if len(numbered) < len(texts) or not two or max(map(int, numbered)) >= len(place):
+        two = [text for text in texts if text in numbered and int(text) != at[text]]
+        if len(numbered) < len(texts) or not two or max(map(int, numbered)) >= len(at):
             return "names"
-        text = f"{two[0]} is the name of class {place[two[0]]} and the index of another"
+        text = f"{two[0]} is the name of class {at[two[0]]} and the index of another"
     else:
         other = next(text for text in texts if text not in named)
         if other not in numbered:

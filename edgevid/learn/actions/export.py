@@ -169,10 +169,8 @@ def verified(found: Parity, path: Path) -> Parity:
     """The same; ParityError where one differs by more than MAX_DIFFERENCE."""
     for name, value in vars_of(found).items():
         if value > MAX_DIFFERENCE:
-            raise ParityError(
-                f"{path}: the exported head differs by {value:.2g} in its {name} path "
-                f"(allowed {MAX_DIFFERENCE:.0e}): do not deploy it"
-            )
+            raise ParityError(f"{path}: the exported head differs by {value:.2g} in its {name} path (allowed "
+                              f"{MAX_DIFFERENCE:.0e}): do not deploy it")  # fmt: skip
     return found
 
 

@@ -204,9 +204,8 @@ def fit(
             course.save(checkpoint, key)
         progress(number + 1, options.epochs, f"training, loss {loss:.3f}")
     if not course.history:
-        raise ModelError(
-            f"training: expected a finite loss, got {stopped}: check the images, or lower the learning rate"
-        )
+        raise ModelError(f"training: expected a finite loss, got {stopped}: check the images, or lower the learning "
+                         "rate")  # fmt: skip
     course.head.load_state_dict(course.best_state)
     course.head.eval()
     return Fitted(course.head, tuple(course.history), course.best_epoch, course.cpu_s, options, stopped)
