@@ -25,11 +25,14 @@ def load_recognizer(
 ) -> Recognizer:  # fmt: skip
     """The recognizer of a model's name, a recipe or its folder; inside what a detector finds, where `inside` or the
     recipe's table [clip] names one. A temporal head also loads the extractor that its recipe names, or `extractor`
-    where given; "detector" takes the key points of the detector instead of a pose model. `load` opens the models in the
+    where given; "detector", as extractor or as `inside`, takes the key points of the pipeline's own detector, such as
+    YOLO-pose, instead of a pose model. `load` opens the models in the
     place of `load_engine`. InputError where the model is no recognizer."""
     recipe = resolve_model(model)
     found: Recognizer
     if recipe.task == "head":
+        if inside == DETECTOR:
+            extractor, inside = DETECTOR, ""
         table = HeadSection.read(recipe)
         if not (extractor or table.extractor):
             raise InputError(f"{recipe.name}: its table [head] has no extractor; pass extractor=...")

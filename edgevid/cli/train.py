@@ -110,17 +110,15 @@ def actions(data: Path, out: Path, force: bool, rate: float, window: int | None,
     """Train a temporal head on labeled clips, skeletons of people, or long videos."""
     require("torch", extra="train", purpose="training")
     from edgevid.evaluate.actions.long_videos import is_features, list_long_videos
-    from edgevid.learn.actions.experiment import check_head
     from edgevid.learn.actions.fit import CHECKPOINT
     from edgevid.learn.actions.train import TrainConfig, train_actions
 
-    check_head(options["head"], options["pooling"], options["positions"])
     check_folder(out)
     check_outputs({"--out": (out / "recipe.toml", "TOML")}, force=force)
     config = TrainConfig(data=data, out=out, rate_hz=rate, window=window or 0, **options)
     console = results(soft_wrap=False)
-    if not (any(data.glob("*.npz")) or is_features(data) or list_long_videos(data)):  # items with one class each
-        _described(data, console)
+    if not (data.suffix == ".zip" or any(data.glob("*.npz")) or is_features(data) or list_long_videos(data)):
+        _described(data, console)  # items with one class each
     with training_bar(out / CHECKPOINT) as progress:
         outcome = train_actions(config, report=_report(console), progress=progress)
     _print_outcome(console, outcome, config.head)

@@ -17,21 +17,11 @@ from edgevid.actions.layout import JointLayout, find_layout
 from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.items import read_items
 from edgevid.evaluate.tune.score_files import read_arrays
-from edgevid.files import sha256, sha256_of
+from edgevid.files import read_toml, sha256, sha256_of
 from edgevid.types import Array
 
 SKELETONS_HZ = 30.0  # Rows per second of skeleton files
-MSR_JOINTS = (
-    "left shoulder", "right shoulder", "shoulder center", "spine", "left hip", "right hip", "hip center", "left elbow",
-    "right elbow", "left wrist", "right wrist", "left hand", "right hand", "left knee", "right knee", "left ankle",
-    "right ankle", "left foot", "right foot", "head",
-)  # fmt: skip
-"""Joints of MSRAction3D's files, in their order (its body_model.mat)."""
-MSR_ACTIONS = (
-    "high arm wave", "horizontal arm wave", "hammer", "hand catch", "forward punch", "high throw", "draw x",
-    "draw tick", "draw circle", "hand clap", "two hand wave", "side boxing", "bend", "forward kick", "side kick",
-    "jogging", "tennis swing", "tennis serve", "golf swing", "pickup and throw",
-)  # fmt: skip
+MSRACTION3D = Path(__file__).with_name("msraction3d.toml")  # Its joints in the order of its files, and its actions
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,27 +170,27 @@ def read_msraction3d(path: Path) -> Corpus:
     """The sequences of a zip of MSRAction3D (W. Li, Z. Zhang and Z. Liu, "Action Recognition Based on a Bag of 3D
     Points", 2010): texts aAA_sSS_eEE_skeleton3D.txt, those that its list of used files names where it has one. An empty
     step is no skeleton; a group is a subject. FileFormatError for another zip."""
-    layout, found = find_layout("kinect-20", dims=3), list[tuple[str, int, str, Array]]()
-    order = [MSR_JOINTS.index(name) for name in layout.joints]
+    layout, known, found = find_layout("kinect-20", dims=3), read_toml(MSRACTION3D), dict[str, Array]()
+    order = [known["joints"].index(name) for name in layout.joints]
     try:
         with zipfile.ZipFile(path) as archive:
             files = archive.namelist()
             lists = [archive.read(one).decode().split() for one in files if re.search(r"files_used[^/]*\.txt$", one)]
             for file in files:
-                name = re.search(r"a(\d\d)_s(\d\d)_e\d\d(?=_skeleton3D\.txt$)", file)
+                name = re.search(r"a(0[1-9]|1\d|20)_s\d\d_e\d\d(?=_skeleton3D\.txt$)", file)
                 if name and (not lists or name[0] in lists[0]):
                     points = np.loadtxt(io.BytesIO(archive.read(file)), ndmin=2).reshape(-1, 20, 4)[:, order, :3]
-                    points[(points == 0).all((1, 2))] = np.nan
-                    found.append((name[0], int(name[1]), f"subject {int(name[2])}", layout.rows(points)))
-            names = {action: MSR_ACTIONS[action - 1] for action in sorted({one[1] for one in found})}
-    except (OSError, ValueError, IndexError, zipfile.BadZipFile) as error:
-        raise FileFormatError(path, "the skeletons", expected="20 joints with 4 values a step", got=error) from None
-    if not found:
-        expected = "a01_s01_e01_skeleton3D.txt ..., as of MSRAction3D; make others an NPZ: docs/actions.md#skeletons"
-        raise FileFormatError(path, "files", expected=expected, got=", ".join(files[:3]) or "none")
-    number = {action: n for n, action in enumerate(names)}
-    examples = (Example(name, group, rows, np.full(len(rows), number[action])) for name, action, group, rows in found)
-    return Corpus(tuple(names.values()), tuple(examples), SKELETONS_HZ, layout=layout)
+                    found[name[0]] = layout.rows(np.where((points == 0).all((1, 2), keepdims=True), np.nan, points))
+        if not found:
+            raise ValueError(", ".join(files[:3]) or "no files")
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        expected = "a01_s01_e01_skeleton3D.txt ... of MSRAction3D, 20 joints of 4 values a step; make other skeletons "
+        expected += "an NPZ: docs/actions.md#skeletons"
+        raise FileFormatError(path, "the skeletons", expected=expected, got=error) from None
+    actions, labels = np.unique([int(name[1:3]) - 1 for name in found], return_inverse=True)
+    examples = (Example(name, f"subject {int(name[5:7])}", rows, np.full(len(rows), label))
+                for (name, rows), label in zip(found.items(), labels.tolist(), strict=True))  # fmt: skip
+    return Corpus(tuple(known["actions"][n] for n in actions), tuple(examples), SKELETONS_HZ, layout=layout)
 
 
 def read_poses(data: Path, layout: JointLayout | str | Path = "") -> Corpus | None:

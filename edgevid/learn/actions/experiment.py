@@ -27,17 +27,7 @@ from edgevid.files.atomic import atomic_path, write_atomic
 from edgevid.learn.actions.augment import as_estimated
 from edgevid.learn.actions.export import Deployment, Parity, check_parity, export_head
 from edgevid.learn.actions.fit import CHECKPOINT, Fitted, TrainOptions, fit, predict, predict_steps, step_of, windows_of
-from edgevid.learn.actions.heads import (
-    DEPTH,
-    GraphHead,
-    Head,
-    LinearHead,
-    Pooling,
-    Positions,
-    RecurrentHead,
-    StepLinearHead,
-    TransformerHead,
-)
+from edgevid.learn.actions.heads import GraphHead, Head, LinearHead, RecurrentHead, StepLinearHead, TransformerHead
 from edgevid.learn.actions.segmentation import LAYERS, SegmentationHead
 from edgevid.learn.classifier.network import ImageHead, ImageOptions
 from edgevid.types import Array, Progress
@@ -105,13 +95,9 @@ class Outcome:
         return {name: value for name, value in found.items() if math.isfinite(value.value)}
 
 
-def check_head(kind: str, pooling: str = "", positions: str = "") -> None:
-    """InputError unless it is a HeadKind, with options that it has."""
+def check_head(kind: str) -> None:
+    """InputError unless it is a HeadKind."""
     check_choice(kind, get_args(HeadKind), "head")
-    check_choice(pooling or "max", get_args(Pooling), "pooling")
-    check_choice(positions or "learned", get_args(Positions), "positions")
-    if (pooling or positions) and kind not in ("transformer", "graph"):
-        raise InputError(f"pooling and positions: expected a head transformer or graph, which have them, got {kind}")
 
 
 def make_head(
@@ -119,22 +105,21 @@ def make_head(
     layout: JointLayout | None = None,
 ) -> Head:  # fmt: skip
     """A new head; InputError for a graph without the `layout` of skeletons."""
-    check_head(kind, options.pooling, options.positions)
+    check_head(kind)
     if kind == "compact":
         return ImageHead(classes, options.images or ImageOptions())
     if kind == "linear" or kind in SOLVERS:
         return LinearHead(width, classes)
+    given = {key: value for key in ("layers", "pooling", "positions") if (value := getattr(options, key))}
+    chosen: Any = {"window": options.window, **given}
     if kind == "gru" or kind == "lstm":
-        more = {"layers": options.layers or DEPTH, "window": options.window}
-        return RecurrentHead(width, classes, cell=kind, bidirectional=not causal, **more)
-    if kind == "transformer" or kind == "graph":
-        chosen: Any = {"pooling": options.pooling or "max", "positions": options.positions or "learned"}
-        chosen |= {"layers": options.layers or DEPTH, "window": options.window, "causal": causal}
-        if kind == "transformer":
-            return TransformerHead(width, classes, **chosen)
+        return RecurrentHead(width, classes, cell=kind, bidirectional=not causal, **chosen)
+    if kind == "transformer":
+        return TransformerHead(width, classes, causal=causal, **chosen)
+    if kind == "graph":
         if layout is None:
             raise InputError("head graph: expected skeletons, as of a pose model, got plain features")
-        return GraphHead(width, classes, layout, **chosen)
+        return GraphHead(width, classes, layout, causal=causal, **chosen)
     layers = options.layers or LAYERS
     return SegmentationHead(width, classes, kind=kind, layers=layers, causal=causal)  # type: ignore[arg-type]
 

@@ -84,9 +84,8 @@ class RecurrentHead(Head):
         """`window` is how many steps back the mean reaches. `bidirectional` is for recorded clips only: such a
         head cannot be streamed."""
         super().__init__(features, classes)
-        self.cell, self.hidden, self.bidirectional, self.window = cell, hidden, bidirectional, window
-        self.layers = layers
-        self.ways, self.causal = 2 if bidirectional else 1, not bidirectional
+        self.cell, self.hidden, self.window, self.layers = cell, hidden, window, layers
+        self.bidirectional, self.causal, self.ways = bidirectional, not bidirectional, 2 if bidirectional else 1
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, hidden), nn.GELU())
         sizes = [hidden] + [hidden * self.ways] * (layers - 1)
         self.cells = nn.ModuleList([Cell(cell, size, hidden) for size in sizes for _ in range(self.ways)])
@@ -207,20 +206,19 @@ class WindowAttention(nn.Module):
     positions: left padding cannot shift them, and keys stay right while they age, so a causal layer can keep them from
     step to step. Sinusoidal ones are those of Dai et al., "Transformer-XL", ACL 2019."""
 
-    def __init__(
-        self, width: int, heads: int, window: int, *, causal: bool, positions: Positions = "learned"
-    ) -> None:  # fmt: skip
+    code: Tensor | None  # (width, distances) sines and cosines
+
+    def __init__(self, width: int, heads: int, window: int, *, causal: bool, positions: Positions = "learned") -> None:
         super().__init__()
         self.heads, self.window, self.causal, self.size = heads, window, causal, width // heads
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.outward = nn.Linear(width, width)
         distances = torch.arange(0 if causal else 1 - window, window)
-        code = sinusoids(distances, width) if positions == "sinusoidal" else None
+        angles = distances * (10_000 ** -(torch.arange(0, width, 2) / width))[:, None]
+        code = torch.cat((angles.sin(), angles.cos())) if positions == "sinusoidal" else None
         self.register_buffer("code", code, persistent=False)
         bias = torch.zeros(heads, len(distances) if code is None else len(code))
         self.bias = nn.Parameter(bias, requires_grad=positions != "none")
-
-    code: Tensor | None
 
     def _bias(self) -> Tensor:
         """(heads, distances) from the farthest step ahead to the farthest back."""
@@ -262,12 +260,6 @@ class WindowAttention(nn.Module):
         return self.outward(mixed.reshape(x.shape)), {"keys": k.squeeze(2), "values": v.squeeze(2)}
 
 
-def sinusoids(distances: Tensor, size: int) -> Tensor:
-    """(size, N) sines and cosines of distances (N,) (Vaswani et al., "Attention Is All You Need", 2017)."""
-    angles = distances * (10_000 ** -(torch.arange(0, size, 2) / size))[:, None]
-    return torch.cat((angles.sin(), angles.cos()))
-
-
 class Layer(nn.Module):
     """Pre-norm attention and feed-forward."""
 
@@ -300,8 +292,7 @@ class TransformerHead(Head):
     ) -> None:  # fmt: skip
         """`window` is how many steps back (and ahead, unless causal) a step attends."""
         super().__init__(features, classes)
-        self.pooling = pooling
-        self.causal, self.width, self.window = causal, width, window
+        self.causal, self.width, self.window, self.pooling = causal, width, window, pooling
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width), nn.LayerNorm(width))
         self.dropout = nn.Dropout(DROPOUT)
         self.stack = nn.ModuleList([Layer(width, window, causal=causal, positions=positions) for _ in range(layers)])
@@ -345,11 +336,8 @@ class TransformerHead(Head):
             return self.outward(self.norm(token)), new
         x = new["recent"] = self.norm(x)
         near = ages(states["count"], self.window) < self.window
-        steps, there = (
-            torch.cat((states["recent"], x[:, None]), dim=1),
-            torch.cat((near, torch.ones_like(near[:, :1])), dim=1),
-        )
-        return self.outward(self._pooled(steps, there)), new
+        steps = torch.cat((states["recent"], x[:, None]), dim=1)
+        return self.outward(self._pooled(steps, torch.cat((near, torch.ones_like(near[:, :1])), dim=1))), new
 
 
 class JointGraph(nn.Module):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from edgevid.actions import Aligner, ClipSpec, FeatureExtractor, PoseExtractor, 
 from edgevid.actions.clip import ClipExtractor
 from edgevid.actions.layout import find_layout
 from edgevid.detect import Detector
-from edgevid.errors import InputError, SourceError, log
+from edgevid.errors import InputError, SourceError, check_choice, log
 from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, marks_of, read_poses, read_skeletons
 from edgevid.evaluate.actions.extract import cached, crop_video, read_long_videos, timed_rows
 from edgevid.evaluate.actions.long_videos import FEATURES_HZ, folds, is_features, list_long_videos, read_features
@@ -58,6 +58,7 @@ class TrainConfig:
     test: float = 0.25
     patience: int = 30
     threads: int = 2
+    folds: int = 0  # Folds, each held out once, whole groups at a time; 0: the data's own splits, or one of `test`
     held: tuple[str, ...] = ()
     """Absolute paths of the videos that are held out, with all of their groups; empty: `test` chooses."""
     attribute: str = ""  # Column of the labels; empty: label
@@ -66,27 +67,36 @@ class TrainConfig:
     learning_curve: bool = False
     seed: int = 0  # Of the split, and of the first training
 
+    def __post_init__(self) -> None:
+        check_head(self.head)
+        for key, words in {"pooling": get_args(Pooling), "positions": get_args(Positions)}.items():
+            check_choice((given := getattr(self, key)) or words[0], words, key)
+            if given and self.head not in ("transformer", "graph"):
+                raise InputError(f"{key}: expected a head transformer or graph, which has it, got {self.head}")
+
 
 def train_actions(
     config: TrainConfig, *, report: Report = lambda line: None, progress: Progress = lambda done, total, name: None
 ) -> Outcome:
     """Trains and evaluates; `report` gets a line per trial, `progress` the videos whose features are done."""
-    check_head(config.head, config.pooling, config.positions)  # before hours of extraction
     if config.head == "compact" and (config.extractor or not config.images):
         raise InputError("head compact: it takes the pixels of images: edgevid train classifier")
     torch.set_num_threads(config.threads)
     if is_features(config.data) and not Path(config.extractor or "-").exists():  # who knows what extracted them
         config = replace(config, extractor="")
-    splits = official_splits(config.data, config.feature_rate, config.layout) if config.data.is_dir() else {}
+    splits = {} if config.folds else official_splits(config.data, config.feature_rate, config.layout)
     spec, path = clip_spec(config), Path(config.extractor or "-")
     patience, seed = 0 if splits else config.patience, config.seed
     if not splits:
         corpus = check(_read(config, spec, progress))
-        rest, held = (
-            split_by_name(corpus, config.held) if config.held else split_by_group(corpus, config.test, seed=seed)
-        )
-        train, checked = split_by_group(rest, 0.2, seed=seed + 1) if patience else (rest, None)
-        splits = {f"by {config.group or 'group'}": Split(train, held, checked)}
+        if config.folds:
+            parts = group_folds(corpus, config.folds, seed=seed)
+        else:
+            parts = [split_by_name(corpus, h) if (h := config.held) else split_by_group(corpus, config.test, seed=seed)]
+        for number, (rest, test) in enumerate(parts, 1):
+            train, checked = split_by_group(rest, 0.2, seed=seed + 1) if patience else (rest, None)
+            name = f"by {config.group or 'group'}" + f" {number}" * (len(parts) > 1)
+            splits[name] = Split(train, test, checked)
     first, test, checked = next(iter(splits.values()))
     by_step = config.head in get_args(SegmentationKind)
     lookahead = round(config.lookahead * config.rate_hz)
@@ -148,11 +158,9 @@ def clip_spec(config: TrainConfig) -> ClipSpec:
     path, image = Path(config.extractor), config.images
     own = (read_recipe(path) if path.exists() else find_recipe(config.extractor)).input if config.extractor else image
     width, height = (own.width, own.height) if own else (192, 192)
-    if image:
-        stride = 0.0 if config.extractor else 0.5
-        return ClipSpec(steps=1, rate_hz=config.rate_hz, width=width, height=height, stride_s=stride, fit="letterbox",
-                        context=image.context)  # fmt: skip
-    return ClipSpec(steps=1, rate_hz=config.rate_hz, width=width, height=height, stride_s=0.0)
+    more: Any = {"fit": "letterbox", "context": image.context} if image else {}
+    stride = 0.5 if image and not config.extractor else 0.0
+    return ClipSpec(steps=1, rate_hz=config.rate_hz, width=width, height=height, stride_s=stride, **more)
 
 
 def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda done, total, name: None) -> Corpus:
@@ -255,6 +263,22 @@ def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corp
     return corpus.pick(np.flatnonzero(~out)), corpus.pick(np.flatnonzero(out))
 
 
+def group_folds(corpus: Corpus, count: int, *, seed: int = 0) -> list[tuple[Corpus, Corpus]]:
+    """(rest, held out) of each of `count` folds: whole groups at a time, the largest first into the fold that has least
+    of its classes. InputError where there are fewer groups, or where a fold holds all clips of a class."""
+    groups, of = np.unique([e.group for e in corpus.examples], return_inverse=True)
+    if not 2 <= count <= len(groups):
+        raise InputError(f"folds: expected 2 to {len(groups)}, the number of groups (subjects or scenes), got {count}")
+    table, held = (np.zeros((rows, len(corpus.names))) for rows in (len(groups), count))
+    np.add.at(table, (of, corpus.labels), 1)
+    fold = np.zeros(len(groups), int)
+    for row in sorted(np.random.default_rng(seed).permutation(len(groups)), key=lambda row: -table[row].sum()):
+        fold[row] = np.lexsort((held.sum(1), held @ table[row]))[0]
+        held[fold[row]] += table[row]
+    rows = (np.flatnonzero(fold[of] == n) for n in range(count))
+    return [(check(corpus.pick(np.delete(np.arange(len(of)), some))), corpus.pick(some)) for some in rows]
+
+
 def split_by_name(corpus: Corpus, held: Collection[str]) -> tuple[Corpus, Corpus]:
     """(rest, held out): the videos of these absolute paths; others of their groups are in neither."""
     out = np.array([os.path.abspath(e.name) in held for e in corpus.examples])
@@ -264,7 +288,11 @@ def split_by_name(corpus: Corpus, held: Collection[str]) -> tuple[Corpus, Corpus
 
 
 def official_splits(folder: Path, feature_rate: float = FEATURES_HZ, layout: str = "") -> dict[str, Split]:
-    """Training and test data of every pair *_train_K.npz and *_test_K.npz of skeletons, or by splits/ of features."""
+    """Training and test data of every pair *_train_K.npz and *_test_K.npz of skeletons, by splits/ of features, or of
+    MSRAction3D's odd and even subjects."""
+    if folder.suffix == ".zip" and (whole := read_poses(folder)):
+        odd = np.array([int(e.group.split()[1]) % 2 for e in whole.examples])
+        return {"cross-subject": Split(whole.pick(np.flatnonzero(odd)), whole.pick(np.flatnonzero(1 - odd)))}
     if is_features(folder):
         corpus = check(read_features(folder, feature_rate))
         return {name: Split(*halves) for name, halves in folds(folder, corpus).items()}

@@ -91,11 +91,5 @@ def test_a_head_that_uses_later_steps_cannot_be_streamed(kind: str) -> None:
 def test_heads_reject_unusable_options() -> None:
     with pytest.raises(InputError, match="gru, lstm"):
         make_head("rnn", 4, 2, TrainOptions(window=8))
-    with pytest.raises(InputError, match="pooling: expected one of max, mean, cls, got 'avg'"):
-        make_head("transformer", 4, 2, TrainOptions(window=8, pooling="avg"))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="positions: expected one of learned, sinusoidal, none, got 'rotary'"):
-        make_head("transformer", 4, 2, TrainOptions(window=8, positions="rotary"))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="expected a head transformer or graph, which have them, got gru"):
-        make_head("gru", 4, 2, TrainOptions(window=8, pooling="mean"))
     with pytest.raises(InputError, match="at least 2 classes, got 4 and 1"):
         RecurrentHead(4, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,14 +12,15 @@ import numpy as np
 import pytest
 from action_corpus import corpus
 
-from edgevid.errors import InputError
+from edgevid.errors import FileFormatError, InputError
+from edgevid.evaluate.actions.data import read_poses
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
 from edgevid.actions.clip_spec import ClipSpec  # noqa: E402
 from edgevid.actions.layout import LAYOUTS  # noqa: E402
 from edgevid.learn.actions import train as module  # noqa: E402
-from edgevid.learn.actions.train import official_splits, split_by_group  # noqa: E402
+from edgevid.learn.actions.train import TrainConfig, group_folds, official_splits, split_by_group, train_actions  # noqa: E402
 from edgevid.runtime.engine import InputSpec  # noqa: E402
 from edgevid.runtime.recipe import LocalRecipe, Source  # noqa: E402
 
@@ -57,11 +60,11 @@ def test_features_of_another_model_of_that_name_are_extracted_again(
     assert len(list((tmp_path / "cache" / "features").iterdir())) == 3
 
 
-def skeleton_file(path: Path, labels: list[str], seed: int = 0) -> None:
+def skeleton_file(path: Path, labels: list[str], seed: int = 0, **more: Any) -> None:
     rng = np.random.default_rng(seed)
     lengths = rng.integers(6, 20, len(labels))
     joints = rng.normal(size=(lengths.sum(), 15, 2)).astype(np.float32)
-    np.savez(path, joints=joints, offsets=np.concatenate(([0], lengths.cumsum())), label=np.array(labels))
+    np.savez(path, joints=joints, offsets=np.concatenate(([0], lengths.cumsum())), label=np.array(labels), **more)
 
 
 def test_official_splits_and_heads_of_other_classes(tmp_path: Path) -> None:
@@ -74,3 +77,73 @@ def test_official_splits_and_heads_of_other_classes(tmp_path: Path) -> None:
     skeleton_file(tmp_path / "GT_test_1.npz", ["run", "fly"])
     with pytest.raises(InputError, match=r"got also \['fly'\]"):
         official_splits(tmp_path)
+
+
+def test_each_group_is_held_out_in_one_fold_and_classes_are_balanced() -> None:
+    data = corpus((12, 9), groups=6)
+    folds = group_folds(data, 3, seed=1)
+    held = [{e.group for e in test.examples} for _, test in folds]
+    assert sorted(group for one in held for group in one) == sorted({e.group for e in data.examples})
+    for rest, test in folds:
+        assert len(rest) + len(test) == 21
+        assert not {e.group for e in rest.examples} & {e.group for e in test.examples}
+        assert set(test.labels) == {0, 1}
+    with pytest.raises(InputError, match="expected 2 to 12, the number of groups"):
+        group_folds(data, 13)
+
+
+def test_folds_are_trained_and_named(tmp_path: Path) -> None:
+    """Three subjects in one file: each is held out once, and the means are over them."""
+    skeleton_file(tmp_path / "own.npz", ["run", "walk"] * 6, group=[f"subject {n // 4}" for n in range(12)])
+    config = TrainConfig(tmp_path / "own.npz", "linear", tmp_path / "out", seeds=1, epochs=1, patience=0, folds=3)
+    found = train_actions(config)
+    assert [one.split for one in found.trials] == ["by group 1", "by group 2", "by group 3"]
+    with pytest.raises(InputError, match="expected 2 to 3"):
+        train_actions(dataclasses.replace(config, folds=5))
+
+
+def msraction3d(path: Path, names: list[str], used: str = "") -> None:
+    """A zip as the data set comes: each joint's x is its number in the file, plus 0.01 a step; the second is empty."""
+    joints = np.zeros((4, 20, 4))
+    joints[..., 0] = np.arange(20) + 1 + 0.01 * np.arange(4)[:, None]
+    joints[1] = 0
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            text = "\n".join(" ".join(map(str, row)) for row in joints.reshape(-1, 4))
+            archive.writestr(f"MSRAction3D/real_world_coordinates/{name}_skeleton3D.txt", text)
+        if used:
+            archive.writestr("MSRAction3D/real_world_coordinates/files_used_in_cvpr12_paper.txt", used)
+
+
+def test_msraction3d_is_read_from_its_zip(tmp_path: Path) -> None:
+    names = [f"a{action:02d}_s{subject:02d}_e01" for action in (2, 13) for subject in (1, 2, 3, 4)]
+    msraction3d(tmp_path / "msr.zip", [*names, "a13_s05_e02"], "\n".join(names))
+    train, test, _ = official_splits(tmp_path / "msr.zip")["cross-subject"]
+    assert train.names == test.names == ("horizontal arm wave", "bend")
+    assert {e.group for e in train.examples} == {"subject 1", "subject 3"}
+    assert (len(train), len(test)) == (4, 4)  # the fifth subject's file is none of those that were used
+    assert [e.label for e in test.examples] == [0, 0, 1, 1]
+    points, confidence = test.layout.split(test.examples[0].raw)  # type: ignore[union-attr]
+    assert points[0, :4, 0].tolist() == [7, 4, 3, 20]  # hip center, spine, shoulder center and head in the files
+    assert confidence[:, 0].tolist() == [1, 0, 1, 1]
+    assert len(group_folds(read_poses(tmp_path / "msr.zip"), 4)) == 4  # type: ignore[arg-type]
+
+
+def test_another_zip_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("a.csv", "1,2")
+    with pytest.raises(FileFormatError, match=r"other skeletons an NPZ: docs/actions\.md#skeletons, got .*a\.csv"):
+        official_splits(tmp_path / "other.zip")
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    with pytest.raises(FileFormatError, match="20 joints of 4 values a step"):
+        official_splits(tmp_path / "broken.zip")
+
+
+def test_pooling_and_positions_are_checked_before_anything_is_read(tmp_path: Path) -> None:
+    config = TrainConfig(tmp_path / "none", out=tmp_path / "out")
+    with pytest.raises(InputError, match="pooling: expected one of max, mean, cls, got 'avg'"):
+        train_actions(dataclasses.replace(config, pooling="avg"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="positions: expected one of learned, sinusoidal, none, got 'rotary'"):
+        train_actions(dataclasses.replace(config, positions="rotary"))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="pooling: expected a head transformer or graph, which has it, got gru"):
+        train_actions(dataclasses.replace(config, head="gru", pooling="mean"))
