@@ -265,16 +265,12 @@ def main() -> None:
         for size in INPUTS:
             pairs += [measure(source, size, kind) for kind in KINDS]
     pairs.sort(key=lambda one: (one["kind"], one["source"], one["input"]))
-    heads = [
-        "source",
-        "input",
-        "from",
-        *(f"{c} {what}" for c in CONDITIONS for what in ("ms", "x floor", "/ best peer")),
-    ]
-    print(table(heads, [row(one) for one in pairs if tuple(one["source"]) in sources]))
+    heads = ["source", "input", "from", *(f"{c} {w}" for c in CONDITIONS for w in ("ms", "x floor", "/ best peer"))]
+    rows = [row(one) for one in pairs]
+    print(table(heads, [line for line in rows if given.source in (None, line[0])]))
     claim = "letterbox of an RGB frame, and of YUV 4:2:0 planes, into float32 NCHW"
     found = {"claim": claim, "kernels": kernels.BACKEND, "isa": given.isa, "threads": 1, "rounds": ROUNDS}
-    print(save(name, {**found, "pairs": pairs}, where))
+    print(save(name, {**found, "table": [heads, *rows], "pairs": pairs}, where))
 
 
 if __name__ == "__main__":
