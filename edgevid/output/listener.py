@@ -6,7 +6,6 @@ import time as clock
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,13 +17,6 @@ AT_ONCE, PER_SECOND = 300, 100.0  # New connections of one host
 BACKLOG = 2048  # Connections that wait in the system; one more waits a second for its second try
 RECEIVE_BYTES = 16 * 1024  # Of the system's buffer of a connection: what one of them can have processed at once
 STRANGER = ""
-
-
-@dataclass(slots=True)
-class _Connection:
-    socket: socket.socket
-    role: str
-    since: float  # When its role began, on time.monotonic
 
 
 class Listener(socket.socket):
@@ -48,7 +40,8 @@ class Listener(socket.socket):
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(WAIT_S))
         self._strangers, self._is_known = strangers, is_known
         self._rates = lru_cache(maxsize=1000)(lambda host: TokenBucket(PER_SECOND, AT_ONCE))
-        self._open: dict[tuple[str, int], _Connection] = {}
+        self._open = dict[Any, tuple[socket.socket, str, float]]()
+        """By peer: its connection, its role, and since when, on time.monotonic."""
 
     def listen(self, backlog: int = BACKLOG, /) -> None:
         """Listens; servers ask for as many as they accept at once, which is less than may wait."""
@@ -60,58 +53,51 @@ class Listener(socket.socket):
             try:
                 connection, address = super().accept()
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE) and self._end_one(STRANGER):
+                if error.errno in (errno.EMFILE, errno.ENFILE) and self._limit(STRANGER, 0):
                     break
                 raise
-            if self._rates(address[0]).take(1, clock.monotonic()) or self._is_known(_first_bytes(connection)):
-                self._open[address[:2]] = _Connection(connection, STRANGER, clock.monotonic())
-                self._limit(STRANGER)
-                return connection, address
-            connection.close()
+            head = b""
+            if not self._rates(address[0]).take(1, clock.monotonic()):
+                with suppress(OSError):  # it has sent nothing yet
+                    head = connection.recv(RECEIVE_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                if not self._is_known(head):
+                    connection.close()
+                    continue
+            self._put(address[:2], connection, STRANGER)
+            return connection, address
         raise BlockingIOError  # the server comes again, after what else it has to do
 
     @contextmanager
     def admitted(self, peer: tuple[str, int] | None, role: str) -> Iterator[None]:
         """Gives the connection of a peer (host, port) a role for as long as its request takes."""
-        one = self._open.get(peer or ("", 0))
-        if one is None:
-            yield
-            return
-        one.role, one.since = role, clock.monotonic()
-        self._limit(role)
+        connection = self._open[peer][0] if peer in self._open else None
         try:
+            if connection is not None:
+                self._put(peer, connection, role)
             yield
         finally:
-            one.role, one.since = STRANGER, clock.monotonic()
-            self._limit(STRANGER)
+            if connection is not None:
+                self._put(peer, connection, STRANGER)
 
     def end_waiting(self) -> None:
         """Ends the connections of strangers that waited too long; to be called about once per second."""
         oldest = clock.monotonic() - WAIT_S
-        for peer, one in list(self._open.items()):
-            if one.role == STRANGER and one.since < oldest:
-                self._end(peer)
+        for peer in [peer for peer, (_, role, since) in self._open.items() if role == STRANGER and since < oldest]:
+            self._end(peer)
 
-    def _limit(self, role: str) -> None:
-        self._open = {peer: one for peer, one in self._open.items() if one.socket.fileno() >= 0}
-        if sum(one.role == role for one in self._open.values()) > (MOST if role else self._strangers):
-            self._end_one(role)
+    def _put(self, peer: Any, connection: socket.socket, role: str) -> None:
+        self._open[peer] = connection, role, clock.monotonic()
+        self._open = {peer: one for peer, one in self._open.items() if one[0].fileno() >= 0}
+        self._limit(role, MOST if role else self._strangers)
 
-    def _end_one(self, role: str) -> bool:
-        """Ends the oldest connection of the host that has most of this role; False where there is none."""
-        peers = [peer for peer, one in self._open.items() if one.role == role]
-        if peers:
+    def _limit(self, role: str, most: int) -> bool:
+        """Whether there are more than `most` connections of this role: then one ends."""
+        peers = [peer for peer, one in self._open.items() if one[1] == role]
+        if len(peers) > most:
             host = Counter(peer[0] for peer in peers).most_common(1)[0][0]
-            self._end(min((peer for peer in peers if peer[0] == host), key=lambda peer: self._open[peer].since))
-        return bool(peers)
+            self._end(min((peer for peer in peers if peer[0] == host), key=lambda peer: self._open[peer][2]))
+        return len(peers) > most
 
-    def _end(self, peer: tuple[str, int]) -> None:
+    def _end(self, peer: Any) -> None:
         with suppress(OSError):  # it has ended already
-            self._open.pop(peer).socket.shutdown(socket.SHUT_RDWR)  # its server reads the end, and closes it
-
-
-def _first_bytes(connection: socket.socket) -> bytes:
-    try:
-        return connection.recv(RECEIVE_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except OSError:  # it has sent nothing yet
-        return b""
+            self._open.pop(peer)[0].shutdown(socket.SHUT_RDWR)  # its server reads the end, and closes it

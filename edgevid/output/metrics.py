@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class Metrics(Closing):
     def _values(self) -> dict[str, dict[Any, float]]:
         """By metric, then by its labels."""
         summary, reasons = self._summary, dict(self._summary.reasons)
-        names = _labels([one.name for one in summary.workers])
+        sinks = [(_label(n, one.name), one) for n, one in enumerate(summary.workers, 1)]
         return {
             "frames": {(): summary.frames}, "gated": {(): summary.gated},
             **{name: {(): getattr(self._source, name, 0)}
@@ -86,23 +86,19 @@ class Metrics(Closing):
             "events": dict(summary.class_events),
             "abstentions": {(task, why.name): n for (task, why), n in reasons.items() if why is not Reason.OK},
             "emitted": {(task,): n for (task, why), n in reasons.items() if why is Reason.OK},
-            **{f"sink_{name}": {(label,): getattr(one, name) for label, one in zip(names, summary.workers, strict=True)}
+            **{f"sink_{name}": {(label,): getattr(one, name) for label, one in sinks}
                for name in ("delivered", "rejected", "dropped", "backlog")},
         }  # fmt: skip
 
 
-def _labels(names: Sequence[str]) -> list[str]:
-    """Names of sinks without their hosts and folders, which no reader needs; a repeated one has a number.
+def _label(number: int, name: str) -> str:
+    """A sink's name without its host or folder, which no reader needs.
 
-    >>> _labels(["mqtt broker:1883", "sqlite /data/a.db", "mqtt other:1883/x"])
-    ['mqtt', 'sqlite a.db', 'mqtt 2']
+    >>> _label(1, "mqtt broker:1883"), _label(2, "sqlite /data/a.db")
+    ('mqtt 1', 'sqlite a.db')
     """
-    found = list[str]()
-    for kind, _, where in (name.partition(" ") for name in names):
-        one = kind if re.search(r":\d+", where) else f"{kind} {Path(where).name}".strip()
-        count = sum(re.fullmatch(rf"{re.escape(one)}( \d+)?", other) is not None for other in found)
-        found.append(f"{one} {count + 1}" if count else one)
-    return found
+    kind, _, where = name.partition(" ")
+    return f"{kind} {number}" if re.search(r":\d", where) else f"{kind} {Path(where).name}"
 
 
 class _Server(ThreadingHTTPServer):

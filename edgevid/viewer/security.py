@@ -203,19 +203,10 @@ class FewLines(logging.Filter):
 
     def __init__(self, thread: threading.Thread) -> None:
         super().__init__()
-        self._thread, self._left_out = thread, 0
-        self._bucket = TokenBucket(LINES_PER_S, LINES)
+        self._thread, self._bucket = thread, TokenBucket(LINES_PER_S, LINES)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a line is written; one after others that were not says how many."""
+        """Whether a line is written."""
         if record.thread != self._thread.ident:
             return True
-        if record.levelno < logging.WARNING:
-            return False
-        if not self._bucket.take(1, clock.monotonic()):
-            self._left_out += 1
-            return False
-        if self._left_out:
-            record.msg, record.args = f"{record.getMessage()} ({self._left_out} lines before it were left out)", ()
-            self._left_out = 0
-        return True
+        return record.levelno >= logging.WARNING and self._bucket.take(1, clock.monotonic()) > 0

@@ -80,8 +80,8 @@ class Server(Closing):
         if public and any(one and len(one) < GOOD_TOKEN_LENGTH for one in tokens):
             log.warning("a token of less than %d characters can be guessed: use a longer one", GOOD_TOKEN_LENGTH)
         self.token = tokens[0]
-        tls = _tls_options(tls_cert, tls_key)
-        self._scheme = "https" if tls else "http"
+        _check_certificate(tls_cert, tls_key)
+        self._scheme = "https" if tls_cert else "http"
         known = [one.encode() for one in tokens if one]
 
         def is_known(head: bytes) -> bool:
@@ -104,7 +104,7 @@ class Server(Closing):
             http="h11", h11_max_incomplete_event_size=HEADER_BYTES, ws=LimitedWebSocket, ws_max_size=MAX_MESSAGE,
             ws_per_message_deflate=False,  # JPEG does not shrink further
             loop="asyncio", backlog=ACCEPTED_AT_ONCE, callback_notify=end_waiting, timeout_notify=1,
-            timeout_graceful_shutdown=2, **tls,
+            timeout_graceful_shutdown=2, ssl_certfile=tls_cert, ssl_keyfile=tls_key,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         run = partial(self._server.run, [self._socket])
@@ -229,21 +229,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _tls_options(cert: str | Path | None, key: str | Path | None) -> dict[str, Any]:
-    """uvicorn's options; InputError for files that are no certificate and its key."""
-    if cert is None:
-        if key is not None:
-            raise InputError(f"--tls-key: expected --tls-cert, too, got the key {key} alone")
-        return {}
+def _check_certificate(cert: str | Path | None, key: str | Path | None) -> None:
+    """InputError for files that are no certificate and its key."""
+    if cert is None and key is not None:
+        raise InputError(f"--tls-key: expected --tls-cert, too, got the key {key} alone")
     try:  # a key with a password would be asked for
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password=lambda: "")
+        if cert is not None:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password=lambda: "")
     except OSError as error:
-        files = f"{cert} and {key}" if key else f"{cert}, alone"
-        raise InputError(
-            f"--tls-cert: expected a certificate and its key, without a password, in PEM format, got {files}: "
-            f"{error.strerror or error}"
-        ) from None
-    return {"ssl_certfile": cert, "ssl_keyfile": key}
+        expected = "a certificate and its key, without a password, in PEM format"
+        raise InputError(f"--tls-cert: expected {expected}, got {cert} and {key}: {error.strerror or error}") from None
 
 
 def _bind(host: str, port: int | None, is_known: Callable[[bytes], bool]) -> Listener:

@@ -17,7 +17,7 @@ from edgevid.errors import InputError
 from edgevid.output import SqliteSink, as_json
 from edgevid.output.recordings import DATABASE
 from edgevid.pipeline import Pipeline
-from edgevid.site.file import write_zones
+from edgevid.site.file import read_shapes, write_zones
 from edgevid.speed.abstain import contact_points
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import KMH, Event, Frame, Reason, Result, Tracks
@@ -54,6 +54,7 @@ class ViewerState:
         self.calibration, self.site_file = calibration, site_file
         self.size: tuple[int, int] = tuple(source.size)
         self._original_calibration, self._site_header = calibration, site_header
+        self._known = read_shapes(site_file) if site_file else {}  # Of the file's zones and lines
         self._about = {"title": title, "model": model, "notes": list(notes), "unit": unit}
         self.playback = Playback(paced=not source.live)
         self.source = Rounds(source, self.playback, reopen, tap)  # What the run takes frames from
@@ -165,7 +166,10 @@ class ViewerState:
             drawn = self.size[0] * scale[0], self.size[1] * scale[1]
             if self.site_file is not None:
                 saved = (in_shares(shapes, shares, drawn) for shapes in (zones, lines))
-                write_zones(self.site_file, *saved, header=self._site_header)
+                old = [in_shares(shapes, self._relative, drawn) for shapes in before]
+                self._known = write_zones(
+                    self.site_file, *saved, header=self._site_header, before=old, known=self._known
+                )
             self._edited, self._relative = edited, shares
             self._version += 1
             answer = self.annotations()

@@ -129,7 +129,7 @@ def test_the_metrics_name_sinks_without_hosts_and_folders() -> None:
     with Metrics("127.0.0.1:0", SimpleNamespace(), summary) as metrics:
         metrics.open(Header("gate"))
         text = urllib.request.urlopen(f"http://127.0.0.1:{metrics.port}/metrics", timeout=30).read().decode()
-    for label in ("webhook", "webhook 2", "kafka", "sqlite a.db"):
+    for label in ("webhook 1", "webhook 4", "kafka 2", "sqlite a.db"):
         assert f'edgevid_sink_backlog{{camera="gate",sink="{label}"}} 1.0' in text
     assert "example" not in text
     assert "/srv" not in text
