@@ -270,7 +270,7 @@ def main() -> None:
     print(table(heads, [line for line in rows if given.source in (None, line[0])]))
     claim = "letterbox of an RGB frame, and of YUV 4:2:0 planes, into float32 NCHW"
     found = {"claim": claim, "kernels": kernels.BACKEND, "isa": given.isa, "threads": 1, "rounds": ROUNDS}
-    print(save(name, {**found, "table": [heads, *rows], "pairs": pairs}, where))
+    print(save(name, {**found, "head": heads, "rows": rows, "pairs": pairs}, where))
 
 
 if __name__ == "__main__":
