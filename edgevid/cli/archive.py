@@ -20,16 +20,29 @@ LINE_S = 60.0  # Between two lines of progress without a terminal
 
 def command(source: str, out: Path, site: Path | None, model: str | None, ray: str | None, **given: Any) -> None:
     """Bring every recording through a pipeline into Parquet files; the same command continues."""
-    from edgevid.run.archive import find_videos, local_processes, open_jobs, run_jobs
-    from edgevid.run.ray_fleet import ray_processes
-    from edgevid.runtime.processor import default_threads
+    from edgevid.run.archive import alone, find_videos
     from edgevid.site.file import Site, read_site
 
     chosen = read_site(site) if site else Site()
     chosen = replace(chosen, model=shared.exported(model or chosen.model, ""))
-    jobs, rows = open_jobs(
-        chosen, find_videos(source), out, chunk_s=given["chunk_s"], retry_failed=given["retry_failed"]
-    )
+    with alone(out):
+        rows = _run(chosen, find_videos(source), out, ray, given)
+    failed = [row for row in rows if row["error"]]
+    length = timedelta(seconds=round(sum(row["seconds"] for row in rows)))
+    results().print(f"done: {len(rows) - len(failed)}, {length} long, in {out}; failed: {len(failed)}", markup=False)
+    if failed:
+        reasons = [[row["video"], row["error"].removeprefix(f"{row['video']}: ")] for row in failed]
+        print_rows(results(), ("failed", "reason"), reasons, text=("reason",))
+        raise Exit(1)
+
+
+def _run(site: Any, videos: list[Path], out: Path, ray: str | None, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Brings videos through the pipeline of a site; the rows of all, those of earlier runs first."""
+    from edgevid.run.archive import local_processes, open_jobs, run_jobs
+    from edgevid.run.ray_fleet import ray_processes
+    from edgevid.runtime.processor import default_threads
+
+    jobs, rows = open_jobs(site, videos, out, chunk_s=given["chunk_s"], retry_failed=given["retry_failed"])
     count = given["workers"] or (RAY_JOBS if ray else default_threads())
     cpus, gpus = given["worker_cpus"], given["worker_gpus"]
     made = ray_processes(ray, cpus=cpus, gpus=gpus) if ray else local_processes(count)
@@ -48,13 +61,7 @@ def command(source: str, out: Path, site: Path | None, model: str | None, ray: s
             if not bar.console.is_terminal and now - printed >= LINE_S:
                 printed = now
                 notes().print(f"{done} of {number} videos, {fps:.0f} fps, {rest} left")
-    failed = [row for row in rows if row["error"]]
-    length = timedelta(seconds=round(sum(row["seconds"] for row in rows)))
-    results().print(f"done: {len(rows) - len(failed)}, {length} long, in {out}; failed: {len(failed)}", markup=False)
-    if failed:
-        reasons = [[row["video"], row["error"].removeprefix(f"{row['video']}: ")] for row in failed]
-        print_rows(results(), ("failed", "reason"), reasons, text=("reason",))
-        raise Exit(1)
+    return rows
 
 
 def fleet_command(sites: list[Path], ray: str, **given: Any) -> None:

@@ -4,22 +4,26 @@ own history (dozens of vehicles; speed_drift.py). docs/health.md lists what each
 
 import dataclasses
 import json
+import os
+import time as clock
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
+from weakref import finalize
 
 import numpy as np
 
 from edgevid._opencv import require_opencv
 from edgevid.errors import InputError, log
-from edgevid.files.atomic import atomic_path, make_folder, quarantine, write_atomic
+from edgevid.files.atomic import atomic_path, claim, make_folder, quarantine, write_atomic
 from edgevid.health.registration import Motion, Reference
 from edgevid.health.speed_drift import SpeedDriftDetector
 from edgevid.health.view_monitor import LearnedReference, State, ViewMonitor
 from edgevid.speed.calibration import CameraCalibration
 from edgevid.types import Closing, Frame, Reason, SpeedReport, Speeds, Tracks
+from edgevid.types.event import CLOCK_SET_S
 
 REMEDY = "check the camera; calibrate it again if it moved"
 MAX_EVENTS = 100
@@ -27,6 +31,7 @@ STATE = "state.npz"
 ACKNOWLEDGEMENT = "acknowledgement"
 """Left by `edgevid health` for the running monitor, which removes it at its next check."""
 FORMAT = 3
+SET_S = 60.0  # A clock that is set by more has shown a wrong hour before
 Kind = Literal["moved", "lost", "ratio", "speeds"]
 """What raises an alarm: the image moved, shows another view, far against near, all speeds."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -102,9 +107,13 @@ class HealthFolder:
 
     def pop_acknowledgement(self) -> Acknowledgement | None:
         """The answer to the alarm, once; None without one."""
-        file = self.path / ACKNOWLEDGEMENT
-        text = file.read_bytes() if file.exists() else b""
-        file.unlink(missing_ok=True)
+        file, taken = self.path / ACKNOWLEDGEMENT, self.path / f".{ACKNOWLEDGEMENT}"
+        try:
+            file.replace(taken)  # one that comes now is the next one
+            text = taken.read_bytes()
+            taken.unlink()
+        except OSError:
+            return None
         return next((choice for choice in get_args(Acknowledgement) if choice.encode() == text), None)
 
 
@@ -123,7 +132,8 @@ class CameraHealth(Closing):
 
         `view` and `speed_drift` are the two detectors (None: their defaults). With a `calibration`, an alarm
         states by what share speeds would be wrong. `alarms` are the kinds that invalidate speeds; the others
-        are only reported in `events`. `start` is the local time of a recording's first frame (None: now)."""
+        are only reported in `events`. `start` is the local time of a recording's first frame (None: now, by a clock
+        that may be set meanwhile). InUseError where another program monitors with the folder."""
         require_opencv("Camera health")
         if wrong := sorted(set(alarms) - set(KINDS)):
             raise InputError(f"camera health: expected alarms among {', '.join(KINDS)}, got {wrong[0]!r}")
@@ -131,10 +141,13 @@ class CameraHealth(Closing):
         self.calibration = calibration
         self.alarm: Alarm | None = None
         self.events: list[str] = []  # Messages: alarms, acknowledgements, slow traffic, damaged files; the newest 100
-        self._alarms, self._start, self._first = alarms, start, 0.0
+        self._alarms, self._first, self._from_s = alarms, 0.0, -np.inf if start else CLOCK_SET_S
+        self._start: float | None = start.timestamp() if start else None
+        self._offset: float | None = None  # By how much the clock is ahead of a steady one
         self._save_s, self._save_at, self._on_alarm = save_s, -np.inf, on_alarm
         self._folder = HealthFolder(folder) if folder is not None else None
         if self._folder is not None:
+            self._release = finalize(self, os.close, claim(self._folder.path))
             self.view.references, statistics, self.alarm = self._folder.read()
             try:
                 if statistics is not None:
@@ -175,8 +188,8 @@ class CameraHealth(Closing):
                 if np.isfinite(self._save_at):
                     self.save()
                 self._save_at = frame.time + self._save_s
-        if not self.invalidates:
-            now = self._now(frame.time)
+        now = self._now(frame.time)
+        if not self.invalidates and now.timestamp() > self._from_s:  # else the hour of the week is unknown
             for finding in self.speed_drift.update(tracks, speeds.smoothed, speeds.track_speeds, now):
                 # Slow traffic in front of an aligned camera is no fault of it.
                 slow = finding.kind == "speeds" and finding.direction == "down"
@@ -210,6 +223,8 @@ class CameraHealth(Closing):
     def close(self) -> None:
         """Saves the folder."""
         self.save()
+        if self._folder is not None:
+            self._release()
 
     def save(self) -> None:
         """Writes the folder; a full disk is logged and does not stop the pipeline."""
@@ -221,9 +236,15 @@ class CameraHealth(Closing):
             log.warning("camera health: %s cannot be written: %s", self._folder.path, error)
 
     def _now(self, time: float) -> datetime:
+        """Local time of a moment of the stream. A clock that is set, and summer time, count from then on."""
+        offset = clock.time() - clock.monotonic()
         if self._start is None:
-            self._start, self._first = datetime.now(), time
-        return self._start + timedelta(seconds=time - self._first)
+            self._start, self._first, self._offset = clock.time(), time, offset
+        if self._offset is not None and abs(step := offset - self._offset) > 1.0:
+            self._start, self._offset = self._start + step, offset
+            if abs(step) > SET_S:
+                self.speed_drift.drop_hour()
+        return datetime.fromtimestamp(self._start + time - self._first)
 
     def _raise(self, kind: Kind, message: str, time: float) -> None:
         if self.alarm is not None:

@@ -186,6 +186,12 @@ class SpeedDriftDetector:
         """The stream starts again: vehicles in view are forgotten, baselines stay."""
         self._open.clear()
 
+    def drop_hour(self) -> None:
+        """Forgets the values of this hour: the clock was set, and they may be those of another one."""
+        self._commit_at = -math.inf
+        for one in self._both.values():
+            one.drop()
+
     def commit(self) -> None:
         """Ends an hour: learns its values, or drops them where there is evidence of a change."""
         good = self.speeds.quiet and self.ratio.quiet

@@ -6,7 +6,6 @@ what is on the disk, and sends it again after a failure, with exponential backof
 The spool is a SQLite database in a folder: the events, numbered, and for each sink the number of the first one that it
 has not acknowledged. One program owns the folder; another one takes another folder."""
 
-import fcntl
 import json
 import os
 import random
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import EdgevidError, SourceError, log, masked
-from edgevid.files.atomic import make_folder
+from edgevid.files.atomic import InUseError, claim, make_folder
 from edgevid.files.folders import SPOOL
 from edgevid.output.records import json_line
 from edgevid.types import Closing, Event
@@ -86,12 +85,9 @@ class Spool:
         for number in count(1):
             found = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
             make_folder(found)
-            self._lock = os.open(found, os.O_RDONLY)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(InUseError):
+                self._lock = claim(found)
                 return found
-            except BlockingIOError:
-                os.close(self._lock)
         raise AssertionError
 
 

@@ -73,6 +73,7 @@ class Recorder(Closing):
         self._queue: SimpleQueue[Callable[[], None] | Coded | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._header, self._skipping, self._failed = Header(), False, False
+        self._failure: OSError | None = None  # Why nothing is recorded now, for the loop
         self.dropped = 0  # Packets that were left out, because the disk was slow
         self._ring: deque[Coded] = deque()
         self._encoder: FrameEncoder | None = None
@@ -97,6 +98,9 @@ class Recorder(Closing):
     def write(self, frame: Frame, result: Result) -> None:
         """Notes each object's best moment, and writes the snapshots that events named. Frames of a source that has no
         packets, or whose packets must not be kept, are encoded."""
+        failure, self._failure = self._failure, None
+        if failure is not None and self.live:
+            raise failure
         if self._encoder is not None or self.tap.layout is None:
             self._encode(frame)
         self._moments.update(frame, result, self._queue.put)
@@ -106,6 +110,7 @@ class Recorder(Closing):
         self._queue.put(None)
         if self._thread.ident is not None:
             self._thread.join()
+        self.folder.close()
 
     def notes(self) -> list[str]:
         """What was left out, for a user."""
@@ -156,11 +161,11 @@ class Recorder(Closing):
             try:
                 self.folder.remove_expired()
                 self._take(item) if isinstance(item, Coded) else item()
-                self._failed = False
+                self._failed &= self._segment is None and (self._clip is None or self._clip.file is None)
             except (OSError, av.FFmpegError) as error:  # noqa: PERF203
                 if not self._failed:
                     log.warning("%s: not recorded: %s", self.folder.path, error)
-                self._failed = True
+                self._failed, self._failure = True, error if isinstance(error, OSError) else self._failure
                 self._end_all()
         self._end_all()
 

@@ -16,17 +16,18 @@ from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import finalize
 
 from edgevid.errors import InputError
-from edgevid.files.atomic import make_folder
+from edgevid.files.atomic import FULL, claim, make_folder
 from edgevid.types import utc_text
+from edgevid.types.event import CLOCK_SET_S
 
 NAME = re.compile(r"(\d{8})-(\d{8}T\d{6}Z)(-[\w-]+)?\.(mp4|mkv|jpg)")
-KNOWN_S = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc).timestamp()
-"""edgevid is not older; a clock before this one was not set when a file was named: it is as old as the next one."""
 MIN_FREE = 256_000_000  # Bytes of the disk that stay free for the other outputs
 EVERY = 8_000_000  # Bytes between two looks at the disk
 DAY_S, MINUTE_S = 86400.0, 60.0
+BOOT_TIME = getattr(clock, "CLOCK_BOOTTIME", clock.CLOCK_MONOTONIC)  # Goes on while the machine sleeps
 
 
 class Named(NamedTuple):
@@ -73,25 +74,33 @@ class RecordingsFolder:
 
     def __init__(
         self, path: Path, *, keep_days: float | None = None, max_bytes: int | None = None,
-        now: Callable[[], float] = clock.time,
+        now: Callable[[], float] = clock.time, steady: Callable[[], float] | None = None,
     ) -> None:  # fmt: skip
-        """Makes the folder; files of earlier runs count. SourceError where it cannot be made."""
+        """Makes the folder; files of earlier runs count. `steady` are seconds of a clock that nobody sets. SourceError
+        where it cannot be made, or another program records into it; `close` lets go of it."""
         if not all(limit is None or limit > 0 for limit in (keep_days, max_bytes)):
             raise InputError(f"recordings: expected limits above 0, got {keep_days} days, {max_bytes} bytes")
         self.path, self._max_bytes, self._now = path, max_bytes, now
         self._keep_s = None if keep_days is None else DAY_S * keep_days
         self._looked = self._since = 0.0
+        self._steady = steady or (partial(clock.clock_gettime, BOOT_TIME) if now is clock.time else now)
+        self._told, self._steps = self._now(), list[tuple[int, int, float]]()
+        self._offset = self._told - self._steady()
+        """What the clock showed, by how much it was ahead of the steady one, and by how much it was set since: of files
+        after a number, up to another one."""
         make_folder(path)
+        self.close = finalize(self, os.close, claim(path))
         self._lock, self._open = threading.RLock(), set[str]()
         names = filter(read_name, sorted(os.listdir(path)))
         self._sizes = {name: (path / name).stat().st_size for name in names}
-        self._number = max((int(name[:8]) for name in self._sizes), default=0)
+        self._number = self._begun = max((int(name[:8]) for name in self._sizes), default=0)
         self.bytes = sum(self._sizes.values())  # Of all files
         self.removed = 0  # Files that were deleted for the limits
 
     def name(self, utc: float, kind: str, suffix: str) -> str:
         """A new name, which sorts after all before, also where the clock was set back."""
         with self._lock:
+            self._note_step()
             self._number += 1
             moment = datetime.datetime.fromtimestamp(utc, datetime.timezone.utc)
             return f"{self._number:08d}-{moment:%Y%m%dT%H%M%SZ}{kind and '-'}{kind}{suffix}"
@@ -129,21 +138,25 @@ class RecordingsFolder:
         """The file is complete: from now on it may be deleted."""
         with self._lock:
             self._open.discard(name)
+            if not self._sizes.get(name, 1):  # the disk was full
+                (self.path / name).unlink(missing_ok=True)
+                del self._sizes[name]
 
     def remove_expired(self) -> None:
-        """Deletes what is older than the days that are kept, looking once per minute. A file whose name is in the
-        future, or before an older one's, is as old as the next one. A gap of more than a day, or a clock that jumps by
-        more, makes nothing older until a day after it has passed."""
+        """Deletes what is older than the days that are kept, looking once per minute. A clock that is set while this
+        program runs makes nothing older or newer. A file whose name is in the future, or before an older one's, is as
+        old as the next one. A gap of more than a day, or a clock that jumps by more, makes nothing older until a day
+        after it has passed."""
         with self._lock:
-            now = self._now()
+            now = self._note_step()
             if self._keep_s is None or abs(now - self._looked) < MINUTE_S:
                 return
             if not 0 <= now - self._looked < DAY_S:
                 self._since = now  # The clock runs evenly since then
             self._looked, latest, moments = now, 0.0, list[float]()
             for name in self._sizes:
-                utc = getattr(read_name(name), "utc", 0.0)
-                latest = utc if max(KNOWN_S, latest) <= utc <= now else latest
+                utc = self._utc(name)
+                latest = utc if max(CLOCK_SET_S, latest) <= utc <= now else latest
                 moments.append(utc if utc == latest else 0.0)
             moments = [*accumulate(reversed(moments), lambda newer, own: own or newer, initial=now)][:0:-1]
             before = [*moments[: bisect_left(moments, self._since)], self._since]
@@ -154,13 +167,28 @@ class RecordingsFolder:
                 if age <= self._keep_s or not self._remove_oldest():
                     return
 
+    def _note_step(self) -> float:
+        """What the clock shows; that it was set, forward or back, is noted."""
+        now = self._now()
+        step = now - self._steady() - self._offset
+        if abs(step) > MINUTE_S:  # a clock that was never set tells nothing of earlier runs' files
+            self._steps.append((0 if self._told >= CLOCK_SET_S else self._begun, self._number, step))
+            self._offset += step
+        self._told = now
+        return now
+
+    def _utc(self, name: str) -> float:
+        """When a file began, by the clock as it is now."""
+        number, utc, _ = read_name(name) or Named(0, 0.0, "")
+        return utc + sum(step for first, last, step in self._steps if first < number <= last)
+
     def _with_room(self, call: Callable[[], int]) -> int:
         """`call` again and again while the disk is full and there is a file to delete."""
         while True:
             try:
                 return call()
             except OSError as error:  # noqa: PERF203
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._remove_oldest():
+                if error.errno not in FULL or not self._remove_oldest():
                     raise
 
     def _remove_oldest(self) -> bool:

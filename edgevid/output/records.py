@@ -1,5 +1,6 @@
 """Records: a result as plain JSON values, and JSON lines that survive and are read again. docs/records.md."""
 
+import errno
 import json
 import os
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgevid.errors import FileFormatError, InputError, SourceError, log
-from edgevid.files.atomic import flush_to_disk
+from edgevid.files.atomic import claim, flush_to_disk
 from edgevid.types import Closing, Event, Reason, Result
 from edgevid.types.event import EVENT_SCHEMA, HEADER_SCHEMA, utc_text
 from edgevid.types.rows import object_rows, speed_rows
@@ -24,13 +25,16 @@ class TextFile(Closing):
     standard output. `append` continues an existing file, and cuts off a torn last line before."""
 
     def __init__(self, path: str | Path, *, append: bool = False, sync_s: float = SYNC_S) -> None:
-        """SourceError where the file cannot be written; `sync_s` 0: each line, before the next frame."""
+        """SourceError where the file cannot be written, or another program writes it; `sync_s` 0: each line, before the
+        next frame."""
         self.path, self._sync_s = Path(path), sync_s
         try:
-            if append and self.path.is_file():
-                os.truncate(path, whole_lines(self.path))
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC)
-            self._handle = os.dup(1) if str(path) == "-" else os.open(path, flags, 0o666)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            self._handle = os.dup(1) if str(path) == "-" else claim(self.path, os.open(path, flags, 0o666))
+            if str(path) != "-" and self.path.is_file():
+                os.ftruncate(self._handle, whole_lines(self.path) if append else 0)
+        except SourceError:
+            raise
         except OSError as error:
             raise SourceError(f"{path}: cannot be written: {error.strerror}; choose another place") from None
         self._written, self._over = threading.Event(), threading.Event()
@@ -46,8 +50,11 @@ class TextFile(Closing):
 
     def put(self, text: str) -> None:
         """Appends whole lines. OSError where the disk is full; the file then ends as before."""
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None
+        if failure is None and not os.fstat(self._handle).st_nlink:
+            failure = FileNotFoundError(errno.ENOENT, "it was deleted while it was written")
+        if failure is not None:
+            raise failure
         before = self.size
         try:
             view = memoryview(text.encode(errors="backslashreplace"))

@@ -1,14 +1,17 @@
 """Sinks: results as JSON lines, CSV, MOTChallenge text or annotated video, events as JSON lines or CSV; in segments."""
 
 import datetime
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
 from edgevid.errors import InputError, SourceError, check_part
+from edgevid.files.atomic import claim, is_full
 from edgevid.files.cells import csv_text
 from edgevid.output.overlay import Overlay
 from edgevid.output.records import TextFile, as_line, json_line, last_lines
@@ -204,10 +207,22 @@ class SegmentedSink(Closing):
             self._sink.end(events)
 
     def write(self, frame: Frame, result: Result) -> None:
-        """Appends to the current segment, or starts the next one."""
+        """Appends to the current segment, or starts the next one. After an error the next frame starts one; this one
+        where the disk is full and an old segment can be deleted."""
+        try:
+            self._append(frame, result)
+        except OSError as error:
+            with suppress(OSError):
+                self.close()
+            if not (is_full(error) and self._remove_oldest(on_full_disk=True)):
+                raise
+            self._append(frame, result)
+
+    def _append(self, frame: Frame, result: Result) -> None:
         due = self.segment_s is not None and frame.time - self._start >= self.segment_s
         if self._sink is None or due or frame.size != self._size:
             self.close()
+            self._check_alone()
             self._remove_oldest()
             path = self._name()
             self.started += 1
@@ -245,16 +260,24 @@ class SegmentedSink(Closing):
     def _with_suffix(self, suffix: str) -> Path:
         return self.path.with_name(f"{self.path.stem}{suffix}{self.path.suffix}")
 
-    def _remove_oldest(self) -> None:
-        """Deletes the oldest segments until one more as large as the last one fits."""
+    def _check_alone(self) -> None:
+        """SourceError where another program writes segments of this name: its latest one is open."""
+        for path in [*self._found().values()][-1:]:
+            with suppress(FileNotFoundError):
+                os.close(claim(path))
+
+    def _remove_oldest(self, *, on_full_disk: bool = False) -> bool:
+        """Deletes the oldest segments until one more as large as the last one fits; on a full disk one in any case, but
+        not the last one. Whether it deleted any."""
         if self.max_disk_bytes is None:
-            return
-        found = self._found().values()
+            return False
+        found, before = self._found().values(), self.removed
         sizes = [p.stat().st_size for p in found]
         limit = self.max_disk_bytes - (sizes[-1] if sizes else 0)
         for path in found:
-            if sum(sizes) <= limit:
-                return
+            if sum(sizes) <= limit and not (on_full_disk and self.removed == before and len(sizes) > 1):
+                break
             path.unlink(missing_ok=True)
             sizes = sizes[1:]
             self.removed += 1
+        return self.removed > before

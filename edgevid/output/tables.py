@@ -8,11 +8,13 @@ import time as clock
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from edgevid.errors import InputError, SourceError, require
 from edgevid.files import atomic_path, check_file, file_name, make_folder
+from edgevid.files.atomic import sweep
 from edgevid.types import Closing, Event, Frame, Header, Result
 from edgevid.types.event import EVENT_FIELDS, utc_text
 from edgevid.types.rows import flat_rows
@@ -179,7 +181,7 @@ def _object_row(row: dict[str, Any]) -> list[Any]:
 
 
 ROW_GROUP = 50_000
-STAMPED = "????????T?????????Z"
+STAMPED, FIRST = "????????T?????????Z", "19700101T000000000Z"
 OBJECT_TYPES = {"frame": int, "class_id": int, "tracker_id": int, "detected": bool}
 """Columns of objects that are no text and no floating point."""
 FIELDS = {
@@ -208,11 +210,10 @@ class ParquetSink(ObjectRows):
         self._begin()
 
     def open(self, header: Header) -> None:
-        """Deletes what a killed run of the camera left; other cameras may write to the same folder."""
+        """Deletes what killed runs left; other cameras may write to the same folder."""
         super().open(header)
         self._camera = file_name(header.camera)
-        for left in self.path.glob(f".*-{self._camera}-{STAMPED}.*.part.parquet"):
-            left.unlink(missing_ok=True)
+        sweep(self.path)
         self._read_known()
 
     def send(self, events: Sequence[Event]) -> None:
@@ -261,7 +262,11 @@ class ParquetSink(ObjectRows):
         if not rows:
             return
         if kind not in self._writers:
-            self._stamp = self._stamp or utc_text(clock.time()).translate({ord(c): None for c in "-:."})
+            if not self._stamp:  # after that of every file, also where the clock was set back
+                stamps = (path.stem[-len(STAMPED) :] for path in self.path.glob(f"*-{self._camera}-{STAMPED}.parquet"))
+                last = datetime.strptime(max(stamps, default=FIRST), "%Y%m%dT%H%M%S%fZ").replace(tzinfo=timezone.utc)
+                stamp = utc_text(max(clock.time(), last.timestamp() + 0.001))
+                self._stamp = stamp.translate({ord(c): None for c in "-:."})
             path = self._files.enter_context(atomic_path(self.path / f"{kind}-{self._camera}-{self._stamp}.parquet"))
             self._writers[kind] = self._files.enter_context(
                 self._parquet.ParquetWriter(path, self._schema(kind, rows[0]))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 from multiprocessing import get_context
 from pathlib import Path
+from signal import SIG_BLOCK, SIGINT, pthread_sigmask
 from tempfile import TemporaryDirectory
 from threading import Thread, local
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ import numpy as np
 
 from edgevid.errors import InputError
 from edgevid.files import make_folder, move_into_place, sha256, sha256_of, write_atomic
+from edgevid.files.atomic import claim
 from edgevid.models.hub import resolve_model
 from edgevid.output.records import json_line
 from edgevid.output.tables import ParquetSink
@@ -87,7 +89,6 @@ def open_jobs(
     files = [plain.calibration, plain.policy, *(one.policy for one in plain.recognizers)]
     digests = [model_digest(one) for one in models if one] + [sha256_of(one) for one in files if one]
     settings = sha256(repr((plain, digests)))
-    make_folder(out)
     for video in videos:
         name, size = re.sub(r"[^\w.-]+", "-", video.stem), video.stat().st_size if video.is_file() else 0
         folder = Path(os.path.abspath(out)) / f"{name}-{crc32(str(video).encode()):08x}"
@@ -131,11 +132,25 @@ def run_jobs(jobs: deque[Job], out: Path, submit: Callable[[Job], Future[Row]], 
 
 
 @contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Makes the folder of the results, which is this program's while the block lasts; InUseError where another one
+    writes there."""
+    make_folder(out)
+    lock = claim(out)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
 def local_processes(count: int) -> Iterator[Callable[[Job], Future[Row]]]:
     """Submits jobs to as many processes on this machine; one that ends takes no other job with it. At the end of the
     block they end, whatever they do, as when this process is killed."""
-    context, threads, own = get_context("spawn"), ThreadPoolExecutor(count), local()
+    context, own = get_context("spawn"), local()
     reader, alive = context.Pipe(duplex=False)
+    threads = ThreadPoolExecutor(count, initializer=pthread_sigmask, initargs=(SIG_BLOCK, (SIGINT,)))
+    """Their processes do not get Ctrl-C, which a terminal sends to all of them: this one ends them."""
 
     def work(job: Job) -> Row:
         attempts = 0

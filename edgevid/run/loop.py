@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from edgevid.abstain import DriftMonitor
 from edgevid.errors import EdgevidError, InputError, SourceError, check_part, check_type, log, masked, shown
+from edgevid.files.atomic import InUseError, remedy
 from edgevid.files.folders import camera_spool
 from edgevid.output.delivery import Delivery, Worker
 from edgevid.output.events import EventFinder
@@ -128,18 +129,20 @@ def run(
     resized when the frames change theirs. `summary` is filled as the run goes on, for programs that watch it.
     `source` is where the frames come from, if `frames` only hands them on.
 
-    With `skip_damaged`, frames that are damaged are counted and not processed. With `isolate`, a sink that raises
-    is left out for a while, with an event "sink-failed", and the run goes on. `monitors` get the verdicts of their
-    task; what they find is in the summary's notes.
+    With `skip_damaged`, frames that are damaged are counted and not processed. A sink whose disk cannot be written,
+    where the source is live, and with `isolate` one that raises anything, is left out for a while, with an event
+    "sink-failed", and the run goes on. `monitors` get the verdicts of their task; what they find is in the summary's
+    notes.
 
-    InputError where pipeline, zones or a sink lacks a method; SourceError where a sink cannot write any more."""
+    InputError where pipeline, zones or a sink lacks a method; SourceError where a sink cannot write any more, or
+    another program writes there."""
     source = frames if source is None else source
     independent = bool(getattr(source, "independent", False))  # photos: nothing of one goes into the next
     summary = Summary() if summary is None else summary
     parts = _checked(pipeline, frames, sinks, zones, summary)
     summary.size = size
     writing = [sink for sink in parts if hasattr(sink, "write")]
-    with ExitStack() as stack:
+    with ExitStack() as last, ExitStack() as stack:
         stack.callback(pipeline.close)
         for sink in parts:
             if not hasattr(sink, "send"):  # the emitter closes those in their threads
@@ -148,7 +151,8 @@ def run(
         header = header or header_of(pipeline, origin)
         emitter = Emitter(source, header, parts, summary, on_event, speed_limit_kmh)
         stack.enter_context(emitter)
-        away: dict[int, float] | None = {} if isolate else None
+        kind = Exception if isolate else OSError if getattr(source, "live", False) else ()
+        away: dict[int, float] = {}
         try:
             for frame in _taken(frames, summary, skip_damaged):
                 _resize(pipeline, zones, frame, summary, independent=independent)
@@ -159,13 +163,14 @@ def run(
                 for task, monitor in (monitors or {}).items():
                     monitor.update(result.verdicts[task])
                 with uninterrupted():  # a frame is in all records or in none
-                    _write(writing, frame, result, emitter, away)
+                    _write(writing, frame, result, emitter, away, kind)
                 if on_result is not None:
                     on_result(frame, result)
                 if max_frames is not None and summary.frames >= max_frames:
                     break
         except KeyboardInterrupt:
             summary.interrupted = True
+        last.enter_context(uninterrupted())  # the outputs are finished first
         emitter.finish(zones, pipeline)
         summary.notes += [f"{task}: {one.report().description}" for task, one in (monitors or {}).items()]
     return summary
@@ -237,22 +242,27 @@ class Emitter(Closing):
 
 
 def _write(
-    sinks: list[Any], frame: Frame, result: Result, emitter: Emitter, away: dict[int, float] | None
+    sinks: list[Any], frame: Frame, result: Result, emitter: Emitter, away: dict[int, float], kind: Any
 ) -> None:  # fmt: skip
-    """Brings a result to the sinks. `away`: until when a sink that raised gets none; None: its error ends the run."""
+    """Brings a result to the sinks. `away`: until when one that raised an error of `kind` gets none; others end the
+    run."""
     for number, sink in enumerate(sinks):
-        if away and clock.monotonic() < away.get(number, 0.0):
+        if clock.monotonic() < away.get(number, 0.0):
             continue
+        name = masked(str(getattr(sink, "name", getattr(sink, "path", type(sink).__name__))))
         try:
             with _one_sentence(sink):
                 sink.write(frame, result)
+            if away.pop(number, None):
+                log.info("%s: takes results again", name)
         except Exception as error:
-            if away is None:
+            ends = isinstance(error, InUseError) and kind is OSError  # two programs: the second one stops
+            if not isinstance(error, kind) or isinstance(error, BrokenPipeError) or ends:
                 raise
+            if number not in away:
+                log.error("%s: %s; it is tried again every %.0f s", name, said(error), AWAY_S)
+                emitter.report("sink-failed", said(error), name)
             away[number] = clock.monotonic() + AWAY_S
-            name = masked(str(getattr(sink, "name", type(sink).__name__)))
-            log.error("%s: %s; it gets results again in %.0f s", name, said(error), AWAY_S)
-            emitter.report("sink-failed", said(error), name)
 
 
 def said(error: BaseException) -> str:
@@ -303,7 +313,7 @@ def _resize(
 
 @contextmanager
 def _one_sentence(sink: Any) -> Iterator[None]:
-    """A full disk becomes a sentence that says what to do."""
+    """A disk that cannot be written becomes a sentence that says what to do."""
     try:
         yield
     except EdgevidError:
@@ -312,7 +322,4 @@ def _one_sentence(sink: Any) -> Iterator[None]:
         where = getattr(sink, "path", None) or type(sink).__name__
         if isinstance(error, BrokenPipeError) and str(where) == "-":
             raise  # the reader of standard output has ended: no error of the run
-        reason = error.strerror or str(error)
-        raise SourceError(
-            f"{where}: cannot be written: {reason}; if the disk is full, free space and restart"
-        ) from None
+        raise SourceError(f"{where}: cannot be written: {error.strerror or error}; {remedy(error)}") from None

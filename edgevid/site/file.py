@@ -1,7 +1,9 @@
 """A site: one camera's source, model, calibration, recognizers, zones and lines, read from one TOML file. docs/site.md
 describes the file. Paths in it are relative to the file."""
 
+import os
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,8 +11,9 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from edgevid.detect.gate import EXPECTED, MAX_GAP_S, THRESHOLD, Every, parse_every
-from edgevid.errors import FieldError, FileFormatError, masked
-from edgevid.files import Count, Positive, Share, edit_toml, read_toml, toml_text, write_atomic
+from edgevid.errors import FieldError, FileFormatError, InputError, masked
+from edgevid.files import Count, Positive, Share, atomic_path, edit_toml, make_folder, read_toml, toml_text
+from edgevid.files.atomic import claim
 from edgevid.files.folders import expanded
 from edgevid.files.schema import Checked, checked, pick, vars_of
 from edgevid.output.recordings import Recorder
@@ -20,6 +23,8 @@ from edgevid.speed.abstain import Contact
 from edgevid.speed.estimator import Method
 from edgevid.video.open import is_live
 from edgevid.zones import Line, Zone
+
+WAIT_S = 10.0  # For another program that writes a site file
 
 
 def _local_source(text: str, folder: Path) -> str:
@@ -161,20 +166,69 @@ def read_site(path: str | Path) -> Site:
     )  # fmt: skip
 
 
-def write_zones(path: Path, zones: tuple[Zone, ...], lines: tuple[Line, ...], *, header: str = "") -> None:
+Shapes = dict[str, dict[str, Any]]
+"""Rows of [[zone]] and [[line]] by name, each with "" for the key of its table."""
+
+
+def read_shapes(path: Path) -> Shapes:
+    """What a site file states of zones and lines; nothing of one that does not exist."""
+    return _shapes(read_toml(path) if path.exists() else {})
+
+
+def write_zones(
+    path: Path, zones: Iterable[Zone], lines: Iterable[Line], *, header: str = "",
+    before: Iterable[Iterable[Zone | Line]] = ((), ()), known: Shapes | None = None,
+) -> Shapes:  # fmt: skip
     """Makes the zones and lines of a site file these; everything else in it stays, comments too. `header` starts a file
-    that does not exist yet. The file is replaced in one step."""
-    _write(path, {"[zone]": [_row(zone) for zone in zones], "[line]": [_row(line) for line in lines]}, header)
+    that does not exist yet, which only this user may read. The file is replaced in one step.
+
+    With what was `known` of the file, only what differs from `before` (zones, then lines) is changed, so that those of
+    another page or of an editor stay; InputError where the same one was changed there. Returns what is known now."""
+    old, new = (
+        {one.name: {"": kind} | _row(one) for kind, some in zip(("zone", "line"), pair, strict=True) for one in some}
+        for pair in (before, (zones, lines))
+    )
+    merged: Shapes = {}
+
+    def rows(values: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+        found = _shapes(values)
+        edited = {name for name in old | new | found if known is None or old.get(name) != new.get(name)}
+        for name in edited if known is not None else ():
+            if found.get(name) not in ((known or {}).get(name), new.get(name)):
+                raise InputError(f"{path}: {name!r} was changed there meanwhile: start edgevid again, then edit it")
+        merged.update({name: row for name in found | new if (row := (new if name in edited else found).get(name))})
+        return {f"[{kind}]": [{key: row[key] for key in row if key} for row in merged.values() if row[""] == kind]
+                for kind in ("zone", "line")}  # fmt: skip
+
+    _write(path, rows, header)
+    return merged
 
 
 def write_gate(path: Path, threshold: float) -> None:
     """Makes the detection of a site file gated with this threshold; everything else in it stays."""
-    table = read_toml(path).get("detect", {}) if path.exists() else {}
-    _write(path, {"detect": [table | {"every": "auto", "gate_threshold": threshold}]})
+    added = {"every": "auto", "gate_threshold": threshold}
+    _write(path, lambda values: {"detect": [values.get("detect", {}) | added]})
 
 
-def _write(path: Path, rows: dict[str, list[dict[str, Any]]], header: str = "") -> None:
-    write_atomic(path, edit_toml(path, rows) if path.exists() else toml_text(rows, head=header))
+def _write(path: Path, rows: Callable[[dict[str, Any]], dict[str, list[dict[str, Any]]]], header: str = "") -> None:
+    """Writes the tables that `rows` makes of the file's values, one program after another."""
+    make_folder(path.parent)
+    lock = claim(path.parent, wait_s=WAIT_S)
+    try:
+        there = path.exists()
+        before = path.read_bytes() if there else b""
+        made = rows(read_toml(path) if there else {})
+        text = edit_toml(path, made) if there else toml_text(made, head=header)
+        with atomic_path(path, mode=0o600) as new:
+            new.write_bytes(text.encode())
+            if (path.read_bytes() if path.exists() else b"") != before:  # an editor takes no lock
+                raise InputError(f"{path}: another program wrote it at the same moment; do it again")
+    finally:
+        os.close(lock)
+
+
+def _shapes(values: dict[str, Any]) -> Shapes:
+    return {row.get("name", ""): {"": kind} | row for kind in ("zone", "line") for row in values.get(kind, ())}
 
 
 def _row(shape: Zone | Line) -> dict[str, Any]:

@@ -21,6 +21,10 @@ EventKind = Literal[  # What an event reports: docs/events.md
 ]  # fmt: skip
 
 
+CLOCK_SET_S = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
+"""edgevid is not older: a clock that shows less has not been set."""
+
+
 def utc_text(seconds: float) -> str:
     """Seconds since 1970 as ISO 8601 in UTC, to the millisecond; "" for NaN.
 

@@ -14,6 +14,7 @@ import av
 import numpy as np
 
 from edgevid.errors import InputError, SourceError, did_you_mean, log_once
+from edgevid.files.atomic import claim
 from edgevid.files.toml import read_toml
 from edgevid.types import Array, Closing
 
@@ -119,6 +120,7 @@ class VideoWriter(Closing):
         self.frames = 0
         self._container: Any = None
         self._encoder: Any = None
+        self._claim = -1
         self._failed = False  # after FFmpeg failed on a frame it must get no more
 
     def write(self, image: Array, time: float) -> None:
@@ -152,8 +154,10 @@ class VideoWriter(Closing):
         # Without flush_packets FFmpeg keeps up to 256 kB of a complete fragment in memory.
         flags = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
         try:
-            with open(self.path, "wb"):  # FFmpeg opens it later, within the first image
-                pass
+            self._claim = claim(self.path, os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666))
+            os.ftruncate(self._claim, 0)  # FFmpeg opens it later, within the first image
+        except SourceError:
+            raise
         except OSError as error:
             raise SourceError(f"{self.path}: cannot be written: {error.strerror}; choose another path") from None
         address = f"file:{self.path}"  # a name with a colon is no protocol
@@ -164,6 +168,14 @@ class VideoWriter(Closing):
 
     def close(self) -> None:
         """Finishes the file; a writer that got no image leaves none."""
+        try:
+            self._finish()
+        finally:
+            if self._claim >= 0:
+                os.close(self._claim)
+                self._claim = -1
+
+    def _finish(self) -> None:
         container, self._container = self._container, None
         if container is None:
             return

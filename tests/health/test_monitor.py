@@ -68,6 +68,7 @@ def test_an_alarm_and_the_references_outlive_a_restart(tmp_path: Path) -> None:
     assert np.isnan(live_speeds(again, moved(6, 0), 0, 40).mps[0])
     again.relearn()  # it was calibrated there
     assert live_speeds(again, moved(6, 0), 40, 40).mps[0] == 14.0
+    again.close()
     third = CameraHealth(tmp_path)
     assert third.alarm is None
 

@@ -105,18 +105,26 @@ def test_events_of_a_file_that_was_moved_before_an_error_are_there_once(
     assert [row["track"] for row in rows(tmp_path, "tracks")] == [1, 2]
 
 
-def test_a_start_deletes_what_a_killed_run_left_and_nothing_of_other_cameras(tmp_path: Path) -> None:
+def test_a_start_deletes_what_killed_runs_left_and_nothing_that_is_written_now(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="needs pyarrow: pip install pyarrow")
     for camera in ("gate", "gate-2", "yard"):
-        (tmp_path / f".events-{camera}-20260131T120000000Z.parquet.0123.part.parquet").touch()
+        (tmp_path / f".events-{camera}-20260131T120000000Z.parquet.0123456789ab.part.parquet").touch()
     with ParquetSink(tmp_path) as yard, ParquetSink(tmp_path) as gate:
         yard.send([an_event(0)])
         gate.open(Header("gate"))
         gate.send([an_event(1)])
     assert sorted(row["id"] for row in rows(tmp_path, "events")) == [an_event(0).id, an_event(1).id]
-    assert sorted(path.name.split("-2026")[0] for path in tmp_path.glob(".*")) == [
-        ".events-gate-2", ".events-yard"
-    ]  # fmt: skip
+    assert not [*tmp_path.glob(".*")]
+
+
+def test_a_clock_that_was_set_back_replaces_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install pyarrow")
+    for number, utc in enumerate([1_790_000_000.0, 20.0, 20.0]):  # two starts without a clock, in 1970
+        monkeypatch.setattr("edgevid.output.tables.clock.time", lambda utc=utc: utc)
+        with ParquetSink(tmp_path) as sink:
+            sink.open(Header("gate", start=utc))
+            sink.send([an_event(number)])
+    assert [row["id"] for row in rows(tmp_path, "events")] == [an_event(number).id for number in range(3)]
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

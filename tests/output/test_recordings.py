@@ -269,6 +269,7 @@ def test_weeks_of_recording_stay_within_gigabytes_whatever_the_clock_does(tmp_pa
         clock[0] += 600
         if step == 300:
             clock[0] = 30.0  # restarted without a clock, in 1970
+            camera.folder.close()
             camera = Camera(tmp_path / "gate", clock, max_bytes=20_000)
         if step == 320:
             clock[0] = START + 320 * 600
@@ -313,12 +314,43 @@ def test_a_clock_that_jumps_deletes_no_more_than_is_old(tmp_path: Path, wrong: f
         if 288 <= step < 300:  # for six hours of the seventh day
             clock[0] = wrong + 1800 * step
         if restarted and step in (288, 300):
+            camera.folder.close()
             camera = Camera(tmp_path / "gate", clock, keep_days=3)
         camera.file(100)
         camera.check()
         if step > 170:
             assert len([*camera.path.iterdir()]) in range(144, 175)  # three days, and what had no time of its own
     assert len([*camera.path.iterdir()]) == 145
+
+
+@pytest.mark.parametrize("step_s", [12 * 3600, 3650 * 86400, -6 * 3600, -20 * 86400], ids=str)
+@pytest.mark.parametrize("keep_hours", [6, 24])
+def test_a_clock_that_is_set_while_it_records_makes_nothing_older(
+    tmp_path: Path, step_s: float, keep_hours: int
+) -> None:
+    clock, steady = [START], [1000.0]
+    camera = Camera(tmp_path / "gate", clock, keep_days=keep_hours / 24, steady=lambda: steady[0])
+    for step in range(2 * 96):  # half an hour each, for four days; two of them with the wrong clock
+        clock[0], steady[0] = clock[0] + 1800, steady[0] + 1800
+        if step in (2 * 26, 2 * 74):
+            clock[0] += step_s if step == 2 * 26 else -step_s
+        camera.file(100)
+        camera.check()
+        if step > 2 * keep_hours:
+            assert len([*camera.path.iterdir()]) in range(2 * keep_hours, 2 * keep_hours + 5)
+
+
+def test_a_board_without_a_battery_keeps_its_days_and_deletes_what_is_old(tmp_path: Path) -> None:
+    clock, steady = [START], [5.0]
+    for _ in range(12):  # started every twelve hours, in 1970, and told the time after ten minutes
+        true, clock[0], steady[0] = clock[0], 20.0, 5.0
+        camera = Camera(tmp_path / "gate", clock, keep_days=2, steady=lambda: steady[0])
+        for step in range(24):
+            steady[0] += 1800
+            clock[0] = 20.0 + steady[0] if step < 1 else true + steady[0]
+            camera.file(100)
+        camera.folder.close()
+    assert 0 <= len([*camera.path.iterdir()]) - 48 * 2 < 24
 
 
 def test_what_is_old_goes_a_day_after_a_pause_and_while_nothing_new_comes(tmp_path: Path) -> None:
@@ -328,6 +360,7 @@ def test_what_is_old_goes_a_day_after_a_pause_and_while_nothing_new_comes(tmp_pa
         clock[0] += 3600
         camera.file(100)
     clock[0] += 30 * 86400  # switched off
+    camera.folder.close()
     camera = Camera(tmp_path / "gate", clock, keep_days=2)
     for hour in range(80):  # no event, so no new file
         clock[0] += 3600
