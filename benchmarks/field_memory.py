@@ -33,7 +33,7 @@ from bench import conditions, save, table
 from field_clip import CLIP, CLIPS
 from field_soak import site
 
-from edgevid.cli.allocator import limit_free_memory
+from edgevid.cli.command_line import limit_free_memory
 from edgevid.detect.preprocess import Preprocessor
 from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText, SegmentedSink
 from edgevid.output.tables import SqliteSink

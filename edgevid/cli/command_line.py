@@ -3,9 +3,12 @@
 -h, -v and -q in every command; errors name the value that was given; the reader of the output may end early.
 """
 
+import ctypes
 import functools
 import inspect
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -15,7 +18,6 @@ from rich.markup import escape
 from typer import Option
 
 from edgevid._version import __version__
-from edgevid.cli.allocator import limit_free_memory
 from edgevid.cli.console import BROKEN_PIPE, end_output, errors, log_shown, mask_process_title, set_verbosity
 from edgevid.cli.options import give_options
 from edgevid.errors import EdgevidError, did_you_mean
@@ -39,6 +41,7 @@ HABITS = {
     "val": "compare", "benchmark": "bench", "version": "--version",
 }  # fmt: skip
 """Commands of other programs, and ours."""
+MALLOC_OPTIONS = {-1: 128 << 10, -3: 128 << 10, -8: 2}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX of malloc.h
 SETTINGS: Any = {"help_option_names": ["-h", "--help"]}
 
 
@@ -184,6 +187,15 @@ def _shared(command: Any, name: str, part: str = "", *, version: bool = False) -
     more = [p.replace(annotation=added[p.name]) for p in more]
     run.__signature__ = shape.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
     return run
+
+
+def limit_free_memory() -> None:
+    """From now on large buffers go back to the system as they are freed, and threads share two heaps. Nothing where the
+    C library has no mallopt(3), or where the environment sets options of its own."""
+    if not any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        with suppress(AttributeError, OSError, TypeError):
+            for option, value in MALLOC_OPTIONS.items():
+                ctypes.CDLL(None).mallopt(option, value)
 
 
 def run_program(program: str, arguments: list[str] | None) -> Any:

@@ -2,7 +2,10 @@
 always exists; row i means the same thing in each; `ids` joins tables; `table[mask]` gives the same type; iterating
 yields small named rows of Python scalars. Ranks, dtypes and equal lengths are checked once, at construction."""
 
-from edgevid.types.closing import Closing, Progress
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeVar
+
 from edgevid.types.event import Event, EventKind, Header, utc_seconds, utc_text
 from edgevid.types.frame import Frame, FrameClock, Mask, as_frame, scale_between
 from edgevid.types.peers import Hinted
@@ -16,3 +19,20 @@ __all__ = [
     "SpeedReport", "Speeds", "Table", "Tracks", "Verdicts", "as_detections", "as_frame", "scale_between", "utc_seconds",
     "utc_text", "with_speeds",
 ]  # fmt: skip
+
+C = TypeVar("C", bound="Closing")
+Progress = Callable[[int, int, str], None]  # Called with what is done, its total, and a text
+
+
+class Closing(ABC):
+    """A context manager that closes itself."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees what it holds."""
+
+    def __enter__(self: C) -> C:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

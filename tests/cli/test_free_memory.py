@@ -35,7 +35,7 @@ except SystemExit:
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33 or later")
-@pytest.mark.parametrize(("start", "mapped"), [(COMMAND, "1"), ("import edgevid, edgevid.cli.allocator\n", "0")])
+@pytest.mark.parametrize(("start", "mapped"), [(COMMAND, "1"), ("import edgevid, edgevid.cli.command_line\n", "0")])
 def test_a_command_gives_buffers_back(start: str, mapped: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [n for n in os.environ if n.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
         monkeypatch.delenv(name)

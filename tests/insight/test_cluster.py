@@ -13,8 +13,7 @@ from edgevid.cli.command_line import run_program
 from edgevid.errors import InputError, SourceError
 from edgevid.insight import cluster, read_clusters, read_series
 from edgevid.insight.cluster import page
-from edgevid.insight.sources import track_series
-from edgevid.speed.series import PATH, SHAPE, path_features, resampled, shape_features
+from edgevid.insight.sources import PATH, SHAPE, path_features, resampled, shape_features, track_series
 
 pytest.importorskip("sklearn")
 T = np.arange(50)

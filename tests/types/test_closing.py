@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgevid.types.closing import Closing
+from edgevid.types import Closing
 
 
 class Door(Closing):
