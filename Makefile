@@ -7,7 +7,7 @@ JOBS ?= 2
 SOURCES := pyproject.toml CMakeLists.txt $(shell find edgevid engines -type f \
 	-not -name '*.so' -not -path '*/__pycache__/*' -not -path '*/build/*')
 
-.PHONY: demo dev test neighbors bench lint types native stubs clean
+.PHONY: demo dev test neighbors bench docs lint types native sanitize stubs clean
 demo: $(VENV)/.installed  ## the package with its viewer, and the overlay demo
 	$(BIN)/edgevid-demo --out edgevid-demo --force
 	@echo "Watch it live in a browser: $(BIN)/edgevid-demo"
@@ -35,9 +35,14 @@ neighbors: dev  ## the wheel in new environments: alone, and next to ultralytics
 bench:  ## every benchmark with its peers, into benchmarks/results and the tables; DATA=folder, QUICK=--quick for 15 minutes
 	$(PYTHON) benchmarks/run_all.py $(DATA) $(QUICK)
 
-lint: dev
+docs: dev  ## the site in build/site, its notebooks run, its links and anchors checked; needs no network but pip's
+	$(BIN)/python -m pip install --quiet --requirement docs/requirements.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+lint: dev  ## style, and what bandit finds of unsafe calls
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive edgevid engines/build.py
 
 types: dev
 	$(BIN)/mypy
@@ -45,6 +50,18 @@ types: dev
 native:  ## only the C++ kernels, in place, for working inside the clone (needs nanobind and cmake)
 	cmake -S . -B build/native -DPython_EXECUTABLE="$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	cmake --build build/native
+
+SANITIZE ?= address,undefined
+SANITIZED := build/sanitize
+sanitize:  ## the kernels' tests with kernels under ASan and UBSan; SANITIZE=thread: those of threads under TSan (gcc)
+	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
+	cp -r CMakeLists.txt edgevid $(SANITIZED) && rm -f $(SANITIZED)/edgevid/kernels/_native*.so
+	cmake -S $(SANITIZED) -B $(SANITIZED)/build -DPython_EXECUTABLE="$$($(PYTHON) -c 'import sys; print(sys.executable)')" \
+	  -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS="-O1 -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
+	cmake --build $(SANITIZED)/build
+	cd $(SANITIZED) && export ASAN_OPTIONS=detect_leaks=0 EDGEVID_KERNELS=native PYTHONPATH=. PYTHONMALLOC=malloc && \
+	LD_PRELOAD="$$(ldd edgevid/kernels/_native*.so | grep -o '/[^ ]*san[^ ]*')" $(PYTHON) -m pytest -p no:cacheprovider \
+	  $(CURDIR)/tests/$(if $(findstring thread,$(SANITIZE)),test_threads.py,kernels)
 
 stubs: native  ## the types of the C++ kernels, after their signatures changed
 	$(PYTHON) -m nanobind.stubgen -q -m edgevid.kernels._native -o edgevid/kernels/_native.pyi

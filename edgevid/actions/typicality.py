@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from edgevid.actions.recognizer import softmax
 from edgevid.errors import FileFormatError
+from edgevid.files.arrays import load_arrays
 from edgevid.files.atomic import atomic_path
 from edgevid.types import F32, Array, Scores
 
@@ -122,9 +122,9 @@ class Typicality:
         """The file at `path`; FileFormatError where it is damaged or of another head."""
         names = cls.__slots__
         try:
-            with np.load(path) as file:
-                made = cls(*(file[name].astype(np.float32) for name in names))
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            file = load_arrays(path)
+            made = cls(*(file[name].astype(np.float32) for name in names))
+        except (OSError, ValueError, KeyError) as error:
             raise FileFormatError(path, "the whole file", expected=f"arrays {', '.join(names)}", got=error) from None
         if (found := (made.center.shape[0], made.weights.shape[1])) != ((2 + COURSE) * features, classes):
             expected = f"{(2 + COURSE) * features} features and {classes} classes, as of the head: train it again"

@@ -3,7 +3,6 @@
 arrays `labels`, `tracks`, `times`, `names`, `typicality`, `bands`."""
 
 import csv
-import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
@@ -13,6 +12,7 @@ from typing import NoReturn
 import numpy as np
 
 from edgevid.errors import FileFormatError
+from edgevid.files.arrays import load_arrays
 from edgevid.files.cells import cell_text
 from edgevid.types import Array
 
@@ -120,7 +120,6 @@ def _texts(path: Path, name: str, texts: Sequence[str], lines: Sequence[int]) ->
 def read_arrays(path: Path) -> dict[str, Array]:
     """The arrays of an NPZ by name; FileFormatError for another or a damaged file."""
     try:
-        with np.load(path, allow_pickle=False) as read:
-            return {key: read[key] for key in read.files}
-    except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        return load_arrays(path)
+    except (ValueError, OSError) as error:
         raise FileFormatError(path, "the whole file", expected="an NPZ of plain arrays", got=str(error)) from None
