@@ -39,6 +39,10 @@ docs: dev  ## the site in build/site, its notebooks run, its links and anchors c
 	$(BIN)/python -m pip install --quiet --requirement docs/requirements.txt
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
+docs: dev  ## the site in build/site, its notebooks run, its links and anchors checked; needs no network but pip's
+	$(BIN)/python -m pip install --quiet --requirement docs/requirements.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 lint: dev  ## style, and what bandit finds of unsafe calls
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

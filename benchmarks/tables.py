@@ -61,7 +61,7 @@ def grid(part: Any) -> list[list[str]]:
 def note(conditions: dict[str, Any], absent: list[str]) -> str:
     """What a table was measured under, in a line."""
     c = conditions
-    line = f"{c['processor']}, {c['cores']} cores, {c['date']}; `{c['command']}`"
+    line = f"{c['processor']}, {c['cores']} cores, {c['date']}; `{c.get('command', '')}`"
     return f"<sub>{line}{'; not run here: ' * bool(absent)}{', '.join(absent)}</sub>"
 
 
@@ -71,7 +71,7 @@ def index() -> str:
     for path in sorted(RESULTS.glob("*.json")):
         result = json.loads(path.read_text())
         c = result.get("conditions", result)
-        rows.append([f"`{path.name}`", f"`{c['command']}`", c.get("date", ""), c.get("processor", "")])
+        rows.append([f"`{path.name}`", f"`{c.get('command', '')}`", c.get("date", ""), c.get("processor", "")])
     return table(["file", "command", "date", "processor"], rows)
 
 

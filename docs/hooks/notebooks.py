@@ -4,59 +4,76 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import nbformat
-from mkdocs.structure.files import File, Files
-from nbclient import NotebookClient
-
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
-IMAGES = {"image/png": "png", "image/jpeg": "jpg"}
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "docs" / "notebooks"
+RUNNER = Path(__file__).with_name("run_cells.py")
 
 
-def executed(path: Path, folder: Path) -> Any:
-    """The notebook with its outputs, run in `folder`; an exception of a cell fails the build."""
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
-    ).execute()
-    return notebook
+def executed(path: Path) -> list[dict[str, Any]]:
+    """The cells of a notebook, with "outputs" where they have code: run in order by a new Python in an empty folder.
+    RuntimeError with what it printed where a cell fails."""
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]) if _in_place() else None
+    environment = {**os.environ, **({"PYTHONPATH": paths} if paths else {})}
+    with tempfile.TemporaryDirectory() as folder:
+        environment["EDGEVID_SPOOL"] = folder
+        command = [sys.executable, str(RUNNER), str(path)]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{path.name}:\n{done.stderr}")
+    cells: list[dict[str, Any]] = json.loads(done.stdout)
+    return cells
 
 
-def text_of(output: Any) -> str:
-    text = output.get("text", "") if output.output_type == "stream" else output.get("data", {}).get("text/plain", "")
-    return re.sub(r"\x1b\[[0-9;]*m", "", text).rstrip()
+def _in_place() -> bool:
+    """Whether this clone is imported, not an installed package."""
+    import edgevid
+
+    return Path(edgevid.__file__).resolve().is_relative_to(ROOT / "edgevid")
 
 
-def as_page(notebook: Any, name: str) -> tuple[str, dict[str, bytes]]:
+def smaller(png: bytes) -> bytes:
+    """An image as JPEG: a tenth of the bytes."""
+    import cv2
+    import numpy as np
+
+    return bytes(cv2.imencode(".jpg", cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR))[1])
+
+
+def as_page(cells: list[dict[str, Any]], name: str) -> tuple[str, dict[str, bytes]]:
     """Markdown, and the images that it shows by their file names."""
     parts, images = [], {}
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            parts.append(cell.source)
+    for cell in cells:
+        if "outputs" not in cell:
+            parts.append(cell["source"])
             continue
-        parts.append(f"```python\n{cell.source}\n```")
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            kind = next((kind for kind in IMAGES if kind in data), None)
-            if kind:
-                content = base64.b64decode(data[kind])
-                file = f"{name}-{hashlib.sha256(content).hexdigest()[:8]}.{IMAGES[kind]}"
+        parts.append(f"```python\n{cell['source']}\n```")
+        for kind, value in cell["outputs"]:
+            if kind == "png":
+                content = smaller(base64.b64decode(value))
+                file = f"{name}-{hashlib.sha256(content).hexdigest()[:8]}.jpg"
                 images[file] = content
                 parts.append(f"![What the cell above shows]({file})")
-            elif text := text_of(output):
-                parts.append(f"```{{ .text .output .no-copy }}\n{text}\n```")
+            elif kind == "html":
+                parts.append(f'<div class="output">{value}</div>')
+            else:
+                parts.append(f"```{{ .text .output .no-copy }}\n{value.rstrip()}\n```")
     parts.append(f"[Download this notebook]({name}.ipynb)")
     return "\n\n".join(parts) + "\n", images
 
 
-def on_files(files: Files, config: Any) -> Files:
-    work = Path(config.site_dir).parent / "notebooks"
-    work.mkdir(parents=True, exist_ok=True)
+def on_files(files: Any, config: Any) -> Any:
+    from mkdocs.structure.files import File  # here, as the test of the notebooks runs them without mkdocs
+
     for path in sorted(FOLDER.glob("*.ipynb")):
-        text, images = as_page(executed(path, work), path.stem)
+        text, images = as_page(executed(path), path.stem)
         files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
         for name, content in images.items():
             files.append(File.generated(config, f"notebooks/{name}", content=content))

@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if "<!-- results -->" not in markdown:
         return markdown
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
     import tables
 
     return markdown.replace("<!-- results -->", tables.index())
