@@ -85,10 +85,8 @@ class HealthFolder:
         """Renames a damaged file and notes it."""
         file = self.path / STATE
         quarantine(file, ".bad")
-        self.notes.append(
-            f"{file}: damaged ({why}); renamed to {STATE}.bad, and view and speeds are learned again: "
-            "make sure that the camera stands as it was calibrated"
-        )
+        self.notes.append(f"{file}: damaged ({why}); renamed to {STATE}.bad, and view and speeds are learned "
+                          "again: make sure that the camera stands as it was calibrated")  # fmt: skip
 
     def write(self, references: list[LearnedReference], statistics: dict[str, Any], alarm: Alarm | None) -> None:
         """Writes everything; OSError where the disk cannot be written."""

@@ -105,10 +105,8 @@ class GradientImage:
     def __init__(self, gray: U8) -> None:
         """`gray` (h, w) uint8, at least a tile high and wide."""
         if gray.ndim != 2 or gray.dtype != np.uint8 or min(gray.shape) < TILE + 2:
-            raise InputError(
-                f"camera health: expected a gray image of at least {TILE + 2} pixels on each side, "
-                f"got {gray.dtype} {gray.shape}"
-            )
+            raise InputError(f"camera health: expected a gray image of at least {TILE + 2} "
+                             f"pixels on each side, got {gray.dtype} {gray.shape}")  # fmt: skip
         smooth = cv2.GaussianBlur(gray.astype(np.float32), (0, 0), 0.8)
         dx, dy = (cv2.Sobel(smooth, cv2.CV_32F, *order, ksize=3, scale=0.125) for order in ((1, 0), (0, 1)))
         length = np.sqrt(dx * dx + dy * dy + NOISE_LEVEL * NOISE_LEVEL)
@@ -158,9 +156,8 @@ class Reference:
             return unknown
         source = np.array([corner for corner, _ in pairs], float) + TILE / 2
         target = source + np.array([shift for _, shift in pairs])
-        matrix, mask = cv2.estimateAffinePartial2D(
-            source, target, method=cv2.RANSAC, ransacReprojThreshold=0.6, maxIters=3000, confidence=0.999
-        )
+        matrix, mask = cv2.estimateAffinePartial2D(source, target, method=cv2.RANSAC, ransacReprojThreshold=0.6,
+                                                   maxIters=3000, confidence=0.999)  # fmt: skip
         if matrix is None or mask is None:
             return unknown
         inliers = int(mask.sum())

@@ -120,10 +120,8 @@ class SpeedDriftDetector:
     def __init__(self, *, change: float = 0.05, tolerance: float = 0.03, hour_s: float = 3600.0) -> None:
         """`change` and `tolerance` are relative; `hour_s` is how long values stay pending."""
         if not (change > 0 and tolerance >= 0 and hour_s > 0):
-            raise InputError(
-                "camera health: expected change and hour_s above 0 and tolerance >= 0, "
-                f"got {change}, {hour_s} and {tolerance}"
-            )
+            raise InputError("camera health: expected change and hour_s above 0 and tolerance "
+                             f">= 0, got {change}, {hour_s} and {tolerance}")  # fmt: skip
         self.speeds = Comparison(change, tolerance, min_spread=0.03)
         self.ratio = Comparison(RATIO_CHANGE, RATIO_CHANGE / 4, min_spread=0.01)
         self._both = {"speeds": self.speeds, "ratio": self.ratio}

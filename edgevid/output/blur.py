@@ -44,10 +44,8 @@ class Blur(Closing):
         for word in parts:
             if word not in found:
                 known = ", ".join([*found[:10], "face", "plate"])
-                raise InputError(
-                    f"--blur: expected names among {known}, got {word!r}, which the detector does not find"
-                    f"{did_you_mean(word, found)}"
-                )
+                raise InputError(f"--blur: expected names among {known}, got {word!r}, which the "
+                                 f"detector does not find{did_you_mean(word, found)}")  # fmt: skip
         self._parts = {names.index(word): part for word, part in parts.items()}
         self._faces = _Faces(face_model) if face_model and "face" in words else None
         self._held: deque[tuple[float, Array]] = deque()

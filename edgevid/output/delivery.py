@@ -44,9 +44,8 @@ class Spool:
             self.base = open_spool(self.folder)
             ((self.first, self.end),) = self.rows("SELECT first, end FROM state")
         except (OSError, sqlite3.Error) as error:
-            raise SourceError(
-                f"spool {folder}: cannot be written: {reason_of(error)}; set {SPOOL} to another folder"
-            ) from None
+            raise SourceError(f"spool {folder}: cannot be written: {reason_of(error)}; "
+                              f"set {SPOOL} to another folder") from None  # fmt: skip
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Adds events; when it returns they are on the disk. OSError or sqlite3.Error where none could be added."""

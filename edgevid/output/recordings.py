@@ -135,9 +135,8 @@ class Recorder(Closing):
         size = frame.width // 2 * 2, frame.height // 2 * 2
         if self._encoder is None or self._encoder.size != size:
             self._holder = av.open(io.BytesIO(), "w", format="mp4")
-            self._encoder = FrameEncoder(
-                self._holder, size, fps=ENCODED_FPS, quality=23, codec="auto", start=frame.time
-            )
+            self._encoder = FrameEncoder(self._holder, size, fps=ENCODED_FPS, quality=23,
+                                         codec="auto", start=frame.time)  # fmt: skip
             self._holder.start_encoding()
         av_frame = self._encoder.frame(frame.image[: size[1], : size[0]], frame.time)
         for packet in self._encoder.stream.encode(av_frame):

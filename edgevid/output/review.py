@@ -48,10 +48,8 @@ class ReviewSink(Closing):
         sample of all emitted ones: each track with probability `audit`, whatever its verdict. `model_sha256` by task
         and `source` go into the descriptions; crops are downscaled to `max_side_px`."""
         if max_disk_bytes <= 0 or max_side_px < 16 or not (0 <= min_confidence <= 1 and 0 <= audit <= 1):
-            raise InputError(
-                "ReviewSink: expected max_disk_bytes > 0, max_side_px >= 16, min_confidence and audit 0 to 1, "
-                f"got {max_disk_bytes}, {max_side_px}, {min_confidence} and {audit}"
-            )
+            raise InputError("ReviewSink: expected max_disk_bytes > 0, max_side_px >= 16, min_confidence and audit 0 "
+                             f"to 1, got {max_disk_bytes}, {max_side_px}, {min_confidence} and {audit}")  # fmt: skip
         self._audit, self._seed, self._header = audit, seed, Header(run="-")
         self._folder, self._limit, self._min_confidence = Path(folder), max_disk_bytes, min_confidence
         self._tasks = None if tasks is None else frozenset(tasks)

@@ -183,9 +183,8 @@ class SegmentedSink(Closing):
         earlier runs too."""
         self.path = Path(path)
         if not all(limit is None or limit > 0 for limit in (segment_s, max_disk_bytes)):
-            raise InputError(
-                f"segments: expected segment_s and max_disk_bytes above 0, got {segment_s}, {max_disk_bytes}"
-            )
+            raise InputError("segments: expected segment_s and max_disk_bytes above "
+                             f"0, got {segment_s}, {max_disk_bytes}")  # fmt: skip
         if max_disk_bytes is not None and segment_s is None:
             raise InputError("segments: max_disk_bytes needs segments of a limited length: set segment_s")
         if not self.path.parent.is_dir():

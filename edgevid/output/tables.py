@@ -126,10 +126,8 @@ def database_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise SourceError(
-            f"{path}: cannot be used as a database: {error}; check the permissions and the free "
-            "space, or choose another path"
-        ) from None
+        raise SourceError(f"{path}: cannot be used as a database: {error}; check the permissions "
+                          "and the free space, or choose another path") from None  # fmt: skip
 
 
 def version_of(base: sqlite3.Connection, path: Path) -> int:
@@ -137,9 +135,8 @@ def version_of(base: sqlite3.Connection, path: Path) -> int:
     made = base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]  # first: another program may make it now
     version, owner = (base.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id"))
     if owner != APPLICATION_ID and made:
-        raise InputError(
-            f"{path}: expected a database of edgevid or a new file, got one of another program; choose another path"
-        )
+        raise InputError(f"{path}: expected a database of edgevid or a new file, got "
+                         "one of another program; choose another path")  # fmt: skip
     if version not in (0, VERSION):
         raise InputError(f"{path}: expected a database of version {VERSION}, got {version}, of another edgevid")
     return int(version)

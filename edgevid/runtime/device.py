@@ -47,10 +47,9 @@ def parse_device(device: str) -> tuple[DeviceKind, int]:
         return "provider", 0
     known = ["auto", "cpu", "cuda:0", *PROVIDERS]
     near = "; did you mean 'cuda:0'?" if device.lower() == "gpu" else did_you_mean(device, known)
-    raise InputError(
-        f"device: expected 'auto', 'cpu', 'cuda:0' or one of {', '.join(PROVIDERS)} (such as 'openvino:npu' "
-        f"for its hardware), or http://HOST:8000/v2/models/NAME, got {device!r}{near}"
-    )
+    raise InputError("device: expected 'auto', 'cpu', 'cuda:0' or one of "
+                     f"{', '.join(PROVIDERS)} (such as 'openvino:npu' for its hardware), or "
+                     f"http://HOST:8000/v2/models/NAME, got {device!r}{near}")  # fmt: skip
 
 
 LIBRARY = "libcuda.so.1"
@@ -117,9 +116,7 @@ def gpu_of(device: str) -> Gpu:
     if index < len(found):
         return found[index]
     if not found:
-        raise ModelError(
-            f"device {device!r}: no NVIDIA driver was found ({LIBRARY} is missing or shows no device); "
-            "`edgevid doctor` lists what is there; device='cpu' needs none"
-        )
+        raise ModelError(f"device {device!r}: no NVIDIA driver was found ({LIBRARY} is missing or shows no "
+                         "device); `edgevid doctor` lists what is there; device='cpu' needs none")  # fmt: skip
     names = ", ".join(f"cuda:{gpu.index} is {gpu.name}" for gpu in found)
     raise ModelError(f"device {device!r}: no device has this number; {names}")

@@ -45,20 +45,16 @@ class InputSpec:
         if 0.0 in self.std:
             raise FieldError("InputSpec", "std", "numbers other than 0", self.std)
         if not np.isfinite((*self.mean, *self.std, self.pad)).all():
-            raise InputError(
-                f"InputSpec: expected finite numbers, got mean {self.mean}, std {self.std}, pad {self.pad}"
-            )
+            raise InputError("InputSpec: expected finite numbers, got mean "
+                             f"{self.mean}, std {self.std}, pad {self.pad}")  # fmt: skip
         if any(0 < abs(s) < 1 for s in self.std):
             scaled = [[round(255 * v, 3) for v in values] for values in (self.mean, self.std)]
-            raise InputError(
-                f"InputSpec.std: expected divisors of gray levels from 0 to 255, got {self.std}, which is "
-                f"meant for 0 to 1; multiply mean and std by 255: mean = {scaled[0]}, std = {scaled[1]}"
-            )
+            raise InputError("InputSpec.std: expected divisors of gray levels from 0 to 255, "
+                             f"got {self.std}, which is meant for 0 to 1; multiply mean and "
+                             f"std by 255: mean = {scaled[0]}, std = {scaled[1]}")  # fmt: skip
         if np.issubdtype(np.dtype(self.dtype), np.integer) and max(map(abs, self.std)) > 128:
-            raise InputError(
-                f"InputSpec.std: an input of {self.dtype} divided by {self.std} is black; expected std = "
-                "[1.0, 1.0, 1.0], as such a model takes gray levels from 0 to 255"
-            )
+            raise InputError(f"InputSpec.std: an input of {self.dtype} divided by {self.std} is black; expected "
+                             "std = [1.0, 1.0, 1.0], as such a model takes gray levels from 0 to 255")  # fmt: skip
 
 
 Rectangle = tuple[int, int, int, int]  # Left, top, width, height in pixels of the model's input
@@ -78,14 +74,10 @@ def write_letterbox(frame: Frame, rectangle: Rectangle, spec: InputSpec, out: Ar
         write_letterbox(frame, rectangle, spec, whole)
         out[...] = whole
         return
-    options: dict[str, Any] = {
-        "color": spec.color,
-        "layout": spec.layout,
-        "pad": spec.pad,
-        "scale": [1.0 / s for s in spec.std],
-        "bias": [-m / s for m, s in zip(spec.mean, spec.std, strict=True)],
-        "write_pad": write_pad,
-    }
+    options: dict[str, Any] = {"color": spec.color, "layout": spec.layout, "pad": spec.pad,
+                               "scale": [1.0 / s for s in spec.std],
+                               "bias": [-m / s for m, s in zip(spec.mean, spec.std, strict=True)],
+                               "write_pad": write_pad}  # fmt: skip
     if frame.planes is None:
         kernels.letterbox(frame.image, out, rectangle, **options)
     else:
@@ -113,7 +105,7 @@ class TensorSpec:
 
 
 class Engine(Protocol):
-    """A loaded model. `run` takes and returns named tensors as `inputs` and `outputs` state them, images as (N, 3, H, W);
+    """A loaded model. `run` takes and returns named tensors as `inputs` and `outputs` state them, images (N, 3, H, W);
     what it returns is valid until the next `run`. Where threads share an engine, that may be another thread's: copy
     the outputs, or take turns until they are read (only OrtEngine keeps them for each thread)."""
 

@@ -67,10 +67,9 @@ def _engine_file(path: Path, device: str, rebuild: bool) -> LoadedEngine:
     if not path.is_file():
         raise ModelError(f"{path}: expected a TensorRT engine, there is no such file")
     if not gpus():
-        raise ModelError(
-            f"{path}: no NVIDIA driver was found, and an engine runs on an NVIDIA device only; give the "
-            "ONNX file instead, which runs with device='cpu' too (`edgevid doctor` lists what is there)"
-        )
+        raise ModelError(f"{path}: no NVIDIA driver was found, and an engine runs on an NVIDIA "
+                         "device only; give the ONNX file instead, which runs with "
+                         "device='cpu' too (`edgevid doctor` lists what is there)")  # fmt: skip
     known = manifest_path(path).is_file()
     if not known:
         log_once(f"{path}: has no manifest, so device, version and model go unchecked")

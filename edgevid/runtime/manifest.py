@@ -91,10 +91,9 @@ def import_backend(backend: Backend, purpose: str) -> Any:
     except MissingExtraError:
         raise
     except ImportError as error:
-        raise ModelError(
-            f"{TITLES[backend]} is installed, but does not load: {error}. Install its libraries in the "
-            "version of its Python package, where the loader finds them (LD_LIBRARY_PATH)"
-        ) from error
+        raise ModelError(f"{TITLES[backend]} is installed, but does not load: {error}. "
+                         "Install its libraries in the version of its Python package, where "
+                         "the loader finds them (LD_LIBRARY_PATH)") from error  # fmt: skip
 
 
 def manifest_path(engine: str | Path) -> Path:

@@ -18,9 +18,8 @@ from edgevid.runtime.engine import InputSpec
 T = TypeVar("T")
 Task = Literal["detect", "classify", "clip", "stream", "features", "head", "pose"]
 Precision = Literal["fp32", "fp16", "int8"]  # Number format of the weights and the arithmetic
-DecoderKind = Literal[
-    "yolo", "yolox", "yunet", "dfl", "fastestdet", "end-to-end", "batch-rows", "boxes-scores", "boxes-scores-labels"
-]
+DecoderKind = Literal["yolo", "yolox", "yunet", "dfl", "fastestdet", "end-to-end",
+                      "batch-rows", "boxes-scores", "boxes-scores-labels"]  # fmt: skip
 OutputLayout = Literal["columns", "rows"]
 BoxFormat = Literal["cxcywh", "xyxy"]
 COCO_CATEGORIES = tuple(Path(__file__).with_name("coco.txt").read_text(encoding="utf-8").splitlines())

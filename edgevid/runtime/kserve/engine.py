@@ -45,10 +45,8 @@ def parse_address(text: str) -> Address:
     web = re.fullmatch(rf"(http)(s?)://([^/?#]+)/v2/models/{name}(?:/versions/(?P<version>[^/?#]+))?/?", text)
     found = web or re.fullmatch(rf"(grpc)(s?)://([^/?#]+)/{name}(?:/(?P<version>[^/?#]+))?/?", text)
     if found is None or "@" in found[3]:
-        raise InputError(
-            "device: expected http://HOST:8000/v2/models/NAME or grpc://HOST:8001/NAME, without a user name, "
-            f"got {text!r}"
-        )
+        raise InputError("device: expected http://HOST:8000/v2/models/NAME or "
+                         f"grpc://HOST:8001/NAME, without a user name, got {text!r}")  # fmt: skip
     return Address(found[1], bool(found[2]), found[3], found["model"], found["version"] or "")
 
 
@@ -127,10 +125,8 @@ class KServeEngine(LoadedEngine):
 
     def _spec(self, tensor: Mapping[str, Any]) -> TensorSpec:
         if tensor["datatype"] not in NUMPY_TYPES:
-            raise ModelError(
-                f"{self.device}: tensor {tensor['name']!r} has type {tensor['datatype']}; expected one of "
-                f"{', '.join(NUMPY_TYPES)}"
-            )
+            raise ModelError(f"{self.device}: tensor {tensor['name']!r} has type {tensor['datatype']}; "
+                             f"expected one of {', '.join(NUMPY_TYPES)}")  # fmt: skip
         shape = tuple(size if size > 0 else -1 for size in map(int, tensor["shape"]))
         return TensorSpec(tensor["name"], shape, np.dtype(NUMPY_TYPES[tensor["datatype"]]))
 
@@ -142,9 +138,8 @@ class KServeEngine(LoadedEngine):
             array = np.ascontiguousarray(inputs[spec.name])
             sent.append(self._module.InferInput(spec.name, list(array.shape), KSERVE_TYPES[spec.dtype]))
             sent[-1].set_data_from_numpy(array, **binary)
-        found = self._client().infer(
-            self.address.model, sent, model_version=self.address.version, outputs=expected, **self._limit
-        )
+        found = self._client().infer(self.address.model, sent, model_version=self.address.version,
+                                     outputs=expected, **self._limit)  # fmt: skip
         answers = {spec.name: found.as_numpy(spec.name) for spec in self.outputs}
         if missing := [name for name, values in answers.items() if values is None]:
             raise ModelError(f"{self.device}: the server's answer lacks {', '.join(missing)}")
@@ -169,19 +164,17 @@ class KServeEngine(LoadedEngine):
     def _take_over(self, error: Exception | None) -> LoadedEngine:
         if self._open is None:
             self._away = False  # the next run tries again
-            raise ModelError(
-                f"{self.device}: the server does not answer within {self.timeout_s:g} s ({error}); check its "
-                "address, or take it as the device of the model's own file or name, which then runs meanwhile"
-            ) from error
+            raise ModelError(f"{self.device}: the server does not answer within {self.timeout_s:g} s "
+                             f"({error}); check its address, or take it as the device of the model's "
+                             "own file or name, which then runs meanwhile") from error  # fmt: skip
         with self._lock:
             if self._local is None:
                 made, ours = self._open(), (self.inputs, self.outputs)
                 if self.inputs and not all(map(_same, (made.inputs, made.outputs), ours)):
                     made.close()
-                    raise ModelError(
-                        f"{self.device}: the server is away, and its model has other inputs or outputs than "
-                        "the local one, which cannot take over; serve the file that is given as the model"
-                    ) from error
+                    raise ModelError(f"{self.device}: the server is away, and its model has other "
+                                     "inputs or outputs than the local one, which cannot take over; "
+                                     "serve the file that is given as the model") from error  # fmt: skip
                 self._local = made
             return self._local
 

@@ -31,10 +31,8 @@ class OvEngine(LoadedEngine):
         hardware = device.partition(":")[2].upper() or "CPU"
         here = {name.partition(".")[0] for name in core.available_devices}
         if hardware not in here:
-            raise ModelError(
-                f"device {device!r}: OpenVINO finds {', '.join(sorted(here))} here and no {hardware}; take "
-                "one of those, or check the hardware's driver"
-            )
+            raise ModelError(f"device {device!r}: OpenVINO finds {', '.join(sorted(here))} here and no "
+                             f"{hardware}; take one of those, or check the hardware's driver")  # fmt: skip
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if hardware == "CPU":  # others have no threads; an NPU computes in FP16 only
             options["INFERENCE_NUM_THREADS"] = self.threads

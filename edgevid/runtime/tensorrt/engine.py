@@ -103,9 +103,8 @@ class TrtEngine(LoadedEngine):
             raise InputError(f"frames: expected one rectangle for each, got {len(frames)} and {len(rectangles)}")
         with self._lock:
             self._check_open()
-            return self._session.run_frames(
-                frames, rectangles, spec, name or self.inputs[0].name, dict(extra_inputs or {})
-            )
+            return self._session.run_frames(frames, rectangles, spec, name or self.inputs[0].name,
+                                            dict(extra_inputs or {}))  # fmt: skip
 
     def _check_open(self) -> None:
         if not self._release.alive:
@@ -130,10 +129,8 @@ def _deserialize(trt: Any, plan: bytes, path: Path, backend: Backend, manifest: 
         runtime.engine_host_code_allowed = True  # such an engine holds its own runtime
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        raise ModelError(
-            f"{path}: {TITLES[backend]} {trt.__version__} cannot load it: {logger.reason()}. An engine fits one "
-            "version and one kind of device: build it here with `edgevid build`"
-        )
+        raise ModelError(f"{path}: {TITLES[backend]} {trt.__version__} cannot load it: {logger.reason()}. An engine "
+                         "fits one version and one kind of device: build it here with `edgevid build`")  # fmt: skip
     return runtime, engine
 
 

@@ -122,12 +122,8 @@ class Session:
         engine = self._engine
         self.stream = self._cuda.stream()
         self._closers.append(self.stream.close)
-        self._limits = {
-            spec.name: [shape_of(s) for s in engine.get_tensor_profile_shape(spec.name, 0)]
-            if min(spec.shape, default=1) < 0
-            else [spec.shape] * 3
-            for spec in self.inputs
-        }
+        self._limits = {spec.name: [shape_of(s) for s in engine.get_tensor_profile_shape(spec.name, 0)]
+                        if min(spec.shape, default=1) < 0 else [spec.shape] * 3 for spec in self.inputs}  # fmt: skip
         greatest = tuple(self._limits[spec.name][2] for spec in self.inputs)
         found = self._infer(greatest)
         shapes = [*greatest, *found]
@@ -148,10 +144,9 @@ class Session:
         found = tuple(shape_of(self._context.get_tensor_shape(spec.name)) for spec in self.outputs)
         for spec, shape in zip(self.outputs, found, strict=True):
             if min(shape, default=1) < 0:
-                raise ModelError(
-                    f"{self._path}: the shape of output {spec.name!r} depends on the image {shape}; "
-                    "export the model without suppression (nms=False), or with a fixed number of boxes"
-                )
+                raise ModelError(f"{self._path}: the shape of output {spec.name!r} depends on "
+                                 f"the image {shape}; export the model without suppression "
+                                 "(nms=False), or with a fixed number of boxes")  # fmt: skip
         return found
 
     def _take(self, shapes: Shapes, outputs: Shapes) -> None:
@@ -166,10 +161,8 @@ class Session:
         for spec, shape in zip(self.inputs, shapes, strict=True):
             least, _, most = self._limits[spec.name]
             if not all(a <= n <= b for a, n, b in zip(least, shape, most, strict=True)):
-                raise InputError(
-                    f"engine input {spec.name!r}: expected {least} to {most}, got {shape}; build the engine "
-                    "for this range with `edgevid build --batch MIN,OPT,MAX`"
-                )
+                raise InputError(f"engine input {spec.name!r}: expected {least} to {most}, got {shape}; build the "
+                                 "engine for this range with `edgevid build --batch MIN,OPT,MAX`")  # fmt: skip
         self._take(shapes, self._infer(shapes))
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
