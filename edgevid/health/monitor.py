@@ -59,8 +59,7 @@ class HealthFolder:
 
     def read(self) -> tuple[list[LearnedReference], dict[str, Any] | None, Alarm | None]:
         """References, statistics and the open alarm; empty where there is nothing yet or it is damaged."""
-        file = self.path / STATE
-        if not file.exists():
+        if not (file := self.path / STATE).exists():
             return [], None, None
         try:
             with np.load(file) as held:

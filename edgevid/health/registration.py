@@ -135,8 +135,7 @@ class Reference:
         """Where a thumbnail of the same camera lies relative to this one."""
         if image.gray.shape != self.gray.shape:
             raise InputError(f"camera health: expected {self.gray.shape[::-1]}, got {image.gray.shape[::-1]}")
-        near = self._fit(image, (0, 0))
-        if near.motion is not None or min(self.tiles, len(image.corners)) < MIN_TILES:
+        if (near := self._fit(image, (0, 0))).motion is not None or min(self.tiles, len(image.corners)) < MIN_TILES:
             return near
         # A camera that moved far: by phase correlation of the gradients of the whole image.
         window = cv2.createHanningWindow(self.gray.shape[::-1], cv2.CV_32F)

@@ -60,8 +60,7 @@ class Comparison:
         """Compares a log value with its baseline, then keeps it; direction and text of a certain change, or none."""
         self.keep(groups[0][0], value)
         baseline = self.baseline(groups)
-        direction = self.weigh(value, baseline) if baseline else None
-        if direction is None:
+        if (direction := self.weigh(value, baseline) if baseline else None) is None:
             return []
         self.clear()
         self.drop()
@@ -97,8 +96,7 @@ class Comparison:
     def baseline(self, groups: list[list[str]]) -> Baseline | None:
         """The baseline of the first group of slots with enough values; None without any."""
         for group in groups:
-            values = [v for slot in group for v in self.slots.get(slot, ())]
-            if len(values) >= MIN_VEHICLES:
+            if len(values := [v for slot in group for v in self.slots.get(slot, ())]) >= MIN_VEHICLES:
                 median = float(np.median(values))
                 spread = 1.4826 * float(np.median(np.abs(np.array(values) - median)))
                 return Baseline(median, max(spread, self.min_spread), min(len(values), MAX_VEHICLES))
@@ -134,8 +132,7 @@ class SpeedDriftDetector:
 
     def update(self, tracks: Tracks, smoothed: Speeds, track_speeds: Speeds, now: datetime) -> list[Finding]:
         """What the vehicles of this frame show; `now` is local time."""
-        stamp = now.timestamp()
-        if stamp >= self._commit_at:
+        if (stamp := now.timestamp()) >= self._commit_at:
             if math.isfinite(self._commit_at):
                 self.commit()
             self._commit_at = stamp + self._hour_s

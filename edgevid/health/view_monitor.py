@@ -130,8 +130,7 @@ class ViewMonitor:
         self._lost_since = None
 
     def _add(self, gray: U8, offset: Motion, time: float, size: tuple[int, int]) -> bool:
-        reference = Reference(gray, size)
-        if reference.tiles < MIN_TILES:
+        if (reference := Reference(gray, size)).tiles < MIN_TILES:
             return False
         if len(self.references) >= MAX_REFERENCES:
             del self.references[1]  # the first is the one the calibration belongs to
@@ -281,8 +280,7 @@ class ImageQuality:
             return self.state
         self._next = frame.time + self.every_s
         self.quality = measure(frame)
-        found = self.judge(self.quality)
-        if found is Reason.OK:
+        if (found := self.judge(self.quality)) is Reason.OK:
             self._sound.append((self.quality.sharpness, self.quality.blockiness))
         self.state, self._found = found if self._found in (None, found) else self.state, found
         return self.state

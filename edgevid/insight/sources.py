@@ -57,8 +57,7 @@ def read_series(
     series and spaces them evenly. Series of fewer than 8 values, with values outside `least` to `most`, or with a
     quarter of them not finite are left out. SourceError where the source cannot be read, InputError where it has no
     series."""
-    text = str(source)
-    if text.startswith(("postgresql://", "postgres://")):
+    if (text := str(source)).startswith(("postgresql://", "postgres://")):
         batches = _postgres(text, table)
     elif (path := Path(text)).suffix.lower() in (".parquet", ".csv"):
         batches = _batches(path)
@@ -206,8 +205,7 @@ def _tracks(path: Path) -> Iterator[SeriesChunk]:
     with open_database(path) as base:
         for (run, track), rows in groupby(base.execute(query), key=lambda row: row[:2]):
             times, x, y, height, speed = np.array([row[2:7] for row in rows], float).T
-            one = track_series(times, np.column_stack([x, y]), height, speed)
-            if isinstance(one, str):
+            if isinstance(one := track_series(times, np.column_stack([x, y]), height, speed), str):
                 left_out[one] += 1
             else:
                 series[f"{run}/{track}"] = one
@@ -220,8 +218,7 @@ def _tracks(path: Path) -> Iterator[SeriesChunk]:
 
 def clips_of(source: str) -> dict[str, Path]:
     """The recorded clip of each track of a database that has one, by the id of its series."""
-    path = Path(source)
-    if "://" in source or path.suffix.lower() in (".parquet", ".csv"):
+    if "://" in source or (path := Path(source)).suffix.lower() in (".parquet", ".csv"):
         return {}
     sql = "SELECT run || '/' || track AS id, max(clip) AS clip FROM events WHERE clip <> '' GROUP BY run, track"
     return {row["id"]: path.parent / row["clip"] for row in read_database(path, sql)}
@@ -240,8 +237,7 @@ def track_series(times: Array, points: Array, heights: Array, speeds: Array) -> 
     known = np.isfinite(speeds)
     path = np.column_stack([np.interp(even, times, column) for column in points.T])
     if known.mean() >= 0.5:
-        speed = np.interp(even, times[known], speeds[known])
-        if speed.max() > MOST_MPS:
+        if (speed := np.interp(even, times[known], speeds[known])).max() > MOST_MPS:
             return f"faster than {MOST_MPS * KMH:.0f} km/h"
         if np.abs(np.gradient(resampled(speed), (times[-1] - times[0]) / POINTS)).max() > MOST_MPS2:
             return f"acceleration above {MOST_MPS2:g} m/s²"
@@ -275,8 +271,7 @@ def shape_features(values: Array) -> Array:
     mean = x.mean(1)
     high = x > (0.25 * p75)[:, None]
     high[:, [0, -1]] = False
-    count = np.maximum(high.sum(1), 1)
-    plateau = np.where(high, x, 0).sum(1) / count
+    plateau = np.where(high, x, 0).sum(1) / np.maximum(high.sum(1), 1)
     span = p95 - p05
     upper, lower = (x >= (p05 + share * span)[:, None] for share in (0.9, 0.1))
     rise = (upper.argmax(1) - lower.argmax(1)) / t
@@ -317,8 +312,7 @@ def path_features(points: Array, heights: Array) -> Array:
 
 def resampled(values: Array, points: int = POINTS) -> Array:
     """(T, ...) -> (points, ...): means of equal parts of a long series, interpolation in a short one."""
-    length = len(values)
-    if length == points:
+    if (length := len(values)) == points:
         return values
     if length < points:
         at, known = np.linspace(0, length - 1, points), np.arange(length)

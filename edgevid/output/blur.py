@@ -80,8 +80,7 @@ def _outside(boxes: Array, others: Array) -> Array:
 
 def pixelate(frame: Frame, boxes: Iterable[Array]) -> None:
     """Replaces what lies in boxes x1, y1, x2, y2 by a few blocks, enlarged; the decoder's memory stays."""
-    rows = [box for box in boxes if np.isfinite(box).all()]
-    if not rows:
+    if not (rows := [box for box in boxes if np.isfinite(box).all()]):
         return
     if frame.planes is not None:
         y, u, v = (plane.copy() for plane in frame.planes)

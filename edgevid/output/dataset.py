@@ -56,8 +56,7 @@ class DatasetSink(Closing):
         boxes = tracks.boxes.astype(float).clip(0, np.tile(result.size, 2))
         boxes[:, 2:] -= boxes[:, :2]
         keep = (boxes[:, 2:] > 0).all(1)
-        write = self._add_coco if self._layout == "coco" else self._write_yolo
-        write(stem, result, tracks[keep], boxes[keep])
+        (self._add_coco if self._layout == "coco" else self._write_yolo)(stem, result, tracks[keep], boxes[keep])
         self.saved += 1
         if not self.saved & (self.saved - 1):  # ever more rarely: writing all again takes longer and longer
             self._write_index()

@@ -176,8 +176,7 @@ class Worker:
         while True:
             ending = self._ending.is_set()
             self.more.clear()
-            rows = self.take(BATCH)
-            if not rows and ending:
+            if not (rows := self.take(BATCH)) and ending:
                 break
             events = [self._recent.get(number) or Event.of(json.loads(line)) for number, line in rows]
             if not (events or hasattr(self.sink, "write")):
@@ -203,8 +202,7 @@ class Worker:
         try:
             call(*events)
         except RejectedError as error:
-            sent = events[0]
-            if len(sent) > 1:
+            if len(sent := events[0]) > 1:
                 return all(self._attempt(call, [event]) for event in sent)
             self.rejected += len(sent)
             log.warning("%s: rejects the event %s: %s", self.name, sent[0].id if sent else "", error)

@@ -139,8 +139,7 @@ class EventFinder:
 
     def _image(self, frame: Frame, result: Result, health: Any) -> None:
         """Whether the camera stands as it was calibrated, and whether its image can be used."""
-        alarm = getattr(health, "alarm", None)
-        if (alarm is not None) != self._moved:
+        if ((alarm := getattr(health, "alarm", None)) is not None) != self._moved:
             self._moved = alarm is not None
             self._add("camera-moved" if alarm else "camera-aligned", frame.time,
                       reason=alarm.message if alarm else "acknowledged")  # fmt: skip
@@ -156,8 +155,7 @@ class EventFinder:
         tracks = result.tracks
         columns = (tracks.ids, np.round(tracks.boxes.astype(float), 2), tracks.scores, tracks.labels)
         for i, box, score, label in zip(*(column.tolist() for column in columns), strict=True):
-            one = self._objects.get(i)
-            if one is None:
+            if (one := self._objects.get(i)) is None:
                 one = self._objects[i] = _Object(result.time, tuple(box))
             one.last, one.box, one.score = result.time, box, score
             one.scores, one.frames = one.scores + score, one.frames + 1
@@ -175,8 +173,7 @@ class EventFinder:
             for table in (speeds.smoothed, speeds.track_speeds):
                 sigma = np.nan_to_num(table.sigma, nan=np.inf)
                 for row in table[(table.reason == Reason.OK) & (table.mps - SURE * sigma > self._limit_mps)]:
-                    one = self._objects.get(row.id)
-                    if one is not None and not one.too_fast:
+                    if (one := self._objects.get(row.id)) is not None and not one.too_fast:
                         one.too_fast = True
                         self._add("speed-limit", row.time, row.id, **_speed(row))
 
@@ -185,8 +182,7 @@ class EventFinder:
         for task, table in result.verdicts.items():
             columns: tuple[Array, ...] = (table.ids, table.labels, table.confidence, table.reason)
             for i, label, confidence, reason in zip(*(c.tolist() for c in columns), strict=True):
-                one = self._objects.get(i)
-                if one is None:
+                if (one := self._objects.get(i)) is None:
                     continue
                 name = result.class_name(label, task) if label >= 0 else ""
                 now, before = one.verdicts.get(task, ("", ""))

@@ -58,8 +58,7 @@ class FrigateSink(HttpSink):
 
     def check(self) -> str:
         """Whether Frigate answers, takes the login, and has the camera."""
-        cameras = self._request("GET", "config").json().get("cameras", {})
-        if self._camera not in cameras:
+        if self._camera not in (cameras := self._request("GET", "config").json().get("cameras", {})):
             names = ", ".join(sorted(cameras)) or "none"
             raise SourceError(f'Frigate has no camera {self._camera!r}: write camera = "...", one of {names}')
         return f"Frigate has the camera {self._camera}"
@@ -85,8 +84,7 @@ class FrigateSink(HttpSink):
         late, label = clock.time() - utc_seconds(event.utc), event.class_name or event.kind
         if late > MOST_LATE_S:
             raise RejectedError(f"it happened {late:.0f} s ago, and Frigate's events begin at the present")
-        found = self._find(label, asked) if asked else ""
-        if not found:
+        if not (found := self._find(label, asked) if asked else ""):
             seconds = self._duration_s
             asked = {"text": sub_label(event), "at": clock.time(),
                      "until": utc_seconds(event.utc) + seconds if seconds else math.inf}  # fmt: skip
@@ -97,8 +95,7 @@ class FrigateSink(HttpSink):
             if late > PRE_CAPTURE_S:
                 body["pre_capture"] = math.ceil(late + PRE_CAPTURE_S)
             path = f"events/{quote(self._camera, safe='')}/{quote(label, safe='')}/create"
-            answer = self._request("POST", path, (404,), json=body)
-            if answer.status_code == 404:
+            if (answer := self._request("POST", path, (404,), json=body)).status_code == 404:
                 self.check()  # names the cameras that there are
             found = str(answer.json()["event_id"])
         self._note(key, asked | {"id": found})
@@ -129,8 +126,7 @@ class FrigateSink(HttpSink):
     def _request(self, method: str, path: str, accepted: tuple[int, ...] = (), **options: Any) -> Any:
         """An answer of the API; logs in where Frigate demands that."""
         url, login = f"{self._api}/{path}", (401,) if self._login else ()
-        answer = self.request(method, url, accepted=accepted + login, **options)
-        if answer.status_code == 401:
+        if (answer := self.request(method, url, accepted=accepted + login, **options)).status_code == 401:
             self.request("POST", f"{self._api}/login", json=self._login)
             answer = self.request(method, url, accepted=accepted, **options)
         return answer

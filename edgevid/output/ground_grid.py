@@ -170,19 +170,16 @@ def grid_lines(calibration: CameraCalibration, *, cell_m: float | None = None) -
     step = round_cell(float((high - low).max()) / 8) if cell_m is None else float(cell_m)
     found = []
     for axis in (0, 1):
-        first = math.ceil(low[axis] / step) * step
-        for value in np.arange(first, high[axis] + 1e-9, step):
+        for value in np.arange(math.ceil(low[axis] / step) * step, high[axis] + 1e-9, step):
             meters = np.full((200, 2), value)  # along x = value (axis 0) or y = value (axis 1)
             meters[:, 1 - axis] = np.linspace(low[1 - axis], high[1 - axis], 200)
             path = calibration.to_image(meters)
             inside = calibration.contains(path) & np.isfinite(path).all(1)
-            visible = path[inside]
-            if len(visible):
+            if len(visible := path[inside]):
                 spot = visible[np.argmax(visible[:, 1])] if axis == 0 else visible[0]
                 at = (float(spot[0]), float(spot[1]))
                 label = f"{value:g} m"
-                edges = np.flatnonzero(np.diff(np.pad(inside, 1).astype(int)))
-                for a, b in edges.reshape(-1, 2).tolist():
+                for a, b in np.flatnonzero(np.diff(np.pad(inside, 1).astype(int))).reshape(-1, 2).tolist():
                     if b - a < 2:
                         continue
                     found.append(GridLine(path[a:b], label, at))

@@ -103,8 +103,7 @@ class Entities:
             self.states[f"{self.topic}/{topic}"] = dict(counts)
         elif event.place and event.count is not None:
             more = {"state_class": "measurement"}
-            state = self._sensor(f"{place}/occupancy", f"{event.place} occupancy", "count", more)
-            state["count"] = event.count
+            self._sensor(f"{place}/occupancy", f"{event.place} occupancy", "count", more)["count"] = event.count
         elif event.kind == "track-speed" and event.speed_mps is not None:
             more = {"state_class": "measurement", "device_class": "speed", "unit_of_measurement": "km/h"}
             error = round((event.speed_sigma_mps or 0.0) * KMH, 2)

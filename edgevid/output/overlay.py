@@ -67,8 +67,7 @@ def draw_instance(image: Array, result: Result, row: int, color: Color, line: in
     tracks, match = result.tracks, int(result.tracks.match[row])
     if match < 0:
         return
-    mask = result.detections.masks[match] if match < len(result.detections) else None
-    if mask is not None:
+    if (mask := result.detections.masks[match] if match < len(result.detections) else None) is not None:
         high, wide = mask.pixels.shape
         part = image[mask.top : mask.top + high, mask.left : mask.left + wide]
         inside = mask.pixels.astype(bool)
@@ -153,10 +152,8 @@ class Overlay:
         letters = glyphs(style.text, style.pad)
         for far, lines in [*((False, lines) for lines in texts), (True, texts[-1])]:
             size = letters.size(lines)
-            place = self._covered.place(*size, box, far=far)
-            if place:
-                kept = self._plates.get(number)
-                if kept is None or kept[0] != lines or kept[1].shape[:2] != size[::-1]:
+            if place := self._covered.place(*size, box, far=far):
+                if (kept := self._plates.get(number)) is None or kept[0] != lines or kept[1].shape[:2] != size[::-1]:
                     kept = self._plates[number] = (lines, letters.plate(lines, color_of(number)))
                 return kept[1], place, far
         return None
@@ -170,8 +167,7 @@ class Overlay:
         for row in order[::-1]:
             number, box = ids[row], edges[row]
             small = box[3] - box[1] < 90 * style.text
-            found = self._find_place(texts[row][small:], box, number, style)
-            if found is None:
+            if (found := self._find_place(texts[row][small:], box, number, style)) is None:
                 left_out += 1
                 y, x = max(0, box[1]), max(0, box[0])
                 image[y : y + 3 * style.line, x : x + 3 * style.line] = INK
@@ -210,8 +206,7 @@ class Overlay:
                 trail.popleft()
 
     def _status(self, image: Array, result: Result, notes: Sequence[str], style: Style) -> tuple[Array, int, int]:
-        ms = 1000 * sum(result.timings.values())
-        status = f"{result.time:7.2f} s   {len(result.tracks)} objects   {ms:.1f} ms"
+        status = f"{result.time:7.2f} s   {len(result.tracks)} objects   {1000 * sum(result.timings.values()):.1f} ms"
         plate = glyphs(style.text, style.pad).plate([(status, INK), *((note, GRAY) for note in notes)], GRAY)
         placed = (plate, style.pad, image.shape[0] - plate.shape[0] - style.pad)
         self._put(image, *placed)
@@ -275,6 +270,5 @@ def contact_sheet(images: Sequence[Array], *, columns: int = 3, width: int = 480
     tall = max(high for _, high in sizes)
     sheet = np.full((-(-len(images) // columns) * tall, width * columns, 3), PAPER, np.uint8)
     for n, (image, size) in enumerate(zip(images, sizes, strict=True)):
-        cell = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        blit(sheet, cell, n % columns * width, n // columns * tall)
+        blit(sheet, cv2.resize(image, size, interpolation=cv2.INTER_AREA), n % columns * width, n // columns * tall)
     return sheet

@@ -123,8 +123,7 @@ class Recorder(Closing):
         """The clip that is open, longer from now on, or a new one."""
         begin, end = event.time_s - self._pre_s, event.time_s + self._post_s
         with self._lock:
-            before = self._clip
-            if before is not None and begin <= before.end and end - before.begin <= MOST_CLIP_S:
+            if (before := self._clip) is not None and begin <= before.end and end - before.begin <= MOST_CLIP_S:
                 before.end = max(before.end, end)
                 return before.name
             self._clip = _Clip(self.folder.name(utc, "event", suffix_of(self.tap.layout)), begin, end)
@@ -147,8 +146,7 @@ class Recorder(Closing):
         """In the thread that reads the source."""
         while self._queue.qsize() > MOST_QUEUED and not self.live and self._thread.is_alive():
             clock.sleep(0.005)
-        late = self.live and self._queue.qsize() > MOST_QUEUED
-        self._skipping = late or (self._skipping and not coded.key)
+        self._skipping = (self.live and self._queue.qsize() > MOST_QUEUED) or (self._skipping and not coded.key)
         self.dropped += self._skipping
         if not self._skipping:
             self._queue.put(coded)
@@ -199,8 +197,7 @@ class Recorder(Closing):
             size -= len(self._ring.popleft().data)
 
     def _continue(self, coded: Coded) -> None:
-        segment = self._segment
-        if segment is not None and not segment.fits(coded, self._segment_s):
+        if (segment := self._segment) is not None and not segment.fits(coded, self._segment_s):
             self._end(segment)
             segment = self._segment = None
         if segment is None and coded.key:
@@ -215,12 +212,10 @@ class Recorder(Closing):
 
     def _fill(self) -> None:
         """Adds to the clip what the ring holds of it by now."""
-        clip = self._clip
-        if clip is None:
+        if (clip := self._clip) is None:
             return
         if clip.file is None:
-            keys = [coded for coded in self._ring if coded.key]
-            if not keys:
+            if not (keys := [coded for coded in self._ring if coded.key]):
                 return
             first = [coded for coded in keys if coded.time <= clip.begin][-1:] or keys[:1]
             clip.file, clip.last = _File(self.folder, clip.name, first[0]), first[0].number - 1

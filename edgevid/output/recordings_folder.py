@@ -12,6 +12,7 @@ import threading
 import time as clock
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
@@ -46,27 +47,19 @@ def read_name(name: str) -> Named | None:
     >>> read_name("00000012-20260131T120000Z-event.mp4")
     Named(number=12, utc=1769860800.0, kind='event')
     """
-    found = NAME.fullmatch(name)
-    if found is None:
-        return None
-    try:
-        moment = datetime.datetime.strptime(found[2], "%Y%m%dT%H%M%SZ")
-    except ValueError:
-        return None
-    utc = moment.replace(tzinfo=datetime.timezone.utc).timestamp()
-    return Named(int(found[1]), utc, (found[3] or "").removeprefix("-"))
+    if found := NAME.fullmatch(name):
+        with suppress(ValueError):  # no date
+            utc = datetime.datetime.strptime(found[2], "%Y%m%dT%H%M%S%z").timestamp()
+            return Named(int(found[1]), utc, (found[3] or "").removeprefix("-"))
+    return None
 
 
 def listed(path: Path) -> list[dict[str, Any]]:
     """The videos of all cameras in a folder of recordings, each camera's in their order."""
-    found = []
-    for folder in sorted(one for one in path.iterdir() if one.is_dir()):
-        for entry in sorted(os.scandir(folder), key=lambda one: one.name):
-            named = read_name(entry.name)
-            if named is not None and not entry.name.endswith(".jpg"):
-                found.append({"camera": folder.name, "name": f"{folder.name}/{entry.name}",
-                              "utc": utc_text(named.utc), "kind": named.kind or "segment"})  # fmt: skip
-    return found
+    folders = sorted(one for one in path.iterdir() if one.is_dir())
+    return [{"camera": folder.name, "name": f"{folder.name}/{name}", "utc": utc_text(named.utc),
+             "kind": named.kind or "segment"} for folder in folders for name in sorted(os.listdir(folder))
+            if (named := read_name(name)) is not None and not name.endswith(".jpg")]  # fmt: skip
 
 
 class RecordingsFolder:
@@ -91,8 +84,7 @@ class RecordingsFolder:
         make_folder(path)
         self.close = finalize(self, os.close, claim(path))
         self._lock, self._open = threading.RLock(), set[str]()
-        names = filter(read_name, sorted(os.listdir(path)))
-        self._sizes = {name: (path / name).stat().st_size for name in names}
+        self._sizes = {name: (path / name).stat().st_size for name in filter(read_name, sorted(os.listdir(path)))}
         self._number = self._begun = max((int(name[:8]) for name in self._sizes), default=0)
         self.bytes = sum(self._sizes.values())  # Of all files
         self.removed = 0  # Files that were deleted for the limits
@@ -109,8 +101,7 @@ class RecordingsFolder:
         """A new file, or an existing one from its start; OSError where none can be made."""
         with self._lock:
             self.remove_expired()
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
-            handle = self._with_room(lambda: os.open(self.path / name, flags, 0o644))
+            handle = self._with_room(lambda: os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644))
             self.bytes -= self._sizes.get(name, 0)
             last = next(reversed(self._sizes), "")
             self._sizes[name] = 0
@@ -193,8 +184,7 @@ class RecordingsFolder:
 
     def _remove_oldest(self) -> bool:
         """Deletes the first file by name; False where there is none, or where it is being written."""
-        name = next(iter(self._sizes), None)
-        if name is None or name in self._open:
+        if (name := next(iter(self._sizes), None)) is None or name in self._open:
             return False
         (self.path / name).unlink(missing_ok=True)
         self.bytes -= self._sizes.pop(name)

@@ -45,8 +45,7 @@ class BestMoments:
 
     def name(self, event: Event, utc: float, put: Put) -> str:
         """The snapshot of an event's object; "" where it has none. Its end writes the best of all."""
-        best = self._tracks.get(event.track) if event.track is not None else None
-        if best is None:
+        if (best := self._tracks.get(event.track) if event.track is not None else None) is None:
             return ""
         best.name = best.name or self._folder.name(utc, str(event.track), ".jpg")
         if event.kind == "track-ended":
@@ -101,8 +100,7 @@ def _sharpness(frame: Frame, box: Array) -> float:
     plane = frame.planes[0] if frame.planes is not None else frame.image[:, :, 1]
     x1, y1, x2, y2 = np.clip(np.asarray(box, int), 0, [*frame.size, *frame.size])
     part = plane[y1:y2, x1:x2]
-    step = max(1, max(part.shape) // SIDE)
-    grid = part[::step].astype(np.float32)
+    grid = part[:: max(1, max(part.shape) // SIDE)].astype(np.float32)
     change = float(np.abs(np.diff(grid, axis=1)).mean()) if grid.shape[1] > 1 else 0.0
     return 0.2 + min(1.0, change / (float(grid.std()) + 4.0))
 

@@ -188,8 +188,7 @@ def read_jsonl(path: str | Path) -> Iterator[Mapping[str, Any]]:
     warning. FileFormatError names the line that is damaged or has another schema; SourceError without a readable
     file."""
     for number, one in read_lines(path):
-        schema = one.get("schema")
-        if schema in (HEADER_SCHEMA, EVENT_SCHEMA):
+        if (schema := one.get("schema")) in (HEADER_SCHEMA, EVENT_SCHEMA):
             continue
         if schema != SCHEMA:
             raise FileFormatError(path, f"line {number}: schema", expected=SCHEMA, got=schema)

@@ -129,8 +129,7 @@ class ReviewSink(Closing):
             "model_sha256": self._hashes.get(task, ""), "source": self._source,
             "camera": self._header.camera, "run": self._header.run,
         }  # fmt: skip
-        scores = result.scores.get(task)
-        if scores is not None and (scores.ids == verdict.id).any():
+        if (scores := result.scores.get(task)) is not None and (scores.ids == verdict.id).any():
             about["scores"] = [round(float(v), 6) for v in scores.values[scores.ids == verdict.id][-1]]
         return about
 
@@ -156,8 +155,7 @@ class ReviewSink(Closing):
         about = candidate.about | {"crop": f"{stem}.jpg"}
         about |= {"film": f"{stem}-film.jpg", "film_times_s": times} if film else {}
         text = json.dumps(about, ensure_ascii=False, indent=1).encode()
-        size = len(jpeg) + len(film) + len(text)
-        if size <= self._limit:
+        if (size := len(jpeg) + len(film) + len(text)) <= self._limit:
             self._remove_oldest(size)
             for suffix, data in zip(SUFFIXES, (jpeg, film, text), strict=True):
                 if data:

@@ -123,8 +123,7 @@ class EventLines(TextFile):
         self.put("".join(json_line(event.to_dict()) for event in self._new(events)))
 
     def _new(self, events: Sequence[Event]) -> list[Event]:
-        new = [event for event in events if event.id not in self._known]
-        if new:
+        if new := [event for event in events if event.id not in self._known]:
             self._known = ""  # all after it are new, too
         return new
 

@@ -255,8 +255,7 @@ class ParquetSink(ObjectRows):
 
     def _flush(self, kind: str) -> None:
         """Writes the rows of a kind as one row group."""
-        rows = self._buffers[kind]
-        if not rows:
+        if not (rows := self._buffers[kind]):
             return
         if kind not in self._writers:
             if not self._stamp:  # after that of every file, also where the clock was set back

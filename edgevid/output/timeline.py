@@ -48,8 +48,7 @@ class TimelineSink(Closing):
             self._keep(task, segments.update(emitted)[1])
 
     def _keep(self, task: str, ended: Sequence[Segment]) -> None:
-        names = self._open[task][1]
-        self.spans += [Span(one.start, one.end, names[one.label], f"{task} {one.id}") for one in ended]
+        self.spans += [Span(one.start, one.end, self._open[task][1][one.label], f"{task} {one.id}") for one in ended]
 
     def close(self) -> None:
         """Ends every segment and writes the file."""
@@ -59,8 +58,7 @@ class TimelineSink(Closing):
 
 
 def _to_csv(spans: Sequence[Span]) -> str:
-    rows = ((f"{start:.3f}", f"{end:.3f}", *more) for start, end, *more in spans)
-    return csv_text([Span._fields, *rows])
+    return csv_text([Span._fields, *((f"{start:.3f}", f"{end:.3f}", *more) for start, end, *more in spans)])
 
 
 def _of_csv(text: str) -> list[Span]:

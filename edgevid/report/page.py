@@ -115,8 +115,7 @@ def _plot(title: str, rows: list[tuple[Any, ...]], starts: list[tuple[str, float
         parts = (f"M{i + left:g} {lows[i]:.4f}h{wide}V{highs[i]:.4f}h-{wide}z" for i in areas)
         shapes.append(_path(kind, color, parts))
         if kind != "bars":
-            steps = (f"M{i} {v:.4f}h1" for i, v in enumerate(scaled[0, k]) if v == v)
-            shapes.append(_path("step", color, steps))
+            shapes.append(_path("step", color, (f"M{i} {v:.4f}h1" for i, v in enumerate(scaled[0, k]) if v == v)))
     for i, (start, share) in enumerate(starts):
         known = [(name, v) for name, v in zip(names, values[0, :, i], strict=True) if v == v]
         shown = ", ".join(f"{escape(name)} {v:.4g}" for name, v in known)

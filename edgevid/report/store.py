@@ -76,8 +76,7 @@ class Store(Closing):
         for anything that is no SELECT, that touches a file, or that fails."""
         with self.errors("query"):
             statements = self.base.extract_statements(sql)
-            kinds = [str(one.type).rpartition(".")[2] for one in statements]
-            if kinds not in (["SELECT"], ["EXPLAIN"]):
+            if (kinds := [str(one.type).rpartition(".")[2] for one in statements]) not in (["SELECT"], ["EXPLAIN"]):
                 found = " and ".join(kinds) or "nothing"
                 raise InputError(f"query: expected one SELECT, got {found}; it only reads")
             self.base.execute("SET enable_external_access = false; SET lock_configuration = true")
@@ -280,8 +279,7 @@ def seconds_of(text: str) -> int:
 
 def interval_of(text: str) -> int:
     """The seconds of an interval; InputError for one that does not divide days evenly."""
-    seconds = seconds_of(text)
-    if not seconds or (DAY % seconds and seconds % DAY):
+    if not (seconds := seconds_of(text)) or (DAY % seconds and seconds % DAY):
         raise InputError(f"--every: expected a time that divides a day, such as 15m, 1h or 1d, got {text!r}")
     return seconds
 

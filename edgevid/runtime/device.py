@@ -103,8 +103,7 @@ def _describe(library: ctypes.CDLL, index: int) -> Gpu:
         return value.value
 
     capability, cuda = f"{attribute(_MAJOR)}.{attribute(_MINOR)}", divmod(version.value, 1000)
-    title = name.value.decode(errors="replace")
-    return Gpu(index, title, capability, memory.value, f"{cuda[0]}.{cuda[1] // 10}")
+    return Gpu(index, name.value.decode(errors="replace"), capability, memory.value, f"{cuda[0]}.{cuda[1] // 10}")
 
 
 def gpu_of(device: str) -> Gpu:
@@ -112,8 +111,7 @@ def gpu_of(device: str) -> Gpu:
     kind, index = parse_device(device)
     if kind == "cpu":
         raise InputError(f"device: expected 'auto' or 'cuda:0', got {device!r}")
-    found = gpus()
-    if index < len(found):
+    if index < len(found := gpus()):
         return found[index]
     if not found:
         raise ModelError(f"device {device!r}: no NVIDIA driver was found ({LIBRARY} is missing or shows no "

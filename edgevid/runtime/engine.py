@@ -141,10 +141,8 @@ class AcceptsFrames(Protocol):
 
 def check_inputs(specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> None:
     """InputError unless `inputs` has exactly the named tensors, each of its type and shape."""
-    expected = {spec.name for spec in specs}
-    if set(inputs) != expected:
+    if set(inputs) != (expected := {spec.name for spec in specs}):
         raise InputError(f"engine inputs: expected {sorted(expected)}, got {sorted(inputs)}")
     for spec in specs:
-        array = inputs[spec.name]
-        if not spec.accepts(array):
+        if not spec.accepts(array := inputs[spec.name]):
             raise InputError(f"engine input {spec}: got {array.dtype} {array.shape}")

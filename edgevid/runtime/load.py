@@ -70,8 +70,7 @@ def _engine_file(path: Path, device: str, rebuild: bool) -> LoadedEngine:
         raise ModelError(f"{path}: no NVIDIA driver was found, and an engine runs on an NVIDIA "
                          "device only; give the ONNX file instead, which runs with "
                          "device='cpu' too (`edgevid doctor` lists what is there)")  # fmt: skip
-    known = manifest_path(path).is_file()
-    if not known:
+    if not (known := manifest_path(path).is_file()):
         log_once(f"{path}: has no manifest, so device, version and model go unchecked")
     try:
         return TrtEngine(path, device=device)
@@ -126,8 +125,7 @@ def _build(arguments: list[str]) -> None:
     log.warning("building with: edgevid %s --skip-verification", shlex.join(arguments))
     code = "import sys; from edgevid.cli import build_main; build_main(sys.argv[1:])"
     command = [sys.executable, "-c", code, *arguments[1:], "--skip-verification"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
+    if (done := subprocess.run(command, capture_output=True, text=True, check=False)).returncode:
         cause = " ".join(done.stderr.split()[-60:]) or f"exit status {done.returncode}"
         raise ModelError(f"the engine could not be built: {cause}")
 
@@ -155,8 +153,7 @@ def open_onnx(path: Path, *, device: str, threads: int | None, disable_optimizat
     if device.partition(":")[0] == "openvino" and (module_version("openvino") or not has_openvino()):
         return OvEngine(path, device=device, threads=threads)
     if device == "auto" and not has_cuda() and module_version("openvino") and not disable_optimizations:
-        choice = read_choice(path)
-        if choice is None:
+        if (choice := read_choice(path)) is None:
             command = shlex.join(["edgevid", "bench", str(path), "--choose", "--data"])
             log_once(f"{path.name}: OpenVINO is installed; to take the faster: {command} VIDEO")
         else:

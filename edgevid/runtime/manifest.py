@@ -126,8 +126,7 @@ def recipe_hash(recipe: Recipe) -> str:
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
     """Writes the JSON in one step."""
-    text = json.dumps({"format": FORMAT, **dataclasses.asdict(manifest)}, indent=1)
-    write_atomic(path, text + "\n")
+    write_atomic(path, json.dumps({"format": FORMAT, **dataclasses.asdict(manifest)}, indent=1) + "\n")
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -141,8 +140,7 @@ def read_manifest(path: Path) -> Manifest:
     if not isinstance(values, dict):
         raise FileFormatError(path, "the whole file", expected="a JSON object", got=type(values).__name__)
     if (found := values.pop("format", None)) != FORMAT:
-        expected = f"{FORMAT}, the only one that this edgevid reads"
-        raise FileFormatError(path, "format", expected=expected, got=found)
+        raise FileFormatError(path, "format", expected=f"{FORMAT}, the only one that this edgevid reads", got=found)
     return checked(Manifest, values, path)
 
 

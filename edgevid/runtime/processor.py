@@ -46,8 +46,7 @@ def physical_cores(logical: set[int], cpu: Path = CPU) -> int:
 def cpu_quota(root: Path = CGROUP, own: Path = PROC) -> float | None:
     """Processors' worth of time that a container may use (cgroup 2, else 1), None for no limit. The narrowest limit on
     the way from this process's group to the root counts."""
-    lines = text_of(own).splitlines()
-    place = next((line[3:] for line in lines if line.startswith("0::")), "/").strip("/")
+    place = next((line[3:] for line in text_of(own).splitlines() if line.startswith("0::")), "/").strip("/")
     groups = [root / place, *(root / place).parents]  # this process's group and its parents
     groups = groups[: groups.index(root) + 1] if root in groups else [root]
     limits = [_share(text_of(folder / "cpu.max")) for folder in groups]
@@ -59,8 +58,7 @@ def cpu_quota(root: Path = CGROUP, own: Path = PROC) -> float | None:
 
 def _share(text: str) -> float | None:
     """ "150000 100000" is 1.5; "max 100000" and "-1 100000" are no limit."""
-    words = text.split()
-    if len(words) != 2 or not all(word.isdigit() for word in words) or int(words[1]) == 0:
+    if len(words := text.split()) != 2 or not all(word.isdigit() for word in words) or int(words[1]) == 0:
         return None
     return int(words[0]) / int(words[1])
 

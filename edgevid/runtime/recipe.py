@@ -272,8 +272,7 @@ class RecipeFile:
 
 def read_recipe(path: str | Path) -> Recipe:
     """The recipe of a file, or of the folder that holds `recipe.toml`; FileFormatError names each mistake."""
-    path = Path(path)
-    if path.is_dir():
+    if (path := Path(path)).is_dir():
         path = path / "recipe.toml"
     values = read_toml(path)
     read = checked(RecipeFile, values, path)

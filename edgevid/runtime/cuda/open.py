@@ -152,8 +152,7 @@ class PyCuda(Cuda):
         self._context = None
         # In its own thread detach leaves the context on the thread's stack; in another it lets go of
         # nothing (pycuda 2026.1, cuda.hpp).
-        library = driver()
-        if library is not None and threading.get_ident() == self._thread:
+        if (library := driver()) is not None and threading.get_ident() == self._thread:
             library.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
         elif library is not None:
             library.cuDevicePrimaryCtxRelease_v2(self.gpu.index)
@@ -174,8 +173,7 @@ def open_cuda(device: str = "auto") -> Cuda:
     """The device "cuda:N" (or the first one), by pycuda where it is installed, else by cuda-bindings. The driver is
     looked up first. Raises ModelError without a device, MissingExtraError without a backend."""
     gpu = gpu_of(device)
-    name = os.environ.get(CHOICE) or _installed()
-    if name == "pycuda":
+    if (name := os.environ.get(CHOICE) or _installed()) == "pycuda":
         return PyCuda(gpu)
     if name == "cuda-bindings":
         return NvidiaCuda(gpu)

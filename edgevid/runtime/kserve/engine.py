@@ -115,8 +115,7 @@ class KServeEngine(LoadedEngine):
 
     def _describe(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         where, as_json = self._client(), {} if self.address.kind == "http" else {"as_json": True}
-        server = where.get_server_metadata(**as_json, **self._limit)
-        self._binary = "binary_tensor_data" in server.get("extensions", ())
+        self._binary = "binary_tensor_data" in where.get_server_metadata(**as_json, **self._limit).get("extensions", ())
         found = where.get_model_metadata(self.address.model, self.address.version, **as_json, **self._limit)
         inputs, outputs = (tuple(map(self._spec, found.get(key, ()))) for key in ("inputs", "outputs"))
         if not (inputs and outputs):

@@ -29,8 +29,7 @@ class OvEngine(LoadedEngine):
             raise ModelError(f"{self.path}: expected an ONNX file, there is no such file")
         core = openvino.Core()
         hardware = device.partition(":")[2].upper() or "CPU"
-        here = {name.partition(".")[0] for name in core.available_devices}
-        if hardware not in here:
+        if hardware not in (here := {name.partition(".")[0] for name in core.available_devices}):
             raise ModelError(f"device {device!r}: OpenVINO finds {', '.join(sorted(here))} here and no "
                              f"{hardware}; take one of those, or check the hardware's driver")  # fmt: skip
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
@@ -55,8 +54,7 @@ class OvEngine(LoadedEngine):
         log_once(f"{self.path.name} runs on {self.device} by OpenVINO {module_version('openvino')}")
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        model = self._model
-        if model is None:
+        if (model := self._model) is None:
             raise ModelError(f"{self.path}: this engine is closed; load it again")
         check_inputs(self.inputs, inputs)
         if not hasattr(self._requests, "own"):

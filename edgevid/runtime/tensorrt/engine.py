@@ -127,8 +127,7 @@ def _deserialize(trt: Any, plan: bytes, path: Path, backend: Backend, manifest: 
     runtime = trt.Runtime(logger)
     if manifest is not None and manifest.version_compatible:
         runtime.engine_host_code_allowed = True  # such an engine holds its own runtime
-    engine = runtime.deserialize_cuda_engine(plan)
-    if engine is None:
+    if (engine := runtime.deserialize_cuda_engine(plan)) is None:
         raise ModelError(f"{path}: {TITLES[backend]} {trt.__version__} cannot load it: {logger.reason()}. An engine "
                          "fits one version and one kind of device: build it here with `edgevid build`")  # fmt: skip
     return runtime, engine

@@ -181,8 +181,7 @@ class Session:
         expected = next((i for i in self.inputs if i.name == name), None)
         if expected is None or {i.name for i in self.inputs} != {name, *extra_inputs}:
             raise InputError(f"engine inputs: expected {[i.name for i in self.inputs]}, got {[name, *extra_inputs]}")
-        one = expected.shape[0] if expected.shape[0] > 0 else len(frames)
-        if len(frames) > one:
+        if len(frames) > (one := expected.shape[0] if expected.shape[0] > 0 else len(frames)):
             raise InputError(f"engine input {name!r}: expected at most {one} frames, got {len(frames)}")
         with self._cuda.current():
             tail = self._limits[name][2][1:]
