@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.errors import EdgevidError, ModelError, log
+from edgevid.errors import EdgevidError, ModelError, log, visible
 from edgevid.runtime.engine import Layout, TensorSpec
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import Decode
@@ -95,7 +95,7 @@ def _names(found: Any) -> tuple[str, ...]:
             found = sorted(found, key=found.__getitem__) if numbered else list(found.values())
     names: list[str] = []
     for k, one in enumerate(found if isinstance(found, (list, tuple)) else ()):
-        name = " ".join(str("" if one is None else one).split()) or f"class {k}"
+        name = visible(" ".join(str("" if one is None else one).split())) or f"class {k}"
         names.append(f"{name} {k}" if name in names else name)
     return tuple(names)
 

@@ -37,10 +37,11 @@ class Glyphs:
 
     def _add(self, letter: str) -> None:
         """Draws a letter; as wide as it makes a word that has it inside."""
-        (with_it, _), _ = cv2.getTextSize(f"n{letter}n", FONT, self._text, self._thick)
+        shown = letter if letter.isprintable() else "?"  # half of a surrogate pair would end the process
+        (with_it, _), _ = cv2.getTextSize(f"n{shown}n", FONT, self._text, self._thick)
         (without, _), _ = cv2.getTextSize("nn", FONT, self._text, self._thick)
         image = np.zeros((self.step, max(1, with_it - without)), np.uint8)
-        cv2.putText(image, letter, (0, self.base), FONT, self._text, 255, self._thick, cv2.LINE_AA)
+        cv2.putText(image, shown, (0, self.base), FONT, self._text, 255, self._thick, cv2.LINE_AA)
         self._keep(letter, image)
 
     def _keep(self, letter: str, image: Array) -> None:

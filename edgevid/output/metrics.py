@@ -7,7 +7,7 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from edgevid.errors import InputError, SourceError, require
+from edgevid.errors import InputError, SourceError, require, visible
 from edgevid.files.toml import read_toml
 from edgevid.output.listener import Listener
 from edgevid.types import Closing, Frame, Header, Reason, Result
@@ -71,7 +71,7 @@ class Metrics(Closing):
             made = kind(f"edgevid_{name}", what, labels=["camera", *labels])
             for camera, values in cameras.items():
                 for key, value in values[name].items():
-                    made.add_metric([camera, *key], value)
+                    made.add_metric([camera, *map(visible, key)], value)
             yield made
 
     def _values(self) -> dict[str, dict[Any, float]]:
