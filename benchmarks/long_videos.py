@@ -24,7 +24,7 @@ from bench import conditions, save, table
 
 from edgevid.actions import ClipSpec
 from edgevid.evaluate.actions.data import Corpus
-from edgevid.evaluate.actions.long_videos import folds, read_features
+from edgevid.evaluate.actions.extract import folds, read_features
 from edgevid.learn.actions.experiment import evaluate
 from edgevid.learn.actions.export import Deployment, export_head
 from edgevid.learn.actions.fit import TrainOptions, fit

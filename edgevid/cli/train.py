@@ -109,7 +109,7 @@ def rendered(data: Path, scenes: int, frames: int, seed: int) -> None:
 def actions(data: Path, out: Path, force: bool, rate: float, window: int | None, **options: Any) -> None:
     """Train a temporal head on labeled clips, skeletons of people, or long videos."""
     require("torch", extra="train", purpose="training")
-    from edgevid.evaluate.actions.long_videos import is_features, list_long_videos
+    from edgevid.evaluate.actions.extract import is_features, list_long_videos
     from edgevid.learn.actions.fit import CHECKPOINT
     from edgevid.learn.actions.train import TrainConfig, train_actions
 

@@ -14,6 +14,7 @@ from edgevid.abstain.policy import Policy
 from edgevid.actions import Recognizer, SequenceRecognizer, load_recognizer
 from edgevid.actions.features import LAGS, layout_of
 from edgevid.errors import InputError
+from edgevid.evaluate.actions import extract
 from edgevid.evaluate.actions.data import (
     Corpus,
     Example,
@@ -25,8 +26,6 @@ from edgevid.evaluate.actions.data import (
     read_skeletons,
     resample,
 )
-from edgevid.evaluate.actions.extract import crop_video, read_long_videos
-from edgevid.evaluate.actions.long_videos import FEATURES_HZ, is_features, list_long_videos, read_features
 from edgevid.evaluate.actions.metrics import OVERLAPS, ClassReport, SegmentReport, report_lines, segment_counts
 from edgevid.evaluate.evaluation import Evaluation, Plot, Table, shown
 from edgevid.models.hub import resolve_model
@@ -152,7 +151,7 @@ def _scored(outcomes: list[tuple[list[int], list[int]]], names: tuple[str, ...])
 def crop_videos(recognizer: Recognizer, videos: Sequence[LabeledVideo]) -> list[tuple[Array, Array, int]]:
     """(crops, rectangles, class index) of every labeled video, cropped for the recognizer."""
     spec = dataclasses.replace(recognizer.spec, steps=1, min_steps=1, stride_s=0.0)
-    return [(*crop_video(v.path, spec), recognizer.names.index(v.label)) for v in videos]
+    return [(*extract.crop_video(v.path, spec), recognizer.names.index(v.label)) for v in videos]
 
 
 def evaluate_crops(recognizer: Recognizer, videos: list[tuple[Array, Array, int]]) -> Scored:
@@ -165,25 +164,25 @@ def evaluate_crops(recognizer: Recognizer, videos: list[tuple[Array, Array, int]
     return _scored(outcomes, recognizer.names)
 
 
-def read_rows(data: Path, recipe: Recipe, rate_hz: float = FEATURES_HZ) -> Corpus | None:
+def read_rows(data: Path, recipe: Recipe, rate_hz: float = extract.FEATURES_HZ) -> Corpus | None:
     """The skeletons of a file or of the held-out part in a folder, or features of long videos; None for videos."""
-    if is_features(data):
-        return read_features(data, rate_hz)
+    if extract.is_features(data):
+        return extract.read_features(data, rate_hz)
     layout, files = layout_of(recipe), sorted(data.glob("*_test_*.npz")) if data.is_dir() else []
     return read_skeletons(files[0], recipe.names, layout) if files else read_poses(data, layout)
 
 
 def score(
-    model: str | Path, data: Path, *, feature_rate: float = FEATURES_HZ,
+    model: str | Path, data: Path, *, feature_rate: float = extract.FEATURES_HZ,
     keep: Callable[[Example | LabeledVideo], bool] = lambda one: True,
 ) -> Scored:  # fmt: skip
     """Of a deployed model on rows (of skeletons, or of features at `feature_rate` Hz) or labeled videos to be kept."""
     corpus = read_rows(data, resolve_model(model), feature_rate)
-    if corpus is None and (listed := list_long_videos(data)):
+    if corpus is None and (listed := extract.list_long_videos(data)):
         recognizer = load_recognizer(model)
         if not isinstance(recognizer, SequenceRecognizer):
             raise InputError(f"{model}: expected the recipe of a temporal head for videos with segments")
-        corpus = read_long_videos(*listed, recognizer.extractor, recognizer.spec)
+        corpus = extract.read_long_videos(*listed, recognizer.extractor, recognizer.spec)
     given: Sequence[Example | LabeledVideo] = list_videos(data)[1] if corpus is None else corpus.examples
     chosen = [n for n, one in enumerate(given) if keep(one)]
     left_out, names = len(given) - len(chosen), [(given[n].name, given[n].group) for n in chosen]
@@ -198,7 +197,7 @@ def score(
     return dataclasses.replace(scored, names=names, left_out=left_out)
 
 
-def evaluate(model: str, truth: Path, *, feature_rate: float = FEATURES_HZ) -> Evaluation:
+def evaluate(model: str, truth: Path, *, feature_rate: float = extract.FEATURES_HZ) -> Evaluation:
     """A deployed model on labeled clips that it was not trained on; a group is a scene. InputError where it was trained
     on all of them, or where the classes are others."""
     trained, notes = set(resolve_model(model).tables.get("trained", {}).get("hashes", ())), []
@@ -246,7 +245,7 @@ def class_views(report: ClassReport) -> tuple[dict[str, Table], dict[str, Plot]]
 
 
 def evaluate_segments(
-    results: Path, truth: Path, *, background: Sequence[str] = (), feature_rate: float = FEATURES_HZ
+    results: Path, truth: Path, *, background: Sequence[str] = (), feature_rate: float = extract.FEATURES_HZ
 ) -> Evaluation:
     """Labels of every step of long videos, by the definitions of MS-TCN (Farha and Gall 2019); a group is a video. Two
     folders of text files of the same names, a label a line (or all in a line after one that begins with #); or a

@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
 
-from edgevid.evaluate.actions.long_videos import folds, read_features  # noqa: E402
+from edgevid.evaluate.actions.extract import folds, read_features  # noqa: E402
 from edgevid.learn.actions.experiment import evaluate  # noqa: E402
 from edgevid.learn.actions.fit import TrainOptions, fit  # noqa: E402
 from edgevid.learn.actions.heads import StepLinearHead  # noqa: E402

@@ -1,24 +1,32 @@
-"""Videos as a recognizer gets them: the crops of a whole video, and an extractor's row at each moment."""
+"""Videos as a recognizer gets them: the crops of a whole video, and an extractor's row at each moment. Long videos with
+a class for each step: features as 50Salads, GTEA and Breakfast come (the copies of Farha and Gall, 2019), or videos
+with their segments in one CSV, or in a CSV, WebVTT or ELAN file next to each."""
 
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from edgevid.actions import ClipBuffer, ClipSpec, PoseExtractor
 from edgevid.actions.clip import extract_newest
 from edgevid.actions.clip_spec import SearchSpec
-from edgevid.errors import InputError
+from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.actions.data import Corpus, Example
-from edgevid.evaluate.actions.long_videos import LongVideo
+from edgevid.evaluate.items import SUFFIXES as VIDEOS
+from edgevid.evaluate.items import group_of, read_items
 from edgevid.files import atomic_path, cache_folder, sha256, sha256_of
+from edgevid.output.timeline import FORMATS, Span, read_timeline
 from edgevid.runtime.variants import model_digest, model_file
 from edgevid.types import Array, Clips, Frame, Progress, Tracks
 from edgevid.video.open import open_video
+
+FEATURES_HZ = 15.0  # Steps per second of features, unless stated: those of GTEA and Breakfast; 50Salads has 30
+BACKGROUND = "background"  # The class of what no segment covers
+MOST_APART = 16  # Steps by which features and labels of a video may differ in length: the longer one loses its end
 
 
 def crop_video(path: Path, spec: ClipSpec) -> tuple[Array, Array]:
@@ -69,6 +77,47 @@ def cached(key: Sequence[Any], make: Callable[[], Sequence[Array]]) -> list[Arra
         return list(kept.values())
 
 
+class LongVideo(NamedTuple):
+    """A video and its labeled segments."""
+
+    path: Path
+    group: str
+    spans: list[Span]
+
+    def labels(self, times: Array, names: Sequence[str]) -> Array:
+        """(T,) class at each time, the last one where there is no segment; of two that overlap the later counts."""
+        found = np.full(len(times), len(names) - 1)
+        for start, end, label, _ in self.spans:
+            found[(times >= start) & (times < end)] = names.index(label)
+        return found
+
+
+def list_long_videos(data: Path) -> tuple[tuple[str, ...], list[LongVideo]] | None:
+    """Class names, BACKGROUND as the last, and videos of a CSV (path,start,end,label[,group]; a line per segment), or
+    of a folder of videos with a timeline of the same name next to each; None for other data. InputError for a video
+    without a timeline, FileFormatError for times that are no numbers."""
+    videos: dict[Path, LongVideo] = {}
+    if data.suffix.lower() == ".csv" and data.is_file():
+        items, left_out = read_items(data)
+        if any(one.end for one in items) and left_out:
+            raise InputError(": ".join(left_out[0]))
+        for one in (one for one in items if one.end):
+            try:
+                span = Span(float(one.start), float(one.end), one.labels["label"])
+            except (ValueError, KeyError):
+                given = (one.path.name, one.start, one.end)
+                raise FileFormatError(data, "start, end, label", expected="seconds, and a label", got=given) from None
+            videos.setdefault(one.path, LongVideo(one.path, one.group, [])).spans.append(span)
+    elif data.is_dir():
+        paths = sorted(one for one in data.iterdir() if one.suffix.lower() in VIDEOS)
+        found = {one: [t for s in FORMATS if (t := one.with_suffix(s)).is_file()] for one in paths}
+        if any(found.values()) and (missing := [str(one) for one, timeline in found.items() if not timeline]):
+            raise InputError(f"{missing[0]}: expected its segments next to it, in {' or '.join(FORMATS)}")
+        videos = {one: LongVideo(one, group_of(one), read_timeline(of[0])) for one, of in found.items() if of}
+    names = sorted({one.label for video in videos.values() for one in video.spans} - {BACKGROUND})
+    return ((*names, BACKGROUND), list(videos.values())) if videos else None
+
+
 def read_long_videos(
     names: tuple[str, ...], videos: list[LongVideo], extractor: Any, spec: ClipSpec,
     progress: Progress = lambda done, total, text: None,
@@ -87,3 +136,51 @@ def read_long_videos(
     if not any((one.labels == len(names) - 1).any() for one in examples):  # all of every video is labeled
         names = names[:-1]
     return Corpus(names, tuple(examples), spec.rate_hz, layout=layout)
+
+
+def is_features(data: Path) -> bool:
+    """Whether a folder holds features/ and groundTruth/."""
+    return (data / "groundTruth").is_dir()
+
+
+def read_features(folder: Path, rate_hz: float) -> Corpus:
+    """Features (D, T) or (T, D) of features/*.npy with the labels of groundTruth/*.txt, one a step, at `rate_hz` steps
+    per second. mapping.txt ("0 cut_tomato") gives the order of the classes. InputError where features are missing or of
+    another length, and for a label that the mapping lacks."""
+    truths = {path: path.read_text(encoding="utf-8-sig").split() for path in (folder / "groundTruth").glob("*.txt")}
+    mapping, known = folder / "mapping.txt", sorted({one for labels in truths.values() for one in labels})
+    names = mapping.read_text(encoding="utf-8-sig").split()[1::2] if mapping.is_file() else known
+    if other := set(known) - set(names):
+        raise InputError(f"{folder}: expected labels of mapping.txt, got {', '.join(sorted(other))}")
+    examples = []
+    for truth, labels in sorted(truths.items()):
+        raw = _steps_first(folder / "features" / f"{truth.stem}.npy", len(labels))
+        steps = np.array([names.index(one) for one in labels[: len(raw)]])
+        content = sha256(f"{truth.stem} {sha256_of(truth)}")  # the features are gigabytes
+        examples.append(Example(truth.stem, group_of(truth), raw[: len(steps)], steps, content))
+    return Corpus(tuple(names), tuple(examples), rate_hz)
+
+
+def _steps_first(path: Path, steps: int) -> Array:
+    """Features (T, D), read from the disk when they are needed."""
+    try:
+        raw = np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected the features of a video with labels: {error}") from None
+    apart = [abs(size - steps) for size in raw.shape]
+    if raw.ndim != 2 or min(apart) > MOST_APART:
+        raise FileFormatError(path, "shape", expected=f"(D, {steps}) or ({steps}, D), a step per label", got=raw.shape)
+    return np.asarray(raw if apart[0] < apart[1] else raw.T)
+
+
+def folds(folder: Path, corpus: Corpus) -> dict[str, list[Corpus]]:
+    """Training and test half of each splits/train.splitK.bundle and test.splitK.bundle, lists of names."""
+    at, found = {one.name: row for row, one in enumerate(corpus.examples)}, {}
+    for path in sorted((folder / "splits").glob("train.split*.bundle")):
+        halves = [path, path.with_name(path.name.replace("train", "test"))]
+        try:
+            rows = [[at[Path(line).stem] for line in half.read_text().split()] for half in halves]
+        except (KeyError, OSError) as error:
+            raise InputError(f"{halves[1]}, {path.name}: expected names of labeled videos, got {error}") from None
+        found[path.stem.removeprefix("train.split")] = [corpus.pick(chosen) for chosen in rows]
+    return found

@@ -16,9 +16,8 @@ from edgevid.actions.clip import ClipExtractor
 from edgevid.actions.layout import find_layout
 from edgevid.detect import Detector
 from edgevid.errors import InputError, SourceError, check_choice, log
+from edgevid.evaluate.actions import extract
 from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, marks_of, read_poses, read_skeletons
-from edgevid.evaluate.actions.extract import cached, crop_video, read_long_videos, timed_rows
-from edgevid.evaluate.actions.long_videos import FEATURES_HZ, folds, is_features, list_long_videos, read_features
 from edgevid.files import sha256, sha256_of, vars_of, write_atomic
 from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
 from edgevid.learn.actions.export import Deployment
@@ -50,7 +49,7 @@ class TrainConfig:
     layers: int = 0  # Of the head, or of each of its stages; 0: its own number
     pooling: Pooling | Literal[""] = ""  # Of a Transformer's steps; empty: their maximum
     positions: Positions | Literal[""] = ""  # Of a Transformer's steps; empty: learned
-    feature_rate: float = FEATURES_HZ  # Of long videos that come as features
+    feature_rate: float = extract.FEATURES_HZ  # Of long videos that come as features
     layout: str = ""  # Of skeletons, or of a pose model's joints; empty: by their number, or jhmdb-15
     extractor: str = "movenet-lightning-192"
     bidirectional: bool = False
@@ -82,7 +81,7 @@ def train_actions(
     if config.head == "compact" and (config.extractor or not config.images):
         raise InputError("head compact: it takes the pixels of images: edgevid train classifier")
     torch.set_num_threads(config.threads)
-    if is_features(config.data) and not Path(config.extractor or "-").exists():  # who knows what extracted them
+    if extract.is_features(config.data) and not Path(config.extractor or "-").exists():  # who knows what extracted them
         config = replace(config, extractor="")
     splits = {} if config.folds else official_splits(config.data, config.feature_rate, config.layout)
     spec, path = clip_spec(config), Path(config.extractor or "-")
@@ -137,12 +136,12 @@ def train_actions(
 
 def _read(config: TrainConfig, spec: ClipSpec, progress: Progress) -> Corpus:
     """The corpus of data without splits of their own."""
-    if is_features(config.data):
-        return read_features(config.data, config.feature_rate)
-    if listed := list_long_videos(config.data):
+    if extract.is_features(config.data):
+        return extract.read_features(config.data, config.feature_rate)
+    if listed := extract.list_long_videos(config.data):
         layout = find_layout(config.layout or "jhmdb-15")
         extractor = load_extractor(config.extractor, layout=layout, threads=config.threads)
-        return read_long_videos(*listed, extractor, spec, progress)
+        return extract.read_long_videos(*listed, extractor, spec, progress)
     return read_poses(config.data, config.layout) or read_videos(config, spec, progress)
 
 
@@ -202,7 +201,7 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda
 
 def _cut(path: Path, spec: ClipSpec, align: Aligner | None) -> tuple[Array, Array]:
     """(L, h, w, 3) crops of each moment, of those in which `align` finds something, and their rectangles (L, 4)."""
-    crops, boxes = crop_video(path, align.searched if align else spec)
+    crops, boxes = extract.crop_video(path, align.searched if align else spec)
     crops, found = align(crops) if align else (crops, boxes)
     some = ~np.isnan(found[:, 0])
     return crops[some], boxes[some]
@@ -223,14 +222,14 @@ def _features(
         if isinstance(extractor, ClipExtractor):
             if copy:
                 raise InputError(f"augmentations: expected a model of single images, got {recipe.name}: it takes clips")
-            return timed_rows(path, extractor, spec)[1:]
+            return extract.timed_rows(path, extractor, spec)[1:]
         crops, boxes = _cut(path, spec, align)
         if not len(crops):
             return (np.zeros((0, extractor.raw_width), np.float32),)
         shown = augment_crops(crops, int(sha256(json.dumps(key))[:8], 16)) if copy else crops
         return (extractor.extract(shown, boxes),)
 
-    return cached(key, extracted)[0]
+    return extract.cached(key, extracted)[0]
 
 
 def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corpus, Corpus]:
@@ -287,15 +286,15 @@ def split_by_name(corpus: Corpus, held: Collection[str]) -> tuple[Corpus, Corpus
     return corpus.pick(np.flatnonzero(~near)), corpus.pick(np.flatnonzero(out))
 
 
-def official_splits(folder: Path, feature_rate: float = FEATURES_HZ, layout: str = "") -> dict[str, Split]:
+def official_splits(folder: Path, feature_rate: float = extract.FEATURES_HZ, layout: str = "") -> dict[str, Split]:
     """Training and test data of every pair *_train_K.npz and *_test_K.npz of skeletons, by splits/ of features, or of
     MSRAction3D's odd and even subjects."""
     if folder.suffix == ".zip" and (whole := read_poses(folder)):
         odd = np.array([int(e.group.split()[1]) % 2 for e in whole.examples])
         return {"cross-subject": Split(whole.pick(np.flatnonzero(odd)), whole.pick(np.flatnonzero(1 - odd)))}
-    if is_features(folder):
-        corpus = check(read_features(folder, feature_rate))
-        return {name: Split(*halves) for name, halves in folds(folder, corpus).items()}
+    if extract.is_features(folder):
+        corpus = check(extract.read_features(folder, feature_rate))
+        return {name: Split(*halves) for name, halves in extract.folds(folder, corpus).items()}
     found = {}
     for train in sorted(folder.glob("*_train_*.npz")):
         test = train.with_name(train.name.replace("_train_", "_test_"))

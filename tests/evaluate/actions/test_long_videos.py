@@ -12,8 +12,7 @@ from edgevid.actions import ClipSpec, load_extractor
 from edgevid.actions.clip import extract_newest
 from edgevid.actions.layout import LAYOUTS
 from edgevid.errors import FileFormatError, InputError, SourceError
-from edgevid.evaluate.actions.extract import read_long_videos, timed_rows
-from edgevid.evaluate.actions.long_videos import folds, list_long_videos, read_features
+from edgevid.evaluate.actions.extract import folds, list_long_videos, read_features, read_long_videos, timed_rows
 from edgevid.output.timeline import Span, write_timeline
 from edgevid.video.writer import VideoWriter
 
