@@ -23,6 +23,7 @@ from edgevid.files.toml import read_toml
 
 if TYPE_CHECKING:
     from edgevid.evaluate.evaluation import Evaluation
+    from edgevid.evaluate.items import Item
 
 FAILED = 1  # Exit status where a limit is not kept; an error in the command is 2
 command = typer.Typer(no_args_is_help=True, help="Measure quality on labeled data (docs/evaluate.md).")
@@ -116,14 +117,18 @@ def describe_data(
     data: Path, max_: list[str], json_out: Path | None, html: Path | None, details: bool, force: bool
 ) -> None:
     """Describe labeled data: counts, sizes, balance, near-duplicates, contradictory labels, leaks between splits."""
+    check_outputs({"--json": (json_out, "JSON"), "--html": (html, "HTML")}, (data,), force=force)
+    show(described(data)[1], data.name, "", ([], max_), json_out, html, details)
+
+
+def described(data: Path) -> tuple[list[Item], Evaluation]:
+    """The labeled items of `data`, and what is found in them (docs/data.md)."""
     from edgevid.evaluate.describe import describe
     from edgevid.evaluate.items import read_items
 
-    check_outputs({"--json": (json_out, "JSON"), "--html": (html, "HTML")}, (data,), force=force)
     items, left_out = read_items(data)
     with progress_bar(data.name, len(items)) as bar:
-        found = describe(items, left_out, progress=lambda: advance(bar))
-    show(found, data.name, "", ([], max_), json_out, html, details)
+        return items, describe(items, left_out, progress=lambda: advance(bar))
 
 
 @data_command.command("errors")

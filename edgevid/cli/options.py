@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from edgevid.errors import InputError
+from edgevid.errors import InputError, check_choice
 from edgevid.files.toml import read_toml
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def choose_method(given: Any) -> None:
     owners = {"interval": "displacement", "smoothing": "displacement", "window_s": "window"}
     used = {name: method for name, method in owners.items() if getattr(given, name)}
     given.method = given.method or next(iter(used.values()), None)
-    if given.method is not None and given.method not in METHODS:
-        raise InputError(f"--method: expected {', '.join(METHODS)}, got {given.method!r}")
+    if given.method is not None:
+        check_choice(given.method, METHODS, "--method")
     for name, method in used.items():
         if method != given.method:
             option = name.replace("_", "-")
@@ -139,8 +139,7 @@ def check_unit(unit: str) -> None:
     """InputError for a unit that the overlay does not draw."""
     from edgevid.output.overlay import UNITS
 
-    if unit not in UNITS:
-        raise InputError(f"unit: expected one of {', '.join(UNITS)}, got {unit!r}")
+    check_choice(unit, UNITS, "unit")
 
 
 def parse_size(text: str, option: str) -> int | tuple[int, int]:

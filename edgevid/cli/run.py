@@ -19,7 +19,7 @@ from edgevid.cli.console import advance, is_quiet, log_shown, print_rows, progre
 from edgevid.cli.options import exported
 from edgevid.cli.report import moment
 from edgevid.cli.run_outputs import Outputs, common_sinks, print_summary
-from edgevid.errors import InputError, masked
+from edgevid.errors import InputError, check_choice, masked
 
 if TYPE_CHECKING:
     from edgevid.run.fleet import Camera
@@ -69,8 +69,7 @@ def start_run(
 
     given.source = shared.one_source(given.source, given.source_option)
     imgsz = shared.parse_size(given.imgsz, "--imgsz") if given.imgsz else None
-    if given.damaged not in ("coast", "skip", "show"):
-        raise InputError(f"--damaged: expected coast, skip or show, got {given.damaged!r}")
+    check_choice(given.damaged, ("coast", "skip", "show"), "--damaged")
     damaged = "show" if given.damaged == "show" else "coast"  # skipped frames do not reach the pipeline
     built = {"threads": given.threads, "imgsz": imgsz, "damaged": damaged}
     outputs = Outputs(given, more)

@@ -12,7 +12,8 @@ import typer
 from rich.markup import escape
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import advance, check_outputs, print_rows, progress_bar, results, training_bar
+from edgevid.cli.console import check_outputs, print_rows, results, training_bar
+from edgevid.cli.evaluate import described
 from edgevid.errors import InputError, require
 from edgevid.files.atomic import check_folder, make_folder
 
@@ -193,12 +194,7 @@ def _report(console: Console) -> Any:
 
 def _described(data: Path, console: Console) -> list[Item]:
     """The labeled items of `data`, after what may spoil a training was printed (docs/data.md)."""
-    from edgevid.evaluate.describe import describe
-    from edgevid.evaluate.items import read_items
-
-    items, left_out = read_items(data)
-    with progress_bar(data.name, len(items)) as bar:
-        found = describe(items, left_out, progress=lambda: advance(bar))
+    items, found = described(data)
     for note in found.notes:
         console.print(f"[yellow]data:[/] {escape(note)}", soft_wrap=True)
     return items

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgevid.errors import DownloadError, InputError, check_type, did_you_mean, log
-from edgevid.files import cache_folder, checked, engines_folder, read_toml, sha256, sha256_of, vars_of
+from edgevid.files import cache_folder, checked, engines_folder, read_toml, sha256, sha256_of
 from edgevid.models.download import Progress, obtain, pinned
 from edgevid.runtime import LocalRecipe, Recipe, Source, check_exported, read_recipe
 from edgevid.runtime.load import ENGINE_SUFFIXES
@@ -77,9 +77,8 @@ def entries() -> dict[str, Entry]:
     path = engines_folder() / "samples.toml"
     for name, values in read_toml(path).items():
         sample = checked(Sample, values, path, name=name)
-        source, cached = Source(**vars_of(sample, Source)), cache_folder() / "samples" / sample.file
-        local = cached if cached.is_file() else None
-        found.append(Entry(name, "sample", sample.summary, source, local, cached))
+        cached = cache_folder() / "samples" / sample.file
+        found.append(Entry(name, "sample", sample.summary, sample, cached if cached.is_file() else None, cached))
     return {one.name: one for one in found}
 
 

@@ -13,7 +13,7 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.sidedata.sidedata import SideDataContainer
 
 from edgevid import kernels
-from edgevid.errors import InputError, log, masked
+from edgevid.errors import check_choice, log, masked
 from edgevid.types import Array, Closing, Frame, Hinted
 from edgevid.video.packets import PacketTap
 
@@ -66,8 +66,7 @@ class Source(Closing, Hinted):
 
 def hardware(decode: str) -> Any:
     """What `av.open` takes as hwaccel, None for the CPU; a note on the log says why it is the CPU."""
-    if decode not in get_args(Decode):
-        raise InputError(f"decode: expected one of {', '.join(get_args(Decode))}, got {decode!r}")
+    check_choice(decode, get_args(Decode), "decode")
     if decode == "cpu":
         return None
     known = [name for name in hwdevices_available() if name in TRIED]

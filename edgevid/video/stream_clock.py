@@ -18,8 +18,6 @@ BACKLOG_S, PACED_S = 3.0, 0.2
 BIN_S, BINS = 2.0, 4  # The rate of stamps is compared with that of arrivals over so many spans of so many seconds
 MAX_RATE_ERROR = 0.05  # From this share on, stamps and arrivals disagree
 WINDOW_S, WINDOW_FRAMES = 3.0, 8  # Arrivals are smoothed over this many seconds, and at least this many frames
-
-
 BURST = 0.25  # A frame that comes in less than this share of the usual time after the last one had been held up
 LATE_S = 0.1  # A frame of a segment that comes this much after it was due delays what follows
 FAR_S = 0.25  # From this far from the line through the arrivals on, times are drawn to it quickly
