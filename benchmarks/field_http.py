@@ -267,6 +267,22 @@ def run(count: int, seed: int, seconds: float, folder: Path) -> dict[str, Any]:
     return result
 
 
+HEAD = ["attack", "exchanges, connections, or per second", "owner's requests", "median s", "longest s", "not answered"]
+
+
+def rows_of(result: dict[str, Any]) -> list[list[str]]:
+    """A row of the table for each attack."""
+    rows = []
+    for name, one in {"damaged exchanges": result, **result.get("attacks", {})}.items():
+        owner = one["owner"]
+        count = one["exchanges"] if one is result else next(iter(one.values()))
+        failed = owner["requests"] - owner["statuses"].get("200", 0)
+        rows.append(
+            [name, f"{count:,}", f"{owner['requests']:,}", *map(str, (owner["median s"], owner["longest s"], failed))]
+        )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
@@ -278,11 +294,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         result = run(arguments.count, arguments.seed, arguments.seconds, Path(scratch))
     result["minutes"] = round((time.monotonic() - began) / 60, 1)
-    rows = [["fuzz", str(result["exchanges"]), *map(str, result["owner"].values())]]
-    rows += [[name, str(next(iter(one.values()))), *map(str, one["owner"].values())]
-             for name, one in result.get("attacks", {}).items()]  # fmt: skip
-    print(table(["attack", "exchanges, connections, or per second", "owner's requests", "median s", "longest s",
-                 "statuses"], rows))  # fmt: skip
+    result |= {"head": HEAD, "rows": rows_of(result)}
+    print(table(HEAD, result["rows"]))
     print(f"findings: {result['findings']}; slow: {result.get('slow', [])}; log: {result['log bytes']} bytes")
     if arguments.json:
         arguments.json.write_text(json.dumps(result))

@@ -14,7 +14,7 @@ from edgevid.actions.clip_buffer import TokenBucket
 MOST = 64  # Connections of one role, but for strangers
 WAIT_S = 10.0  # How long a connection may take until a request is admitted, and between two of them
 AT_ONCE, PER_SECOND = 300, 100.0  # New connections of one host
-BACKLOG = 2048  # Connections that wait in the system; one more waits a second for its second try
+BACKLOG = 4096  # Connections that wait in the system; one more waits a second for its second try
 RECEIVE_BYTES = 16 * 1024  # Of the system's buffer of a connection: what one of them can have processed at once
 STRANGER = ""
 

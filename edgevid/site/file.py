@@ -193,6 +193,7 @@ def write_zones(
     def rows(values: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         found = _shapes(values)
         edited = {name for name in old | new | found if known is None or old.get(name) != new.get(name)}
+        edited |= new.keys() - (known or {}).keys() - found.keys()  # which the file never had
         for name in edited if known is not None else ():
             if found.get(name) not in ((known or {}).get(name), new.get(name)):
                 raise InputError(f"{path}: {name!r} was changed there meanwhile: start edgevid again, then edit it")
@@ -201,7 +202,7 @@ def write_zones(
                 for kind in ("zone", "line")}  # fmt: skip
 
     _write(path, rows, header)
-    return merged
+    return read_shapes(path)  # with lists for tuples
 
 
 def write_gate(path: Path, threshold: float) -> None:

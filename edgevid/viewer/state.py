@@ -88,7 +88,7 @@ class ViewerState:
         """After each event: stores it, and sends it to every client."""
         self.run = event.run
         self.events.add(event)
-        self.broadcast.send(type="event", event=event.to_dict())
+        self.broadcast.send(type="event", event=_without_addresses(event.to_dict()))
 
     def observe(self, frame: Frame, result: Result) -> None:
         """After each frame: publishes the result."""
@@ -253,6 +253,7 @@ class EventStore(SqliteSink):
         sql = f"SELECT * FROM events {where} ORDER BY utc DESC, id DESC LIMIT ?"
         rows = self._select(sql, [*values, min(limit, MOST_ANSWERED)])
         found = [{key: value for key, value in row.items() if value not in (None, "")} for row in rows]
+        found = [_without_addresses(row) for row in found]
         for row in found:
             row |= {key: json.loads(row[key]) for key in ("box", "first_box") if key in row}
         return found
@@ -260,13 +261,19 @@ class EventStore(SqliteSink):
     def counts(self, filters: Mapping[str, str]) -> list[dict[str, Any]]:
         """How many events there are of each camera, kind, place, direction and class."""
         where, values = _where(filters)
-        names = "camera, kind, place, direction, class_name"
-        return self._select(f"SELECT {names}, count(*) AS events FROM events {where} GROUP BY {names}", values)
+        names = "camera, kind, CASE WHEN kind LIKE '%-failed' THEN '' ELSE place END AS place, direction, class_name"
+        return self._select(f"SELECT {names}, count(*) AS events FROM events {where} GROUP BY 1, 2, 3, 4, 5", values)
 
     def _select(self, sql: str, values: list[Any]) -> list[dict[str, Any]]:
         with self._reading:
             self._base.row_factory = sqlite3.Row
             return [dict(row) for row in self._base.execute(sql, values)]
+
+
+def _without_addresses(event: dict[str, Any]) -> dict[str, Any]:
+    """An event for clients: of one of a camera or sink that failed without the texts, which name hosts and folders."""
+    hidden = ("place", "reason") if event["kind"].endswith("-failed") else ()
+    return {key: value for key, value in event.items() if key not in hidden}
 
 
 def _where(filters: Mapping[str, str]) -> tuple[str, list[Any]]:

@@ -11,8 +11,11 @@ import select
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +29,7 @@ pytest.importorskip("httpx", reason="httpx is not installed")
 import httpx
 import viewer_scene as scene
 from brokers import certificate
+from event_samples import an_event
 from one_page import application
 from starlette.testclient import TestClient
 
@@ -279,11 +283,26 @@ def test_a_zone_drawn_in_the_page_widens_no_rights(tmp_path: Path) -> None:
         answer = client.put("/api/annotations", json=sent)
         assert answer.json()["saved"] is True
         assert "hunter2" not in answer.text + client.get("/").text + json.dumps(state.hello())
+        again = client.get("/api/annotations").json()
+        again["annotations"][0]["name"] = "moved"  # once more, what this page itself wrote
+        assert client.put("/api/annotations", json=again).json()["saved"] is True
     state.close()
     assert '"lane"' in target.read_text()
     assert target.stat().st_mode & 0o777 == 0o600
     assert site.is_symlink()
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["gate.toml", "kept", "real.toml"]
+
+
+def test_events_of_failures_name_no_host_and_no_folder(state: Any) -> None:
+    failure = {"place": "webhook hooks.example:443", "reason": "/srv/data: no space"}
+    with TestClient(viewer_app(state)) as client, client.websocket_connect("/ws") as ws:
+        ws.receive_json()
+        state.add_event(replace(an_event(1), kind="sink-failed", **failure))
+        shown = json.dumps([ws.receive_json(), state.hello(), *(client.get(f"/api/{one}").json() for one in
+                            ("events?kind=sink-failed", "counts?kind=sink-failed"))])  # fmt: skip
+    assert shown.count("sink-failed") >= 4
+    assert "hooks.example" not in shown
+    assert "/srv" not in shown
 
 
 @pytest.mark.parametrize(("name", "title"), [("", "cam-1"), ("yard", "yard")])
@@ -295,3 +314,14 @@ def test_a_page_names_the_camera_and_not_its_address(name: str, title: str) -> N
     loaded = load_site(Site(source="rtsp://admin:hunter2@cam/1?token=abc", model="street-nano", name=name or None))
     video = SimpleNamespace(live=True, size=(640, 360))
     assert build_config(loaded, video, lambda: None, threads=1).title == title
+
+
+def test_damaged_exchanges_neither_stop_the_server_nor_show_a_secret(tmp_path: Path) -> None:
+    script = Path(__file__).resolve().parents[2] / "benchmarks" / "field_http.py"
+    options = ["--count", "100", "--seconds", "0", "--json", str(tmp_path / "found.json")]
+    done = subprocess.run([sys.executable, str(script), *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["exchanges"] == sum(found["statuses"].values()) == 100
+    assert found["findings"] == []
+    assert set(found["owner"]["statuses"]) <= {"200"}
