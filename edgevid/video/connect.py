@@ -159,8 +159,8 @@ class Connector:
             options["options"] = {"protocol_whitelist": "data", **options.get("options", {})}  # it opens no other
         if not isinstance(source, str) or "://" not in source:
             return av.open(source, timeout=(limit_s, limit_s), **options)
-        begun = clock.monotonic()
-        with Wire(source) as self._wire:
+        begun, self._wire = clock.monotonic(), Wire(source)
+        with self._wire.watched():
             try:
                 return av.open(source, timeout=(limit_s, limit_s), **options)
             except av.InvalidDataError:  # what FFmpeg says of everything

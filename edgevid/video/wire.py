@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,57 +18,54 @@ SOCKETS = Path("/proc/self/fd")
 
 
 class Wire:
-    """Watches what FFmpeg opens to an address while the block lasts, and ends it where more than MOST_BYTES come. Where
-    several connections to one server begin at the same moment, it knows none: they end by their time limits."""
+    """What FFmpeg opens to an address within `watched`. Of several connections to one server that begin at the same
+    moment it knows none: they end by their time limits."""
 
     def __init__(self, address: str) -> None:
-        self.received = 0  # Bytes that came while the block lasted
-        self.flooded = False  # Whether it was ended, as too many came
-        self._before, self._inode, self._over = {inode for inode, _ in _sockets()}, "", threading.Event()
         parts = urlsplit(address)
-        with suppress(ValueError):
-            self._server = parts.hostname or "", parts.port or PORTS.get(parts.scheme.lower(), 0)
-        self._thread = threading.Thread(target=self._watch, name="edgevid-wire", daemon=True)
+        self._server = parts.hostname or "", parts.port or PORTS.get(parts.scheme.lower(), 0)
+        self._before, self._inode = {inode for inode, _ in _sockets()}, ""
+        self.received, self.flooded = 0, False  # Bytes that came, and whether it was ended as they were too many
 
-    def __enter__(self) -> "Wire":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Ends the connection within the block where more than MOST_BYTES come."""
+        over = threading.Event()
+        threading.Thread(target=self._watch, args=(over,), name="edgevid-wire", daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
 
     def end(self) -> None:
         """Ends the connection: a read that waits returns at once."""
-        for inode, handle in _sockets():
+        for inode, connection in _sockets():
             if inode == self._inode:
-                with suppress(OSError), socket.socket(fileno=os.dup(handle)) as connection:
+                with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def _watch(self) -> None:
-        with suppress(OSError, AttributeError):
-            host, port = self._server
-            servers = {found[4][0] for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-            while not self._over.wait(LOOK_S):
-                new = {i: size for i, size in self._counts(servers, port) if i not in self._before}
+    def _watch(self, over: threading.Event) -> None:
+        with suppress(OSError):
+            servers = {found[4][0] for found in socket.getaddrinfo(*self._server, type=socket.SOCK_STREAM)}
+            while not over.wait(LOOK_S):
+                new = {}
+                for inode, connection in _sockets():
+                    with suppress(OSError, ValueError, struct.error):
+                        host, port, *_ = connection.getpeername()
+                        if inode not in self._before and host in servers and port == self._server[1]:
+                            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+                            new[inode] = struct.unpack_from("Q", info, RECEIVED_AT)[0]
                 if len(new) == 1:
                     ((self._inode, self.received),) = new.items()
                     if self.received > MOST_BYTES:
                         self.flooded = True
                         self.end()
 
-    def _counts(self, servers: set[str | int], port: int) -> Iterator[tuple[str, int]]:
-        """The inode of each connection to the server, and how many bytes it has received."""
-        for inode, handle in _sockets():
-            with suppress(OSError, struct.error), socket.socket(fileno=os.dup(handle)) as connection:
-                peer = connection.getpeername()
-                if peer[0] in servers and peer[1] == port:
-                    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
-                    yield inode, struct.unpack_from("Q", info, RECEIVED_AT)[0]
 
-
-def _sockets() -> Iterator[tuple[str, int]]:
-    """The inodes and the handles of the open sockets of this process; none on other systems than Linux."""
+def _sockets() -> Iterator[tuple[str, socket.socket]]:
+    """The inode of each open socket of this process, and a copy that is closed after; none where there is no Linux."""
     for name in os.listdir(SOCKETS) if SOCKETS.is_dir() else ():
         with suppress(OSError):
             if (inode := os.readlink(SOCKETS / name)).startswith("socket:"):
-                yield inode, int(name)
+                with socket.socket(fileno=os.dup(int(name))) as copy:
+                    yield inode, copy
