@@ -4,11 +4,14 @@
     python benchmarks/field_memory.py --soak 200000                     everything, at 360p
     python benchmarks/field_memory.py --soak 20000 --size 1920x1080     everything, at 1080p
     python benchmarks/field_memory.py --malloc                          growth by stage, with and without `mallopt`
+    python benchmarks/field_memory.py --fleet 40000                     eight cameras, with and without `mallopt`
 
 A real clip is decoded again and again. Stages are cumulative, each set in a process of its own: what a
 stage adds is the difference to the one before. "records" is everything: detector, tracker, speeds, zones,
 faces' and classes' policies, a recognizer on every object, and JSON lines, MOT, SQLite and an annotated
-video in segments with a disk limit. The slope is that of a line through the samples after the first fifth.
+video in segments with a disk limit. The fleet's detector is a stand-in that always sees the same two objects, so
+that decoding, tracking, a SQLite database and threads are what allocates. The slope is that of a line through the
+samples after the first fifth.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ from bench import conditions, save, table
 from field_clip import CLIP, CLIPS
 from field_soak import site
 
+from edgevid import Fleet
 from edgevid.cli.command_line import limit_free_memory
 from edgevid.detect.preprocess import Preprocessor
 from edgevid.output.sinks import AnnotatedVideo, JsonLines, MotText, SegmentedSink
@@ -119,6 +123,29 @@ def run_stage(stage: str, clip: Path, frames: int, folder: Path) -> list[dict[st
     return rows
 
 
+def run_fleet(frames: int, folder: Path) -> list[dict[str, float]]:
+    """Eight cameras in one process, this many frames in all; the samples."""
+    import fleet as cameras
+    from tiny_detector import compare_folder
+
+    rows: list[dict[str, float]] = []
+    count, begin = 0, time.monotonic()
+
+    def on_result(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count % EVERY == 0:
+            rows.append({"frames": count, "s": round(time.monotonic() - begin, 1), **sample()})
+
+    model = str(compare_folder(folder) / "tiny.toml")
+    cameras.room.open_video = lambda uri, **_: FileSource(uri, loop=True, threads=1)  # type: ignore[assignment]
+    Fleet(
+        [replace(cameras.site(clip), model=model) for clip in cameras.CLIPS], threads=1, on_result=on_result,
+        max_frames=frames // len(cameras.CLIPS), sinks=lambda _: [SqliteSink(folder / "fleet.db")],
+    ).run(status_s=600)  # fmt: skip
+    return rows
+
+
 def sinks_in(folder: Path) -> list[Any]:
     segments: dict[str, Any] = {
         "seen.mp4": partial(AnnotatedVideo, codec="mpeg4"),
@@ -157,22 +184,35 @@ def growth(rows: list[dict[str, float]]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--soak", type=int)
+    parser.add_argument("--fleet", type=int)
     parser.add_argument("--frames", type=int, default=6000)
     parser.add_argument("--size", default="640x360")
     parser.add_argument("--malloc", action="store_true")
-    parser.add_argument("--child", choices=STAGES, help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=(*STAGES, "fleet"), help=argparse.SUPPRESS)
     parser.add_argument("--clip", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
         if given.malloc:
             limit_free_memory()
-        print(json.dumps(run_stage(given.child, given.clip, given.soak, given.folder)))
+        fleet = given.child == "fleet"
+        rows = (
+            run_fleet(given.soak, given.folder)
+            if fleet
+            else run_stage(given.child, given.clip, given.soak, given.folder)
+        )
+        print(json.dumps(rows))
         return
     if not (CLIPS / CLIP).is_file():
         raise SystemExit(f"needs the clip {CLIP} of the shared test data")
     width, height = map(int, given.size.split("x"))
     where = conditions()
+    if given.fleet:
+        runs = {name: child("fleet", CLIPS, given.fleet, name == "mallopt") for name in ("mallopt", "allocator's own")}
+        figures: dict[str, Any] = {name: growth(rows) for name, rows in runs.items()}
+        print(table(["", *figures["mallopt"]], [[name, *map(str, row.values())] for name, row in figures.items()]))
+        print(save("field_memory_fleet", {"runs": figures, "samples": runs}, where))
+        return
     with tempfile.TemporaryDirectory() as scratch:
         clip = clip_of((width, height), Path(scratch))
         if given.soak:
