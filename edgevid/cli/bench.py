@@ -167,11 +167,9 @@ def estimate_command(**options: Any) -> None:
 
 def _show_bounds(model: str, cost: Cost, rows: list[Estimate], images_per_s: float) -> None:
     console = results()
-    console.print(
-        f"[bold]{escape(model)}[/], batch {cost.batch}: {cost.operations / 1e9:.2f} GFLOP "
-        f"({cost.operations / 2e9:.2f} GMAC), {cost.parameters / 1e6:.2f} M parameters, "
-        f"{cost.peak / 1e6:.2f} M activations at the peak\n"
-    )
+    console.print(f"[bold]{escape(model)}[/], batch {cost.batch}: {cost.operations / 1e9:.2f} GFLOP "
+                  f"({cost.operations / 2e9:.2f} GMAC), {cost.parameters / 1e6:.2f} M parameters, "
+                  f"{cost.peak / 1e6:.2f} M activations at the peak\n")  # fmt: skip
     heads: tuple[str, ...] = ("device", "precision", "bound ms", "layers ms", "max runs/s", "MB", "bound by")
     heads += ("load",) if images_per_s else ()
     cells = []
@@ -182,9 +180,7 @@ def _show_bounds(model: str, cost: Cost, rows: list[Estimate], images_per_s: flo
         cells.append((row.device.name, row.precision, *times, memory, row.limit, *load))
     print_rows(console, heads, cells, text=("precision", "bound by"))
     load_note = "\nload: layers ms of all frames of a second; a device reaches half of it (docs/fleet.md)."
-    console.print(
-        "\nbound ms: no run can be faster (roofline). layers ms: sum of the layers' own bounds,\n"
-        "without a cache. Small models stay above both: launching a layer takes microseconds.\n"
-        f"MB: weights and activations, without the runtime's own memory.{load_note * bool(images_per_s)}",
-        style="dim",
-    )
+    console.print("\nbound ms: no run can be faster (roofline). layers ms: sum of the layers' own bounds,\n"
+                  "without a cache. Small models stay above both: launching a layer takes microseconds.\n"
+                  f"MB: weights and activations, without the runtime's own memory.{load_note * bool(images_per_s)}",
+                  style="dim")  # fmt: skip

@@ -49,10 +49,8 @@ def command(**options: Any) -> None:
     console = notes()
     try:
         with training_bar() as progress:
-            result = build(
-                given.model, built, verification=verification, out=given.out, progress=progress,
-                report=lambda text: console.print(f"[dim]{escape(text)}[/]"),
-            )  # fmt: skip
+            result = build(given.model, built, verification=verification, out=given.out, progress=progress,
+                           report=lambda text: console.print(f"[dim]{escape(text)}[/]"))  # fmt: skip
     except ParityError as error:
         errors().print(f"[bold red]rejected:[/] {escape(str(error))}")
         raise typer.Exit(1) from None
@@ -72,14 +70,11 @@ def _print_result(result: BuildResult) -> None:
     built = ", ".join(f"{n} in {kind}" for kind, n in manifest.layers["convolutions"].items()) or "none"
     cards = ", ".join(manifest.compute_capabilities) or "8.0 and higher"
     device = f"{manifest.gpu} ({manifest.capability})" if manifest.gpu else f"compute capability {cards}"
-    pairs = [
-        ("size", f"{manifest.engine_bytes / 1e6:.1f} MB, in {manifest.made['seconds']} s"),
-        ("built by", f"{manifest.backend} {manifest.version}"),
-        ("built for", device),
-        ("convolutions", f"{built} (from the builder's log)"),
-        ("graph parity", _summary(manifest.parity["graph"])),
-        ("engine parity", _summary(manifest.parity["engine"])),
-    ]
+    pairs = [("size", f"{manifest.engine_bytes / 1e6:.1f} MB, in {manifest.made['seconds']} s"),
+             ("built by", f"{manifest.backend} {manifest.version}"), ("built for", device),
+             ("convolutions", f"{built} (from the builder's log)"),
+             ("graph parity", _summary(manifest.parity["graph"])),
+             ("engine parity", _summary(manifest.parity["engine"]))]  # fmt: skip
     warnings = dict.fromkeys(result.warnings)  # the builder repeats itself
     pairs += [("warning", text) for text in list(warnings)[:MAX_WARNINGS]]
     if len(warnings) > MAX_WARNINGS:
@@ -184,10 +179,7 @@ def _show_fp16(console: Console, report: Fp16Report) -> None:
     console.print(f"[bold]{escape(report.model)}[/]  fp16: {report.fp16_nodes} operators in FP16, {len(names)} in FP32")
     if report.agreement and report.agreement.total and report.floor:
         found, color = report.agreement, "red" if report.failed else "green"
-        console.print(
-            f"agreement{found.condition} (min {report.floor.value:.1%}): "
-            f"[{color}]{found.agreement:.1%}[/] of {found.count} {found.unit} on {report.frames} frames, "
-            "rounded as on a device"
-        )
+        console.print(f"agreement{found.condition} (min {report.floor.value:.1%}): [{color}]{found.agreement:.1%}[/] "
+                      f"of {found.count} {found.unit} on {report.frames} frames, rounded as on a device")  # fmt: skip
     _show_nodes(console, report.path, [f"{name}: {why}" for name, why in names.items()])
     _show_written(console, report.warnings, [report.path])

@@ -22,24 +22,18 @@ from edgevid.cli.console import BROKEN_PIPE, end_output, errors, log_shown, mask
 from edgevid.cli.options import give_options
 from edgevid.errors import EdgevidError, did_you_mean
 
-COMMANDS = (
-    "run", "calibrate", "health", "models", "inspect", "export", "quantize", "build", "compare", "bench",
-    "estimate", "train", "tune", "evaluate", "doctor", "schema", "cluster", "report", "query",
-    "forget", "review", "data", "improve", "archive", "fleet",
-)  # fmt: skip
+COMMANDS = ("run", "calibrate", "health", "models", "inspect", "export", "quantize", "build", "compare", "bench",
+            "estimate", "train", "tune", "evaluate", "doctor", "schema", "cluster", "report", "query", "forget",
+            "review", "data", "improve", "archive", "fleet")  # fmt: skip
 """Subcommands in the order of the work: a camera, its model, its own training, the machine.
 
 Each is `command` of the module edgevid.cli.<name>, or <name>_command of its module in HOMES, light to import: tools
 load inside. Its options are those of <name>.toml, of a subcommand those of a part of it."""
-HOMES = {
-    **dict.fromkeys(("compare", "estimate"), "bench"), **dict.fromkeys(("inspect", "export"), "models"),
-    **dict.fromkeys(("query", "forget", "schema"), "report"), "quantize": "build", "health": "calibrate",
-    **dict.fromkeys(("cluster", "improve"), "review"), "fleet": "archive", "data": "evaluate",
-}  # fmt: skip
-HABITS = {
-    **dict.fromkeys(("predict", "track", "detect"), "run"),
-    "val": "compare", "benchmark": "bench", "version": "--version",
-}  # fmt: skip
+HOMES = {**dict.fromkeys(("compare", "estimate"), "bench"), **dict.fromkeys(("inspect", "export"), "models"),
+         **dict.fromkeys(("query", "forget", "schema"), "report"), "quantize": "build", "health": "calibrate",
+         **dict.fromkeys(("cluster", "improve"), "review"), "fleet": "archive", "data": "evaluate"}  # fmt: skip
+HABITS = {**dict.fromkeys(("predict", "track", "detect"), "run"), "val": "compare", "benchmark": "bench",
+          "version": "--version"}  # fmt: skip
 """Commands of other programs, and ours."""
 MALLOC_OPTIONS = {-1: 128 << 10, -3: 128 << 10, -8: 2}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX of malloc.h
 SETTINGS: Any = {"help_option_names": ["-h", "--help"]}
@@ -137,10 +131,8 @@ class FullHelpGroup(_Named, typer.core.TyperGroup):
 
 def make_app() -> typer.Typer:
     """`edgevid` with all its commands."""
-    made = typer.Typer(
-        name="edgevid", cls=FullHelpGroup, no_args_is_help=True, pretty_exceptions_enable=False,
-        rich_markup_mode=None, context_settings=SETTINGS,
-    )  # fmt: skip
+    made = typer.Typer(name="edgevid", cls=FullHelpGroup, no_args_is_help=True, pretty_exceptions_enable=False,
+                       rich_markup_mode=None, context_settings=SETTINGS)  # fmt: skip
 
     @made.callback()
     def _root(version: Version = False, verbose: Verbose = False, quiet: Quiet = False) -> None:

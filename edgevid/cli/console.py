@@ -170,10 +170,8 @@ def as_texts(console: Console, row: Iterable[str | Text]) -> Iterable[Text]:
     return (cell if isinstance(cell, Text) else console.render_str(cell, markup=False) for cell in row)
 
 
-def print_rows(
-    console: Console, heads: Iterable[str], rows: Iterable[Iterable[str | Text]], *, text: Collection[str] = (),
-    title: str = "",
-) -> None:  # fmt: skip
+def print_rows(console: Console, heads: Iterable[str], rows: Iterable[Iterable[str | Text]], *,
+               text: Collection[str] = (), title: str = "") -> None:  # fmt: skip
     """Prints a table of a name and numbers, which are right-aligned. The columns in `text` may wrap; the others stay
     whole, past the terminal's edge where they must. Texts are printed as they are, without markup."""
     styled = console.render_str(title, markup=False, style="table.title") if title else None
@@ -195,12 +193,10 @@ def print_rows(
     console.width = width
 
 
-KINDS = {
-    "MP4": (".mp4", ".m4v", ".mov"), "JSON lines": (".jsonl", ".ndjson", ".json"), "JSON": (".json",),
-    "CSV": (".csv",), "MOT": (".txt",), "events": (".jsonl", ".csv", ".ndjson"), "HTML": (".html", ".htm"),
-    "PNG": (".png",), "image": (".png", ".jpg", ".jpeg"), "TOML": (".toml",), "ONNX": (".onnx",),
-    "engine": (".engine", ".plan"), "timeline": (".csv", ".vtt", ".eaf"),
-}  # fmt: skip
+KINDS = {"MP4": (".mp4", ".m4v", ".mov"), "JSON lines": (".jsonl", ".ndjson", ".json"), "JSON": (".json",),
+         "CSV": (".csv",), "MOT": (".txt",), "events": (".jsonl", ".csv", ".ndjson"), "HTML": (".html", ".htm"),
+         "PNG": (".png",), "image": (".png", ".jpg", ".jpeg"), "TOML": (".toml",), "ONNX": (".onnx",),
+         "engine": (".engine", ".plan"), "timeline": (".csv", ".vtt", ".eaf")}  # fmt: skip
 """What outputs hold, and the suffixes that their names may have."""
 TEXTS = ("JSON lines", "JSON", "CSV", "MOT", "events")  # What may go to standard output, as "-"
 

@@ -45,10 +45,8 @@ def command(**options: Any) -> None:
         needed = " and ".join(find_entry(name).cached.name for name in (SAMPLE, DEFAULT_MODEL))
         console = notes()
         console.print(f"[yellow]the sample video or its model cannot be downloaded:[/] {escape(str(error))}")
-        console.print(
-            f"[yellow]On a closed network:[/] put {escape(needed)} into a folder or any of its subfolders, and set "
-            f"{MIRROR} to that folder"
-        )
+        console.print(f"[yellow]On a closed network:[/] put {escape(needed)} into a folder or any of its subfolders, "
+                      f"and set {MIRROR} to that folder")  # fmt: skip
         console.print("[yellow]Showing a rendered street instead.[/]")
         street = RenderedStreet(seconds=20)
     run.start_run(given, view, street=street, defaults=Site(), more=more)

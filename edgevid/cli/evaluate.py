@@ -85,10 +85,8 @@ def show(found: Evaluation, what: str, truth: str, limits: tuple[list[str], list
     raise typer.Exit(FAILED if failed else 0)
 
 
-def _compare(
-    a: Path, b: Path, truth: Path | None, task: str, policy: Path | None, policy_b: Path | None, groups: Path | None,
-    tolerance_s: float,
-) -> Evaluation:  # fmt: skip
+def _compare(a: Path, b: Path, truth: Path | None, task: str, policy: Path | None, policy_b: Path | None,
+             groups: Path | None, tolerance_s: float) -> Evaluation:  # fmt: skip
     from edgevid.evaluate import evaluation, events, verdicts
 
     if truth is not None:
@@ -132,10 +130,8 @@ def described(data: Path) -> tuple[list[Item], Evaluation]:
 
 
 @data_command.command("errors")
-def errors(
-    data: Path | None, extractor: str, out: Path, to_review: Path | None, compare: tuple[Path, Path] | None, seed: int,
-    force: bool,
-) -> None:  # fmt: skip
+def errors(data: Path | None, extractor: str, out: Path, to_review: Path | None, compare: tuple[Path, Path] | None,
+           seed: int, force: bool) -> None:  # fmt: skip
     """List labels that may be wrong, the surest first; no label is changed. After a review, compare old and new."""
     from edgevid.insight.label_errors import compare_labels, errors_page, find_label_errors, out_of_fold, read_labeled
     from edgevid.video.images import thumbnail

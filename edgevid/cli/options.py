@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from edgevid.zones import Line
 
 
-TYPES: dict[str, Any] = {
-    "text": str, "texts": list[str], "path": Path, "paths": list[Path], "number": float, "count": int, "flag": bool,
-    "two paths": tuple[Path, Path],
-}  # fmt: skip
+TYPES: dict[str, Any] = {"text": str, "texts": list[str], "path": Path, "paths": list[Path], "number": float,
+                         "count": int, "flag": bool, "two paths": tuple[Path, Path]}  # fmt: skip
 """What a TOML file calls the types of options."""
 SHARED = read_toml(Path(__file__).with_name("shared.toml"))
 
@@ -70,11 +68,9 @@ SERVING = ("token_file", "viewer_token_file", "tls_cert", "tls_key", "allow_host
 def serving(given: Any) -> dict[str, Any]:
     """The options of a page's server, of SERVING; tokens are in files or in the environment, which others do not see,
     as they would a command line. InputError for a file that cannot be read."""
-    return {
-        "token": _token(given.token_file, "EDGEVID_TOKEN"), "allowed_hosts": given.allow_host,
-        "viewer_token": _token(given.viewer_token_file, "EDGEVID_VIEWER_TOKEN"),
-        "tls_cert": given.tls_cert, "tls_key": given.tls_key,
-    }  # fmt: skip
+    return {"token": _token(given.token_file, "EDGEVID_TOKEN"), "allowed_hosts": given.allow_host,
+            "viewer_token": _token(given.viewer_token_file, "EDGEVID_VIEWER_TOKEN"), "tls_cert": given.tls_cert,
+            "tls_key": given.tls_key}  # fmt: skip
 
 
 def _token(file: Path | None, variable: str) -> str | None:

@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     from edgevid.site.file import RecognizerChoice, Site
     from edgevid.viewer.config import View
 
-COMMON = (
-    "site", "weight", "sqlite", "parquet", "metrics", "view", *shared.SERVING, "unit", "model", "device",
-    "precision", "threads", "max_frames", "status_s", "give_up_s", "rtsp_transport",
-    "follow_host", "decode", "images",
-)  # fmt: skip
+COMMON = ("site", "weight", "sqlite", "parquet", "metrics", "view", *shared.SERVING, "unit", "model", "device",
+          "precision", "threads", "max_frames", "status_s", "give_up_s", "rtsp_transport", "follow_host", "decode",
+          "images")  # fmt: skip
 """Options that mean something for many cameras."""
 READING = ("give_up_s", "rtsp_transport", "follow_host", "decode", "images")  # Those of `source_options`
 
@@ -83,10 +81,8 @@ def start_run(
     site = _site(path, defaults, given)
     if street is None:
         shared.check_source(site.source, "edgevid run gate.mp4 --jsonl gate.jsonl")
-    site = dataclasses.replace(
-        site, model=exported(site.model, site.source), record=_recorded(site.record, given),
-        track=site.track.replaced(given.tracker, given.track),
-    )  # fmt: skip
+    site = dataclasses.replace(site, model=exported(site.model, site.source), record=_recorded(site.record, given),
+                               track=site.track.replaced(given.tracker, given.track))  # fmt: skip
     _check_options(site, given)
     outputs.check(site.source, site.calibration, site.model)
     outputs.open(site)
@@ -115,10 +111,8 @@ def _check_options(site: Site, given: Any) -> None:
     if (given.audit or given.save_below) and not given.save_abstained:
         raise InputError("run: --audit and --save-below are those of --save-abstained: give it, too")
     if given.save_abstained and not (site.recognizers or site.policy):
-        raise InputError(
-            "run: --save-abstained saves abstained verdicts: give --actions or --recognize too, or a --site with a "
-            "policy or [[recognize]]"
-        )
+        raise InputError("run: --save-abstained saves abstained verdicts: give --actions or --recognize too, or a "
+                         "--site with a policy or [[recognize]]")  # fmt: skip
 
 
 def _site(path: Path | None, defaults: Site | None, given: Any) -> Site:
@@ -180,25 +174,21 @@ def _run(site: Site, outputs: Outputs, built: Any, view: View | None, street: An
             if state is not None:
                 state.observe(frame, result)
 
-        run(
-            config.pipeline, state.source if state else video,
+        run(config.pipeline, state.source if state else video,
             [*build_blur(site, config.pipeline), *outputs.sinks(config, video, summary, recorder)],
             zones=state or config.monitor, size=video.size, max_frames=given.max_frames, on_result=note,
-            on_event=state.add_event if state else None, summary=summary,
-            skip_damaged=given.damaged == "skip", speed_limit_kmh=config.speed_limit_kmh,
-            header=build_header(loaded, config.pipeline, start=given.start), monitors=loaded.drift_monitors(),
-        )  # fmt: skip
+            on_event=state.add_event if state else None, summary=summary, skip_damaged=given.damaged == "skip",
+            speed_limit_kmh=config.speed_limit_kmh, header=build_header(loaded, config.pipeline, start=given.start),
+            monitors=loaded.drift_monitors())  # fmt: skip
         ended = clock.perf_counter()
         if view and given.max_frames is None and not summary.interrupted:
             wait_for_stop()  # the page stays, with the last frame, until Ctrl-C
     summary.interrupted |= not ended
     seconds = (ended or clock.perf_counter()) - started
     notes = _notes(video, summary, config.pipeline.health) + (recorder.notes() if recorder else [])
-    print_summary(
-        summary, config.pipeline.names["class"], seconds=seconds, written=outputs.written(),
-        notes=[*config.notes, *notes, *summary.notes], off=() if config.calibration else ("speed",),
-        stderr=outputs.to_stdout,
-    )  # fmt: skip
+    print_summary(summary, config.pipeline.names["class"], seconds=seconds, written=outputs.written(),
+                  notes=[*config.notes, *notes, *summary.notes], off=() if config.calibration else ("speed",),
+                  stderr=outputs.to_stdout)  # fmt: skip
 
 
 def _shown(config: Any, view: View, recorder: Any, outputs: Outputs, console: Any) -> Any:
@@ -217,12 +207,9 @@ def _shown(config: Any, view: View, recorder: Any, outputs: Outputs, console: An
 
 def _notes(video: Any, summary: Any, health: Any) -> list[str]:
     """What happened to the frames and to the camera."""
-    counts = {
-        "frames that needed no detection": summary.gated, "damaged frames": summary.damaged,
-        "packets or images that could not be decoded": video.corrupted,
-        "frames dropped": video.dropped, "reconnections": getattr(video, "reconnections", 0),
-        "changes of size": summary.size_changes,
-    }  # fmt: skip
+    counts = {"frames that needed no detection": summary.gated, "damaged frames": summary.damaged,
+              "packets or images that could not be decoded": video.corrupted, "frames dropped": video.dropped,
+              "reconnections": getattr(video, "reconnections", 0), "changes of size": summary.size_changes}  # fmt: skip
     found = [f"{count} {what}" for what, count in counts.items() if count]
     found += getattr(video, "notes", list)()
     return found + [f"camera health: {event}" for event in getattr(health, "events", ())]
@@ -250,10 +237,8 @@ def start_fleet(given: Any, view: View | None) -> None:
             served = [Metrics("", camera.source, camera.summary, page)] if page is not None else []
             return common_sinks(camera.loaded.site, given) + served
 
-        fleet = Fleet(
-            given.site, threads=given.threads, weights=_weights(given.weight), max_frames=given.max_frames,
-            changes=changes, reading=reading, sinks=sinks,
-        )  # fmt: skip
+        fleet = Fleet(given.site, threads=given.threads, weights=_weights(given.weight), max_frames=given.max_frames,
+                      changes=changes, reading=reading, sinks=sinks)  # fmt: skip
         if view is not None:
             from edgevid.viewer.wall import wall
 

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from edgevid.site.file import Site
 
 
-FILES = {
-    "out": "MP4", "jsonl": "JSON lines", "csv": "CSV", "mot": "MOT", "events": "events", "timeline": "timeline",
-}  # fmt: skip
+FILES = {"out": "MP4", "jsonl": "JSON lines", "csv": "CSV", "mot": "MOT", "events": "events", "timeline": "timeline"}
 """Options that name a file, and what it holds."""
 
 
@@ -142,10 +140,8 @@ class Window(Closing):
             self._cv2.namedWindow(TITLE, self._cv2.WINDOW_NORMAL)
         except (self._cv2.error, InputError) as error:
             why = error if isinstance(error, InputError) else "this OpenCV has no windows (a headless build)"
-            raise InputError(
-                f"--show: expected a window to open: {why}; `edgevid-demo SOURCE` shows it in a browser, "
-                "--out FILE.mp4 writes it"
-            ) from None
+            raise InputError(f"--show: expected a window to open: {why}; `edgevid-demo SOURCE` shows it in a browser, "
+                             "--out FILE.mp4 writes it") from None  # fmt: skip
 
     def write(self, frame: Frame, result: Result) -> None:
         """Shows one frame."""
@@ -161,10 +157,8 @@ class Window(Closing):
 OWN_LINES = ("track-", "verdict", "cross", "enter", "leave")  # Kinds of events that other lines of the summary count
 
 
-def print_summary(
-    summary: Summary, names: Sequence[str], *, seconds: float, written: Sequence[str],
-    notes: Sequence[str] = (), off: Sequence[str] = (), stderr: bool = False,
-) -> None:  # fmt: skip
+def print_summary(summary: Summary, names: Sequence[str], *, seconds: float, written: Sequence[str],
+                  notes: Sequence[str] = (), off: Sequence[str] = (), stderr: bool = False) -> None:  # fmt: skip
     """Objects by class, abstentions by reason, time by stage (but those that are `off`), files written.
 
     On standard output, or on standard error; nothing with -q.

@@ -26,10 +26,8 @@ FEATURES = (128, 192, 256, 320, 384, 512, 576, 640, 768, 960, 1024, 1280, 1536, 
 def draft(model: ModelSignature, guess: DecoderGuess, path: Path) -> Drafted:
     """The draft recipe of a detector, and notes on what was guessed."""
     names, note = (guess.names, ()) if guess.names else _class_names(model, guess.classes)
-    recipe = _recipe(
-        model, path, "detect", guess.preprocessing, guess.family,
-        outputs=guess.outputs, decode=guess.decode, names=names,
-    )  # fmt: skip
+    recipe = _recipe(model, path, "detect", guess.preprocessing, guess.family, outputs=guess.outputs,
+                     decode=guess.decode, names=names)  # fmt: skip
     return recipe, (*guess.notes, *note, *_input_notes(model))
 
 
@@ -76,11 +74,9 @@ def _input_notes(model: ModelSignature) -> tuple[str, ...]:
 
 def _recipe(model: ModelSignature, path: Path, task: Task, preprocessing: Any, family: str, **more: Any) -> LocalRecipe:
     stem = "".join(c if c.isalnum() or c in ".-" else "-" for c in path.stem.lower()).strip(".-")
-    return LocalRecipe(
-        name=stem or "model", task=task, file=path.name, path=path.parent, local=path,
-        summary=f"Draft made from {path.name}: {family}", input=input_spec(model, preprocessing),
-        input_name=model.image.name, **more,
-    )  # fmt: skip
+    return LocalRecipe(name=stem or "model", task=task, file=path.name, path=path.parent, local=path,
+                       summary=f"Draft made from {path.name}: {family}", input=input_spec(model, preprocessing),
+                       input_name=model.image.name, **more)  # fmt: skip
 
 
 def _assumed(recipe: LocalRecipe) -> str:
@@ -97,10 +93,8 @@ def draft_other(model: ModelSignature, path: Path) -> Drafted | None:
     if others or not sizes:
         return None
     if sizes in ((17, 3), (51,)):
-        recipe = _recipe(
-            model, path, "pose", LETTERBOX, "17 key points",
-            outputs=(output.name,), tables={"pose": {"order": "yxs"}},
-        )  # fmt: skip
+        recipe = _recipe(model, path, "pose", LETTERBOX, "17 key points", outputs=(output.name,),
+                         tables={"pose": {"order": "yxs"}})  # fmt: skip
         order = "[pose] order: whether a key point is y, x, score (MoveNet) or x, y, score"
         return recipe, (_assumed(recipe), order)
     if (rank == 4 and output.shape[1] != 1) or (len(sizes) == 1 and not model.names and sizes[0] in FEATURES):
@@ -115,10 +109,8 @@ def draft_other(model: ModelSignature, path: Path) -> Drafted | None:
     if names is COCO:  # those are classes of boxes
         names, note = _numbered(len(COCO)), ()
     why = "its values sum to 1" if sums else "its values do not sum to 1, so they are taken for logits"
-    recipe = _recipe(
-        model, path, "classify", STRETCH, f"{sizes[0]} classes", outputs=(output.name,), names=names,
-        tables={"clip": {"activation": "none" if sums else "softmax"}},
-    )  # fmt: skip
+    recipe = _recipe(model, path, "classify", STRETCH, f"{sizes[0]} classes", outputs=(output.name,), names=names,
+                     tables={"clip": {"activation": "none" if sums else "softmax"}})  # fmt: skip
     more = f"[clip] activation: {why}", "[clip] region and context: how crops were cut"
     return recipe, (_assumed(recipe), *note, *more)
 

@@ -26,10 +26,8 @@ def find_recipe(name: str) -> Recipe:
     if name and Path(name).name == name and path.is_file():
         return read_recipe(path)
     known = [p.parent.name for p in engines_folder().glob("*/recipe.toml")]
-    raise InputError(
-        f"model: there is no recipe {name!r}{did_you_mean(name, known) or '.'} "
-        f"Known: {', '.join(sorted(known))}; or give the path of an ONNX file or of a recipe"
-    )
+    raise InputError(f"model: there is no recipe {name!r}{did_you_mean(name, known) or '.'} Known: "
+                     f"{', '.join(sorted(known))}; or give the path of an ONNX file or of a recipe")  # fmt: skip
 
 
 def cached_file(recipe: Recipe) -> Path:

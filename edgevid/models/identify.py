@@ -58,10 +58,8 @@ def by_metadata(model: ModelSignature) -> DecoderGuess | None:
     names = tuple(o.name for o in (*boxes, *maps))
     decode, family = _decode(model, boxes[0], Decode("yolo", **extra).extra)
     nms_iou = 0.7 if decode.kind == "yolo" and not decode.normalized else None
-    return DecoderGuess(
-        replace(decode, **extra, nms_iou=nms_iou), names, len(model.names),
-        f"{family}, task {model.task!r}", STRETCH if decode.normalized else LETTERBOX,
-    )  # fmt: skip
+    return DecoderGuess(replace(decode, **extra, nms_iou=nms_iou), names, len(model.names),
+                        f"{family}, task {model.task!r}", STRETCH if decode.normalized else LETTERBOX)  # fmt: skip
 
 
 def _decode(model: ModelSignature, boxes: TensorSpec, extra: int) -> tuple[Decode, str]:
@@ -92,10 +90,8 @@ def _decode(model: ModelSignature, boxes: TensorSpec, extra: int) -> tuple[Decod
 
 def _contradiction(model: ModelSignature, expected: str) -> ModelError:
     given = "; ".join(str(o) for o in model.outputs)
-    return ModelError(
-        f"the metadata states task {model.task!r} with {len(model.names)} classes: expected {expected}, got "
-        f"{given}. Write a recipe by docs/recipes.md, or export the model again"
-    )
+    return ModelError(f"the metadata states task {model.task!r} with {len(model.names)} classes: expected {expected}, "
+                      f"got {given}. Write a recipe by docs/recipes.md, or export the model again")  # fmt: skip
 
 
 _IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
@@ -121,10 +117,8 @@ def identify(model: ModelSignature) -> DecoderGuess | None:
     decode, note = corrected(model, guess.decode, guess.outputs, stated=stated is not None)
     detr = decode.kind == "end-to-end" and decode.normalized and not decode.xyxy
     notes = [ULTRALYTICS if n == ASSUMED and model.ultralytics else n for n in guess.notes]
-    return replace(
-        guess, decode=decode, preprocessing=STRETCH if detr else guess.preprocessing,
-        notes=(*notes, note) if note else tuple(notes),
-    )  # fmt: skip
+    return replace(guess, decode=decode, preprocessing=STRETCH if detr else guess.preprocessing,
+                   notes=(*notes, note) if note else tuple(notes))  # fmt: skip
 
 
 def _named_outputs(model: ModelSignature) -> DecoderGuess | None:
@@ -282,9 +276,7 @@ def _few_rows(model: ModelSignature) -> DecoderGuess | None:
     if not whole:
         decode = Decode("yolo", layout="rows", normalized=True, masks=masks)
         return DecoderGuess(decode, name, values - 4, "RT-DETR, Ultralytics export", STRETCH)
-    known: Mapping[int, dict[str, Any]] = {
-        6: {"masks": masks}, 7: {"rotated": True}, 6 + 17 * 3: {"keypoints": 17},
-    }  # fmt: skip
+    known: Mapping[int, dict[str, Any]] = {6: {"masks": masks}, 7: {"rotated": True}, 6 + 17 * 3: {"keypoints": 17}}
     extra = known.get(values)
     if extra is None:
         raise ModelError(
@@ -323,10 +315,8 @@ def _yolox(model: ModelSignature, output: TensorSpec) -> DecoderGuess:
     decoded = len(rows) > 0 and np.median(np.abs(rows[:, 0] - x)) < np.median(np.abs(rows[:, 0]))
     classes = output.shape[2] - 5
     if not decoded or not rows[:, 0].any():
-        note = (
-            "if boxes are wrong, the export has decoded them already: "
-            "take kind = 'yolo', layout = 'rows', objectness = true"
-        )
+        note = ("if boxes are wrong, the export has decoded them already: take kind = 'yolo', layout = 'rows', "
+                "objectness = true")  # fmt: skip
         notes = (ASSUMED,) if rows.any() else (ASSUMED, note)
         decode = Decode("yolox", strides=strides, nms_iou=0.65)
         return DecoderGuess(decode, (output.name,), classes, "YOLOX", _YOLOX, notes)

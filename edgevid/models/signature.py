@@ -63,21 +63,14 @@ def read_signature(engine: OrtEngine) -> ModelSignature:
     named, arguments = image.shape[1 if layout == "NCHW" else 3], _literal(meta.get("args"), {})
     arguments = arguments if isinstance(arguments, dict) else {}
     found = ModelSignature(
-        image=image,
-        outputs=engine.outputs,
-        width=width if width > 0 else side[1],
-        height=height if height > 0 else side[0],
-        layout=layout,
-        producer=str(meta.get("producer", "")),
-        names=_names(_literal(meta.get("names"), {})),
-        head=str(meta.get("head", "")),
+        image=image, outputs=engine.outputs, layout=layout, names=_names(_literal(meta.get("names"), {})),
+        width=width if width > 0 else side[1], height=height if height > 0 else side[0],
+        producer=str(meta.get("producer", "")), head=str(meta.get("head", "")), task=str(meta.get("task", "")),
         ultralytics="ltralytics" in str(meta.get("author", "")) + str(meta.get("description", "")),
         channels=named if named > 0 else 1 if meta.get("channels") == "1" else 3,
-        task=str(meta.get("task", "")),
         end_to_end=meta.get("end2end") == "True" or arguments.get("nms") is True,  # or it is in the graph
-        keypoints=_pair(meta.get("kpt_shape"), (0, 0)),
-        assumed_size=min(height, width) < 1 and min(stated) < 1,
-    )
+        keypoints=_pair(meta.get("kpt_shape"), (0, 0)), assumed_size=min(height, width) < 1 and min(stated) < 1,
+    )  # fmt: skip
     return _with_trial(engine, found)
 
 
@@ -166,11 +159,9 @@ def looks_end_to_end(rows: Array) -> bool | None:
 
 def either(output: TensorSpec, owner: str) -> str:
     """The message for six values that neither `owner` nor the trial tells apart."""
-    return (
-        f"output {output}: with 2 classes this is either x1, y1, x2, y2, score, label (YOLOv10, YOLO26) or a "
-        f"box and two scores (RT-DETR of 2024), and {owner} does not state which. Write a recipe with kind = "
-        "'end-to-end', or kind = 'yolo' with layout = 'rows' and normalized = true: docs/models.md"
-    )
+    return (f"output {output}: with 2 classes this is either x1, y1, x2, y2, score, label (YOLOv10, YOLO26) or a box "
+            f"and two scores (RT-DETR of 2024), and {owner} does not state which. Write a recipe with kind = "
+            "'end-to-end', or kind = 'yolo' with layout = 'rows' and normalized = true: docs/models.md")  # fmt: skip
 
 
 def corrected(model: ModelSignature, decode: Decode, outputs: tuple[str, ...], *, stated: bool) -> tuple[Decode, str]:
@@ -228,11 +219,9 @@ def _are_scores(values: Array) -> bool:
 def _check_scores(decode: Decode, values: Array, outputs: tuple[str, ...], *, stated: bool) -> None:
     """ModelError where these values (N, C) for noise are no scores."""
     if not decode.logits and not _are_scores(values):
-        raise ModelError(
-            f"output {outputs[0]}: read as {values.shape[1]} classes, scores go from {values.min():.3g} to "
-            f"{values.max():.3g} in a trial run, so some of them are key points, angles or logits. "
-            f"{_WAY_OUT}"
-        )
+        raise ModelError(f"output {outputs[0]}: read as {values.shape[1]} classes, scores go from {values.min():.3g} "
+                         f"to {values.max():.3g} in a trial run, so some of them are key points, angles or logits. "
+                         f"{_WAY_OUT}")  # fmt: skip
     if stated or decode.kind in ("end-to-end", "boxes-scores-labels") or decode.objectness:
         return
     scores = 1 / (1 + np.exp(-values.astype(np.float64))) if decode.logits else values
@@ -242,12 +231,10 @@ def _check_scores(decode: Decode, values: Array, outputs: tuple[str, ...], *, st
     if len(scores) < _ENOUGH or not len(others) or not values.any():
         return
     if decode.kind == "boxes-scores" and where in (0, len(others)) and mean[where] > 0.8:
-        raise ModelError(
-            f"output {outputs[1]}: the {'last' if where else 'first'} class wins everywhere on noise, so it "
-            "means no object (background), which no decoder here leaves out"
-            f"{_SOFTMAX if decode.logits else ''}. Export scores without that class, or give a function as "
-            "the detector: docs/models.md"
-        )
+        raise ModelError(f"output {outputs[1]}: the {'last' if where else 'first'} class wins everywhere on noise, so "
+                         "it means no object (background), which no decoder here leaves out"
+                         f"{_SOFTMAX if decode.logits else ''}. Export scores without that class, or give a function "
+                         "as the detector: docs/models.md")  # fmt: skip
     if mean[where] > 0.3 and others.max() < 0.05:
         raise ModelError(
             f"output {outputs[0]}: its value {where} after the box is {mean[where]:.2g} in the mean of all "

@@ -79,17 +79,13 @@ def build_pipeline(
     )  # fmt: skip
 
 
-def build_detector(
-    site: Site, *, threads: int | None = None, imgsz: int | tuple[int, int] | None = None,
-    load: LoadEngine = load_engine,
-) -> Detector:  # fmt: skip
+def build_detector(site: Site, *, threads: int | None = None, imgsz: int | tuple[int, int] | None = None,
+                   load: LoadEngine = load_engine) -> Detector:  # fmt: skip
     """The detector of a site, with the low scores that continue tracks."""
     score, recipe = min(TRACK_LOW_SCORE, site.score), resolve_model(site.model)
     size: Any = {"imgsz": imgsz} if imgsz else {}
-    return Detector(
-        load(recipe, device=site.device, precision=site.precision, threads=threads), recipe, score_threshold=score,
-        classes=kept_classes(site.classes, recipe.names), **size,
-    )  # fmt: skip
+    return Detector(load(recipe, device=site.device, precision=site.precision, threads=threads), recipe,
+                    score_threshold=score, classes=kept_classes(site.classes, recipe.names), **size)  # fmt: skip
 
 
 def own_policy(detector: Detector) -> Policy | None:
@@ -106,10 +102,8 @@ def kept_classes(wanted: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, 
     return PEOPLE_AND_VEHICLES if set(names) > set(PEOPLE_AND_VEHICLES) else None
 
 
-def build_recognition(
-    choice: RecognizerChoice, policy: PolicyFile | None = None, *, names: Sequence[str] = (),
-    threads: int | None = None, load: LoadEngine = load_engine,
-) -> RecognitionTask:  # fmt: skip
+def build_recognition(choice: RecognizerChoice, policy: PolicyFile | None = None, *, names: Sequence[str] = (),
+                      threads: int | None = None, load: LoadEngine = load_engine) -> RecognitionTask:  # fmt: skip
     """A recognizer with its clips and its abstain policy (without a `policy`, the default one). `names` are the
     detector's, of which the choice may have some; InputError for other ones."""
     recognizer = load_recognizer(choice.model, threads=threads, inside=choice.inside, load=load)
@@ -150,10 +144,8 @@ def build_zones(loaded: LoadedSite, size: tuple[int, int]) -> ZoneMonitor | None
         return None
     drawn = site.size or size
     if scale_between(size, drawn) is None:
-        raise InputError(
-            f"zones and lines: drawn on {drawn[0]}x{drawn[1]}, the stream is {size[0]}x{size[1]}: another "
-            "aspect ratio, so another view; draw them again"
-        )
+        raise InputError(f"zones and lines: drawn on {drawn[0]}x{drawn[1]}, the stream is {size[0]}x{size[1]}: another "
+                         "aspect ratio, so another view; draw them again")  # fmt: skip
     calibration = build_calibration(loaded, drawn)
     monitor = ZoneMonitor(site.zones, site.lines, to_ground=calibration.to_ground if calibration else None, size=drawn)
     monitor.resize(size)
@@ -184,12 +176,10 @@ def build_header(loaded: LoadedSite, pipeline: Any, *, start: float | None = Non
 def header_of(pipeline: Any, source: str, *, camera: str = "", start: float | None = None) -> Header:
     """The header of a run of any pipeline: as much as its parts know of their files."""
     recipe = getattr(getattr(pipeline, "detector", None), "recipe", None)
-    return Header(
-        camera or camera_name(source), masked(source), clock.time() if start is None else start,
-        versions={**Header().versions, **{name: module_version(name) for name in PACKAGES}},
-        model=getattr(recipe, "name", ""), sha256={name: found for name, found in _hashes(pipeline) if found},
-        names=dict(getattr(pipeline, "names", {})),
-    )  # fmt: skip
+    return Header(camera or camera_name(source), masked(source), clock.time() if start is None else start,
+                  versions={**Header().versions, **{name: module_version(name) for name in PACKAGES}},
+                  model=getattr(recipe, "name", ""), sha256={name: found for name, found in _hashes(pipeline) if found},
+                  names=dict(getattr(pipeline, "names", {})))  # fmt: skip
 
 
 def _hashes(pipeline: Any) -> Iterator[tuple[str, str]]:

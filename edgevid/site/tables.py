@@ -27,9 +27,7 @@ from edgevid.types import EventKind
 
 Kind = Literal["default", "bytetrack", "oc-sort"]
 Number = Annotated[float, Ge(0)]
-TRACKERS: dict[str, type[ByteTracker]] = {
-    "default": Tracker, "bytetrack": ByteTracker, "oc-sort": OCSortTracker,
-}  # fmt: skip
+TRACKERS: dict[str, type[ByteTracker]] = {"default": Tracker, "bytetrack": ByteTracker, "oc-sort": OCSortTracker}
 
 
 def _existing(path: Path, folder: Path) -> Path:

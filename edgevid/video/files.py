@@ -30,10 +30,8 @@ MOST_SCANNED = 500_000_000  # Bytes of a file that is searched for such jumps be
 class FileSource(Source):
     """A video file, to its end, every frame once."""
 
-    def __init__(
-        self, path: str | Path, *, loop: bool = False, threads: int = 0, opened: Any = None, decode: str = "cpu",
-        packets: PacketTap | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, path: str | Path, *, loop: bool = False, threads: int = 0, opened: Any = None,
+                 decode: str = "cpu", packets: PacketTap | None = None) -> None:  # fmt: skip
         """`loop` starts again at the end, times going on; `threads` 0 lets the decoder choose. `opened` is what
         to read instead of the file: a binary file object, or an open container of PyAV. `decode` names the
         decoder's device. `packets` gets every encoded packet."""
@@ -54,10 +52,8 @@ class FileSource(Source):
         if self._first is None:
             limit = "" if self._stream.width else f": {too_large()}"  # FFmpeg forgets the size of one that is too large
             self.close()
-            raise SourceError(
-                f"{self.path}: expected a video with at least one frame, none could be decoded "
-                f"({self.corrupted} packets were damaged){limit}"
-            )
+            raise SourceError(f"{self.path}: expected a video with at least one frame, none could be decoded "
+                              f"({self.corrupted} packets were damaged){limit}")  # fmt: skip
         self.size = self._first.size
 
     def seek(self, seconds: float) -> bool:
@@ -91,10 +87,8 @@ class FileSource(Source):
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.repaired.items())
         found = [f"time stamps repaired: {kinds}"] if kinds else []
         if self.missing:
-            found.append(
-                f"the file was cut off: the last {self.missing} of its {self._stream.frames} frames are "
-                "missing; copy it again"
-            )
+            found.append(f"the file was cut off: the last {self.missing} of its {self._stream.frames} frames are "
+                         "missing; copy it again")  # fmt: skip
         return found
 
     def __iter__(self) -> Iterator[Frame]:
@@ -215,10 +209,8 @@ def _mp4_without_index(path: Path) -> str:
                 length = int.from_bytes(header[8:16], "big")
             end = at + length if length else size
             if (kind == b"mdat" and end >= size) or (kind == b"moov" and end > size):
-                return (
-                    f"this one was cut off at {size} bytes: its index (moov), written last, is not there in "
-                    "full; copy it again. Fragmented MP4, MKV and MPEG-TS can be read up to a cut"
-                )
+                return (f"this one was cut off at {size} bytes: its index (moov), written last, is not there in full; "
+                        "copy it again. Fragmented MP4, MKV and MPEG-TS can be read up to a cut")  # fmt: skip
             at += max(8, length)
     return ""
 
@@ -243,11 +235,8 @@ def _decode(container: Any, stream: Any, damage: DamageDetector) -> Iterator[tup
     base = stream.time_base.numerator, stream.time_base.denominator  # a Fraction for each frame takes longer
     for packet in _packets(container, stream, damage):
         for frame, damaged in damage.decode(packet):
-            pts, dts = frame.pts, frame.dts
-            yield (
-                (frame, damaged),
-                (None if pts is None else pts * base[0] / base[1], None if dts is None else dts * base[0] / base[1]),
-            )
+            pts, dts = (None if one is None else one * base[0] / base[1] for one in (frame.pts, frame.dts))
+            yield (frame, damaged), (pts, dts)
 
 
 def _packets(container: Any, stream: Any, damage: DamageDetector) -> Iterator[Any]:

@@ -78,10 +78,8 @@ def hardware(decode: str) -> Any:
             found.create(av.Codec("h264", "r"))
             log.info("decoding on %s", name)
             return found
-    log.warning(
-        "decoding on the CPU: no device for --decode %s (this FFmpeg knows %s)",
-        decode, ", ".join(known) or "none",
-    )  # fmt: skip
+    log.warning("decoding on the CPU: no device for --decode %s (this FFmpeg knows %s)", decode,
+                ", ".join(known) or "none")  # fmt: skip
     return None
 
 
@@ -146,10 +144,8 @@ def _orientation(tiff: bytes) -> int:
     return 0
 
 
-def to_frame(
-    av_frame: Any, time: float, index: int, orientation: Orientation, *, damaged: bool = False,
-    tap: PacketTap | None = None,
-) -> Frame:  # fmt: skip
+def to_frame(av_frame: Any, time: float, index: int, orientation: Orientation, *, damaged: bool = False,
+             tap: PacketTap | None = None) -> Frame:  # fmt: skip
     """The upright Frame of a decoded `av.VideoFrame` that is handed on now: its planes where it is YUV 4:2:0, else its
     RGB. `orientation` is that of its stream."""
     if tap is not None:
@@ -158,10 +154,8 @@ def to_frame(
     if av_frame.format.name in PLANAR and matrix == UPRIGHT:
         planes = _plane(av_frame, 0), _plane(av_frame, 1), _plane(av_frame, 2)
         full = PLANAR[av_frame.format.name] or int(av_frame.color_range or 0) == FULL_RANGE
-        frame = Frame.from_yuv420(
-            planes, time, index, to_rgb=_to_rgb, full_range=full,
-            matrix="bt709" if _is_bt709(av_frame) else "bt601",
-        )  # fmt: skip
+        frame = Frame.from_yuv420(planes, time, index, to_rgb=_to_rgb, full_range=full,
+                                  matrix="bt709" if _is_bt709(av_frame) else "bt601")  # fmt: skip
     else:
         frame = Frame(upright(_rgb(av_frame), matrix), time, index)
     frame.damaged = damaged

@@ -36,10 +36,8 @@ class _Waiting(Generic[T]):
 class StampRepair:
     """The times of one file's frames, from their stamps."""
 
-    def __init__(
-        self, step_s: float, *, decoding_only: bool = False, may_jump: bool = False, begin: float = 0.0,
-        origin: Stamps | None = None, faults: Counter[str] | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, step_s: float, *, decoding_only: bool = False, may_jump: bool = False, begin: float = 0.0,
+                 origin: Stamps | None = None, faults: Counter[str] | None = None) -> None:  # fmt: skip
         """`step_s` is the time between two frames by the container's rate, `begin` the first frame's time.
         `decoding_only`: the container states decoding stamps alone; `may_jump`: its stamps may jump. After a
         seek, `origin` are the stamps of the file's first frame. `faults` goes on being counted."""

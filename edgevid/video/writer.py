@@ -54,10 +54,8 @@ def choose_encoder(codec: str, width: int, height: int) -> str:
         if codec in words and encodes(name, width, height):
             return name
     working = [name for name in ENCODERS if encodes(name, width, height)]
-    raise InputError(
-        f"codec {codec!r}: no such encoder works here for {width}x{height}; of this FFmpeg work "
-        f"{', '.join(working) or 'none'}: take one of these, or codec='auto'"
-    )
+    raise InputError(f"codec {codec!r}: no such encoder works here for {width}x{height}; of this FFmpeg work "
+                     f"{', '.join(working) or 'none'}: take one of these, or codec='auto'")  # fmt: skip
 
 
 @lru_cache(maxsize=256)
@@ -137,10 +135,8 @@ class VideoWriter(Closing):
             self._open(width, height, time)
         elif (width, height) != self._encoder.size:
             before = "x".join(map(str, self._encoder.size))
-            raise InputError(
-                f"video image: expected {before} as before, got {width}x{height}; start a new file when the "
-                "size changes"
-            )
+            raise InputError(f"video image: expected {before} as before, got {width}x{height}; start a new file when "
+                             "the size changes")  # fmt: skip
         av_frame = self._encoder.frame(image[:height, :width], time)
         try:
             for packet in self._encoder.stream.encode(av_frame):

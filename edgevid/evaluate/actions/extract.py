@@ -118,10 +118,8 @@ def list_long_videos(data: Path) -> tuple[tuple[str, ...], list[LongVideo]] | No
     return ((*names, BACKGROUND), list(videos.values())) if videos else None
 
 
-def read_long_videos(
-    names: tuple[str, ...], videos: list[LongVideo], extractor: Any, spec: ClipSpec,
-    progress: Progress = lambda done, total, text: None,
-) -> Corpus:  # fmt: skip
+def read_long_videos(names: tuple[str, ...], videos: list[LongVideo], extractor: Any, spec: ClipSpec,
+                     progress: Progress = lambda done, total, text: None) -> Corpus:  # fmt: skip
     """The corpus of videos that are labeled by segments: a row of the extractor at each moment of `spec.rate_hz`, from
     the cache where present, and the class at its time."""
     examples = []
