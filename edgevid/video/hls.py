@@ -111,8 +111,8 @@ class HlsStream:
         self.failed, self._attempts = False, 0
         self._part: HttpStream | None = None
         self._init: tuple[str, Span | None] | None = None
-        self._last_new = clock.monotonic()
-        self._load(playlist)
+        self._last_new, self._checked = clock.monotonic(), clock.monotonic()
+        self.playlist = parse_playlist(playlist.read(-1).decode("utf-8", "replace"), self._url)
         playlist.close()
         if self.playlist.variants:
             self._url = max(self.playlist.variants)[1]
@@ -194,7 +194,7 @@ class HlsStream:
         except (OSError, http.client.HTTPException):  # a server may miss one of many requests
             self._checked = clock.monotonic()
 
-    def _load(self, opened: HttpStream | None = None) -> None:
+    def _load(self) -> None:
         self._checked = clock.monotonic()
-        text = (opened or HttpStream(self._client, self._url, check=self._hooks.check)).read(-1)
+        text = HttpStream(self._client, self._url, check=self._hooks.check).read(-1)
         self.playlist = parse_playlist(text.decode("utf-8", "replace"), self._url)
