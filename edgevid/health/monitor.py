@@ -28,15 +28,13 @@ from edgevid.types.event import CLOCK_SET_S
 REMEDY = "check the camera; calibrate it again if it moved"
 MAX_EVENTS = 100
 STATE = "state.npz"
-ACKNOWLEDGEMENT = "acknowledgement"
-"""Left by `edgevid health` for the running monitor, which removes it at its next check."""
+ACKNOWLEDGEMENT = "acknowledgement"  # Left by `edgevid health` for the running monitor, removed at its next check
 FORMAT = 3
 SET_S = 60.0  # A clock that is set by more has shown a wrong hour before
 Kind = Literal["moved", "lost", "ratio", "speeds"]
 """What raises an alarm: the image moved, shows another view, far against near, all speeds."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Acknowledgement = Literal["unchanged", "recalibrated"]
-"""The camera stands as it was calibrated, or was calibrated again."""
+Acknowledgement = Literal["unchanged", "recalibrated"]  # It stands as it was calibrated, or was calibrated again
 
 
 @dataclass(frozen=True, slots=True)

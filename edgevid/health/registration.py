@@ -16,8 +16,7 @@ from edgevid.errors import InputError
 from edgevid.types import F32, F64, U8, Frame
 
 WIDTH = 512  # Columns of the thumbnails; images are never enlarged
-TILE, STEP, SEARCH_RADIUS = 48, 32, 20
-"""Side and spacing of the tiles and how far around they are searched, in thumbnail pixels."""
+TILE, STEP, SEARCH_RADIUS = 48, 32, 20  # Side and spacing of tiles, how far they are searched, in thumbnail pixels
 MIN_TILES = 8  # With fewer usable tiles the motion is unknown
 MAX_TILES = 64  # More are thinned out evenly: they cost time and add nothing
 MIN_CORRELATION = 0.32  # Normalized correlation below which a tile is not found

@@ -237,10 +237,8 @@ def measure(frame: Frame) -> Quality:
     if frame.planes is not None and not frame.full_range:  # luma of video: 16 to 235
         small = (small - 16) * (255 / 219)
     low, bright = np.percentile(small, (2, 98)).tolist()
-    tops, lefts = (
-        np.unique(np.linspace(0, length - side, count).astype(int) // 8 * 8)
-        for length, count in ((height, ROWS), (width, COLUMNS))
-    )
+    tops, lefts = (np.unique(np.linspace(0, length - side, count).astype(int) // 8 * 8)
+                   for length, count in ((height, ROWS), (width, COLUMNS)))  # fmt: skip
     tiles = np.stack([frame.luma(slice(y, y + side), slice(x, x + side)) for y in tops for x in lefts])
     turned = tiles.transpose(0, 2, 1)
     laplace = np.diff(np.diff(tiles, 2, axis=1), 2, axis=2)

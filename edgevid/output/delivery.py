@@ -103,8 +103,7 @@ def reason_of(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-MOST_QUEUED = 20_000
-"""Events that wait in memory while the disk of the spool is full or slow; more are dropped and counted."""
+MOST_QUEUED = 20_000  # Events that wait in memory while the spool's disk is full or slow; more are dropped and counted
 BATCH = 256
 POLL_S = 0.02
 """How often the queue is looked at. The loop wakes no thread: the system would let that one run in its place,
@@ -133,8 +132,7 @@ class Worker:
         self.delivered = self.rejected = 0  # Events that the sink took, and that its other side rejected
         self.dropped = 0  # Events that the limit on the spool's size deleted before the sink had them
         self.failure = ""  # Why the sink takes nothing now
-        self.more, self._ending, self._end_at = threading.Event(), threading.Event(), 0.0
-        """Set where there are more events."""
+        self.more, self._ending, self._end_at = threading.Event(), threading.Event(), 0.0  # more: set where events wait
         self.thread = threading.Thread(target=self._work, name=f"edgevid-{self.name}"[:15], daemon=True)
 
     @property

@@ -34,8 +34,7 @@ class _Object:
     labels: Counter[str] = field(default_factory=Counter)
     speed: dict[str, Any] = field(default_factory=dict)  # Of the latest track speed
     too_fast: bool = False
-    verdicts: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """By task: the label that is emitted now, and the last one."""
+    verdicts: dict[str, tuple[str, str]] = field(default_factory=dict)  # By task: label emitted now, and the last one
     reasons: dict[str, int] = field(default_factory=dict)  # By task: why there is no label now
 
 

@@ -41,8 +41,7 @@ class FrigateSink(HttpSink):
         self._login = {"user": server.user, "password": server.password} if server.user else {}
         self._kinds, self._duration_s, self._recording = kinds, duration_s, include_recording
         self._given, self._camera, self._size = camera, camera, (0, 0)
-        self._known: dict[str, dict[str, Any]] = {}
-        """What was requested of Frigate, by object: in a file, as it must survive a kill."""
+        self._known: dict[str, dict[str, Any]] = {}  # Requests to Frigate by object: in a file, to survive a kill
         self.open(Header())
 
     def open(self, header: Header) -> None:

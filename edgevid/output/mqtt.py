@@ -124,12 +124,10 @@ class Entities:
         state = self._sensor("health", "health", "problem", more, "binary_sensor")
         state.update(problem="ON" if any(self._health.values()) else "OFF", **self._health)
 
-    def _sensor(
-        self, topic: str, title: str, key: str, more: dict[str, str], component: str = "sensor"
-    ) -> dict[str, Any]:
+    def _sensor(self, topic: str, title: str, key: str, more: dict[str, str], kind: str = "sensor") -> dict[str, Any]:
         """The state at a topic; Home Assistant shows its `key`, and the others as attributes."""
         whole, number = f"{self.topic}/{topic}", identifier(f"{self._device}/{topic}")
-        self.configs[f"{component}/{number}/config"] = {
+        self.configs[f"{kind}/{number}/config"] = {
             "name": title, "unique_id": number, "state_topic": whole,
             "value_template": f"{{{{ value_json.{key} }}}}", "json_attributes_topic": whole,
             "availability_topic": f"{self.topic}/status",

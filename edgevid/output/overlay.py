@@ -17,7 +17,7 @@ import numpy as np
 
 from edgevid._opencv import cv2, require_opencv
 from edgevid.detect.instance import corners
-from edgevid.errors import InputError
+from edgevid.errors import InputError, check_choice
 from edgevid.output.labels import GRAY, INK, PAPER, Color, Covered, Lines, blit, glyphs
 from edgevid.types import KMH, Array, DisplaySpeed, Frame, Reason, Result, as_frame
 
@@ -97,8 +97,7 @@ class Overlay:
         With `scores` the detector's score stands in each label.
         """
         require_opencv("Drawing")
-        if unit not in UNITS:
-            raise InputError(f"unit: expected one of {tuple(UNITS)}, got {unit!r}")
+        check_choice(unit, UNITS, "unit")
         self.trail_s, self.unit, self.show_status, self.scores = trail_s, unit, show_status, scores
         self._covered = Covered(0, 0)
         self._plates: dict[int, tuple[Lines, Array]] = {}  # the latest of each current track

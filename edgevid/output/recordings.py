@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 import av
 
-from edgevid.errors import InputError, did_you_mean, log
+from edgevid.errors import InputError, check_choice, log
 from edgevid.files import file_name
 from edgevid.output.recordings_folder import RecordingsFolder
 from edgevid.output.recordings_snapshot import BestMoments
@@ -56,11 +56,8 @@ class Recorder(Closing):
         `continuous` records all of the stream, in segments of about `segment_s`. An event whose kind is in `events`
         gets a clip from the last key frame before `pre_s` to `post_s` after it, and a snapshot of its object.
         `live`: where the disk is slow packets are left out, and the camera is not delayed."""
-        known = get_args(EventKind)
         for kind in events:
-            if kind not in known:
-                raise InputError(f"recorded events: expected {', '.join(known)}, got {kind!r}"
-                                 f"{did_you_mean(kind, known)}")  # fmt: skip
+            check_choice(kind, get_args(EventKind), "recorded events")
         if min(pre_s, post_s) < 0 or segment_s <= 0:
             raise InputError(f"recordings: expected seconds, got {pre_s}, {post_s} and {segment_s}")
         self.camera = file_name(camera)
@@ -220,8 +217,7 @@ class Recorder(Closing):
             first = [coded for coded in keys if coded.time <= clip.begin][-1:] or keys[:1]
             clip.file, clip.last = _File(self.folder, clip.name, first[0]), first[0].number - 1
         last = clip.last
-        more = [*takewhile(lambda coded: coded.number > last, reversed(self._ring))]
-        for coded in reversed(more):
+        for coded in [*takewhile(lambda coded: coded.number > last, reversed(self._ring))][::-1]:
             if coded.time > clip.end:
                 return
             if not clip.file.fits(coded):

@@ -142,22 +142,15 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=
 
 def as_json(result: Result) -> dict[str, Any]:
     """The result as plain JSON values; abstained values carry their reason, and no number is NaN."""
-    line: dict[str, Any] = {
-        "schema": SCHEMA,
-        "frame": result.frame_index,
-        "time_s": round(result.time, 4),
-        **({"utc": utc_text(result.utc)} if result.utc == result.utc else {}),  # NaN outside of a run
-        "size": list(result.size),
-        "objects": object_rows(result),
-    }
+    utc = {"utc": utc_text(result.utc)} if result.utc == result.utc else {}  # NaN outside of a run
+    line: dict[str, Any] = {"schema": SCHEMA, "frame": result.frame_index, "time_s": round(result.time, 4), **utc,
+                            "size": list(result.size), "objects": object_rows(result)}  # fmt: skip
     if result.events:
         line["events"] = [event.to_dict() for event in result.events]
     for key in ("smoothed", "track_speeds"):
         if len(table := getattr(result.speeds, key)):
             line[key] = speed_rows(table)
-    for key in ("damaged", "gated"):
-        if getattr(result, key):
-            line[key] = True
+    line |= {key: True for key in ("damaged", "gated") if getattr(result, key)}
     if result.image is not Reason.OK:
         line["image"] = result.image.name
     line["timings_ms"] = {stage: round(1000 * seconds, 3) for stage, seconds in result.timings.items()}

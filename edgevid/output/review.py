@@ -55,8 +55,7 @@ class ReviewSink(Closing):
         self._tasks = None if tasks is None else frozenset(tasks)
         self._hashes, self._source, self._side = dict(model_sha256 or {}), source, max_side_px
         self._candidates: dict[tuple[str, int], _Candidate] = {}
-        self._pending: dict[tuple[str, int], bool] = {}
-        """Whether the last verdict of a track and task still is to be reviewed."""
+        self._pending: dict[tuple[str, int], bool] = {}  # Whether a task and track's last verdict is to be reviewed
         self._run = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%S%f")[:-3]
         self.saved = self.removed = 0  # Pairs of files that were saved, and old pairs that were deleted
         make_folder(self._folder)

@@ -181,10 +181,8 @@ ROW_GROUP = 50_000
 STAMPED, FIRST = "????????T?????????Z", "19700101T000000000Z"
 OBJECT_TYPES = {"frame": int, "class_id": int, "tracker_id": int, "detected": bool}
 """Columns of objects that are no text and no floating point."""
-FIELDS = {
-    name: next((kind for kind in (float, int) if hint in (kind, kind | None)), tuple if "box" in name else str)
-    for name, hint in get_type_hints(Event).items()
-}
+FIELDS = {name: next((kind for kind in (float, int) if hint in (kind, kind | None)), tuple if "box" in name else str)
+          for name, hint in get_type_hints(Event).items()}  # fmt: skip
 """The Python type of each field of an event."""
 
 
@@ -264,9 +262,8 @@ class ParquetSink(ObjectRows):
                 stamp = utc_text(max(clock.time(), last.timestamp() + 0.001))
                 self._stamp = stamp.translate({ord(c): None for c in "-:."})
             path = self._files.enter_context(atomic_path(self.path / f"{kind}-{self._camera}-{self._stamp}.parquet"))
-            self._writers[kind] = self._files.enter_context(
-                self._parquet.ParquetWriter(path, self._schema(kind, rows[0]))
-            )
+            opened = self._parquet.ParquetWriter(path, self._schema(kind, rows[0]))
+            self._writers[kind] = self._files.enter_context(opened)
         writer = self._writers[kind]
         writer.write_table(self._arrow.Table.from_pylist(rows, schema=writer.schema))
         self._buffers[kind] = []

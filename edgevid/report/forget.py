@@ -41,8 +41,7 @@ class Selection:
     track: int | None = None
     after: float | None = None
     before: float | None = None
-    sources: frozenset[str] = field(default=frozenset(), compare=False)
-    """Those of the camera, for crops, which name no other."""
+    sources: frozenset[str] = field(default=frozenset(), compare=False)  # Of the camera, for crops: they name no other
 
     def holds(self, camera: Any, run: Any, utc: Any, track: Any = None) -> bool:
         """Whether something of a camera, run, time (ISO 8601) and track is to be forgotten."""

@@ -119,8 +119,7 @@ def _plot(title: str, rows: list[tuple[Any, ...]], starts: list[tuple[str, float
     for i, (start, share) in enumerate(starts):
         known = [(name, v) for name, v in zip(names, values[0, :, i], strict=True) if v == v]
         shown = ", ".join(f"{escape(name)} {v:.4g}" for name, v in known)
-        title_of = f"<title>{start}: {shown}; observed {share:.0%}</title>"
-        shapes.append(f"<rect x={i} width=1 height=1>{title_of}</rect>")
+        shapes.append(f"<rect x={i} width=1 height=1><title>{start}: {shown}; observed {share:.0%}</title></rect>")
     first = {start[:10]: i for i, (start, _) in reversed(list(enumerate(starts)))}  # of each day
     whole = all(start[17:19] == "00" for start, _ in starts)
     label = slice(5, 10) if len(first) > 2 else slice(11, 16 if whole else 19)
@@ -162,9 +161,8 @@ def _heat(one: HeatMap, photo: str) -> str:
 def _table(view: View) -> str:
     def cells(kind: str, row: tuple[str, ...]) -> str:
         words = (n == 0 or name in WORDS for n, name in enumerate(view.head))
-        return "<tr>" + "".join(
-            f"<{kind}{' class=word' * word}>{escape(text)}" for word, text in zip(words, row, strict=True)
-        )
+        made = (f"<{kind}{' class=word' * word}>{escape(text)}" for word, text in zip(words, row, strict=True))
+        return "<tr>" + "".join(made)
 
     body = "".join(cells("td", row) for row in view.rows)
     note = f"<p class=quiet>{escape(view.note)}</p>" if view.note else ""

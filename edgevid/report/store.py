@@ -149,11 +149,9 @@ class Store(Closing):
         """Lines of events, of records with events, and headers; torn ones are left out and reported."""
         nested = ", ".join(f'"{name}" {kind}' for name, kind in EVENTS.items())
         columns = EVENTS | RUNS | {"schema": "VARCHAR", "events": f"STRUCT({nested})[]"}
-        self.base.execute(
-            f"CREATE TABLE lines AS FROM read_ndjson({_text(path)}, columns = {columns},"
-            f"ignore_errors = true, maximum_object_size = 4194304) "
-            f"WHERE schema IS DISTINCT FROM '{SCHEMA}' OR len(events) > 0"
-        )
+        options = f"columns = {columns}, ignore_errors = true, maximum_object_size = 4194304"
+        self.base.execute(f"CREATE TABLE lines AS FROM read_ndjson({_text(path)}, {options}) "
+                          f"WHERE schema IS DISTINCT FROM '{SCHEMA}' OR len(events) > 0")  # fmt: skip
         ((torn,),) = self.rows("SELECT count(*) FROM lines WHERE schema IS NULL")
         if torn:
             log.warning("%s: %d lines are torn or no JSON: left out", path, torn)
@@ -166,9 +164,8 @@ class Store(Closing):
         """Of events with one id, one is left."""
         for table, key in (("events", "id"), ("runs", "run")):
             if self.rows(f"SELECT 1 FROM {table} HAVING count(*) > count(DISTINCT hash({key}))"):
-                self.base.execute(
-                    f"DELETE FROM {table} WHERE rowid NOT IN (SELECT min(rowid) FROM {table} GROUP BY {key})"
-                )
+                kept = f"SELECT min(rowid) FROM {table} GROUP BY {key}"
+                self.base.execute(f"DELETE FROM {table} WHERE rowid NOT IN ({kept})")
         self.base.execute(next(one for one in SCRIPT.split(";") if "CREATE VIEW" in one))
         if not self.rows("SELECT 1 FROM events LIMIT 1"):
             raise InputError(f"{', '.join(map(str, paths))}: expected events, got none; `edgevid run` with "

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edgevid.errors import EdgevidError, InputError, ModelError, log, log_once, module_version
+from edgevid.errors import EdgevidError, InputError, ModelError, check_choice, log, log_once, module_version
 from edgevid.files import cache_folder, make_folder, write_atomic
 from edgevid.runtime.device import gpu_of, gpus, parse_device
 from edgevid.runtime.engine import LoadedEngine
@@ -44,8 +44,7 @@ def load_engine(
     the model and the log says why. On the CPU "int8" takes the model's int8-cpu file and "fp16" runs in FP32, which
     is as exact and faster there. `threads` limits the CPU threads of one run. Raises InputError for wrong choices,
     ModelError for what cannot be loaded, MissingExtraError for an absent package."""
-    if precision not in get_args(Precision):
-        raise InputError(f"precision: expected 'fp32', 'fp16' or 'int8', got {precision!r}")
+    check_choice(precision, get_args(Precision), "precision")
     if isinstance(model, str) and "://" in model:
         return KServeEngine(model)
     kind, _ = parse_device(device)

@@ -88,10 +88,9 @@ def processor_features() -> frozenset[str]:
 
 def text_of(path: Path) -> str:
     """What a file of the system holds; "" where it is not there."""
-    try:
+    with suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
+    return ""
 
 
 T = TypeVar("T")

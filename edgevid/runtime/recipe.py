@@ -27,8 +27,7 @@ COCO_CATEGORIES = tuple(Path(__file__).with_name("coco.txt").read_text(encoding=
 COCO = tuple(name for name in COCO_CATEGORIES if not name.startswith("unused"))
 """The 80 classes of COCO (T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", 2014)."""
 
-CLASS_LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType({"coco": COCO})
-"""Lists that a recipe may name instead of spelling out."""
+CLASS_LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType({"coco": COCO})  # Lists that a recipe may name
 OPEN_TABLES = ("clip", "stream", "features", "head", "layout", "pose", "quantize", "export", "trained")
 """Tables that belong to other modules: kept as they are in `Recipe.tables`, checked by their owners."""
 
@@ -277,17 +276,13 @@ def read_recipe(path: str | Path) -> Recipe:
     values = read_toml(path)
     read = checked(RecipeFile, values, path)
     return Recipe(
-        **vars_of(read.model),
-        path=path,
-        source=read.source,
+        **vars_of(read.model), path=path, source=read.source, outputs=read.output.names, decode=read.decode,
         input_name=read.input.name if read.input else "",
         input=InputSpec(**vars_of(read.input, InputSpec)) if read.input else None,
-        outputs=read.output.names,
-        decode=read.decode,
         names=cast("tuple[str, ...]", read.names.classes) if read.names else (),
         precisions=MappingProxyType({k: v for k, v in vars_of(read.precision).items() if v is not None}),
         tables=MappingProxyType({name: values[name] for name in OPEN_TABLES if name in values}),
-    )
+    )  # fmt: skip
 
 
 def write_recipe(recipe: Recipe, path: Path, *, comment: str = "") -> None:

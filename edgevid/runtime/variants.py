@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from edgevid.errors import InputError, ModelError
+from edgevid.errors import InputError, ModelError, check_choice
 from edgevid.files import cache_folder, engines_folder, sha256_of, sha256_of_all
 from edgevid.runtime.recipe import LocalRecipe, Recipe
 
@@ -78,8 +78,7 @@ def variant_path(model: Recipe | str | Path, variant: str, *, folder: str | Path
     >>> variant_path("models/yolo.onnx", "int8-cpu", folder="out").as_posix()
     'out/yolo.int8-cpu.onnx'
     """
-    if variant not in VARIANTS:
-        raise InputError(f"variant: expected one of {', '.join(VARIANTS)}, got {variant!r}")
+    check_choice(variant, VARIANTS, "variant")
     place = build_folder(model) if folder is None else Path(folder)
     return place / f"{model_file(model).stem}.{variant}.onnx"
 

@@ -220,7 +220,7 @@ def test_another_run_continues_the_numbers(tmp_path: Path, clip: Path) -> None:
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"recorded events: expected cross, .*, got 'crossing'"):
+    with pytest.raises(InputError, match=r"recorded events: expected one of .*cross, .*, got 'crossing'"):
         Recorder(tmp_path, events=["crossing"])
     with pytest.raises(InputError, match="limits above 0"):
         Recorder(tmp_path, keep_days=0)

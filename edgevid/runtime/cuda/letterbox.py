@@ -97,8 +97,7 @@ class DeviceLetterbox:
         self._tasks = cuda.pinned((batch,), TASK)
         self._device_tasks = cuda.alloc(batch * TASK.itemsize)
         self._slots: list[_Slot | None] = [None] * batch
-        self.row_bytes = int(np.prod(input_shape(spec))) * np.dtype(spec.dtype).itemsize
-        """Bytes of one image of the model's input."""
+        self.row_bytes = int(np.prod(input_shape(spec))) * np.dtype(spec.dtype).itemsize  # Of one image of the input
 
     def write(self, frames: Sequence[Frame], rectangles: Sequence[Rectangle], target: int, stream: Stream) -> None:
         """Puts the work into `stream`: row i of the input at device address `target` is made of frame i. The frames'

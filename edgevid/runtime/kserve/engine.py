@@ -20,8 +20,7 @@ KSERVE_TYPES = {np.dtype(kind): word for word, kind in NUMPY_TYPES.items()}
 REJECTIONS = ("INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED", "UNAUTHENTICATED", "PERMISSION_DENIED")
 """Statuses of gRPC that are as 4xx of HTTP."""
 TIMEOUT_S = 2.0  # Seconds that a server may take for one request
-FIRST_S, LAST_S = 1.0, 60.0
-"""Seconds to the first try of a server that was away, and between later ones, doubled up to the last."""
+FIRST_S, LAST_S = 1.0, 60.0  # Seconds until a server that was away is tried, and at most between tries, by doubling
 
 
 class Address(NamedTuple):

@@ -6,6 +6,7 @@ import json
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,9 @@ def split_header(data: bytes) -> tuple[dict[str, Any], bytes]:
     """
     size = int.from_bytes(data[:4], "little")
     if data[:4] != _MAGIC and 0 < size <= len(data) - 4 and data[4:5] == b"{":
-        try:
-            header = json.loads(data[4 : 4 + size])
-        except ValueError:
-            return {}, data
-        if isinstance(header, dict):
-            return header, data[4 + size :]
+        with suppress(ValueError):
+            if isinstance(header := json.loads(data[4 : 4 + size]), dict):
+                return header, data[4 + size :]
     return {}, data
 
 
