@@ -198,7 +198,7 @@ async def _reject(scope: Scope, receive: Receive, send: Send, status: int, text:
 
 
 class FewLines(logging.Filter):
-    """Lets few lines of one thread into a log, as whoever connects decides what there is to tell; warnings alone, as
+    """Lets few lines of one thread into a log, as clients decide what there is to tell; warnings alone, as
     a server's notes have addresses with tokens."""
 
     def __init__(self, thread: threading.Thread) -> None:

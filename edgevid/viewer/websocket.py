@@ -26,7 +26,7 @@ class LimitedWebSocket(WebSocketsSansIOProtocol):
         count, now = len(data) * self.handshake_initiated, self.loop.time()
         super().data_received(data)
         late = count - self._bucket.take(count, now)
-        if len(self.frames) > MAX_FRAGMENTS:
+        if len(getattr(self, "frames", ())) > MAX_FRAGMENTS:  # earlier versions join them at once
             self.transport.abort()
         elif late and not self.transport.is_closing():
             self._free_at = max(now, self._free_at) + late / PER_SECOND
