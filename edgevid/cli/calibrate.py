@@ -68,9 +68,8 @@ def command(**options: Any) -> None:
         typer.echo(f"written: {image}")
 
 
-def _examined(
-    parts: list[Any], size: tuple[int, int], known: dict[str, Any], *, drop_outliers: bool
-) -> tuple[CameraCalibration, CalibrationReport]:
+def _examined(parts: list[Any], size: tuple[int, int], known: dict[str, Any], *,
+              drop_outliers: bool) -> tuple[CameraCalibration, CalibrationReport]:  # fmt: skip
     """The calibration and what is known of its errors, perhaps without the points that the others contradict."""
     import numpy as np
 
@@ -88,9 +87,8 @@ def _examined(
     return made, report
 
 
-def _serve_page(
-    frames: FrameSeeker, existing: CameraCalibration | None, out: Path | None, time: float, **served: Any
-) -> None:
+def _serve_page(frames: FrameSeeker, existing: CameraCalibration | None, out: Path | None, time: float,
+                **served: Any) -> None:  # fmt: skip
     """The page, until Ctrl-C."""
     from edgevid.speed import read_calibration
     from edgevid.viewer.calibration import CalibrationSession, calibration_app

@@ -111,9 +111,8 @@ SIDE = 512  # Pixels of the longer side of an image for review
 
 
 @data_command.command("describe")
-def describe_data(
-    data: Path, max_: list[str], json_out: Path | None, html: Path | None, details: bool, force: bool
-) -> None:
+def describe_data(data: Path, max_: list[str], json_out: Path | None, html: Path | None, details: bool,
+                  force: bool) -> None:  # fmt: skip
     """Describe labeled data: counts, sizes, balance, near-duplicates, contradictory labels, leaks between splits."""
     check_outputs({"--json": (json_out, "JSON"), "--html": (html, "HTML")}, (data,), force=force)
     show(described(data)[1], data.name, "", ([], max_), json_out, html, details)

@@ -105,9 +105,8 @@ def remove_(names: Names) -> None:
         results().print(f"{name}: {f'removed {removed}' if removed else 'nothing to remove'}", markup=False)
 
 
-def inspect_command(
-    model: Path, write: bool, out: Path | None, force: bool, data: str | None, image: Path | None, max_frames: int
-) -> None:
+def inspect_command(model: Path, write: bool, out: Path | None, force: bool, data: str | None, image: Path | None,
+                    max_frames: int) -> None:  # fmt: skip
     """Print a model's inputs, outputs and the decoder that fits; --write drafts a recipe, --data tries it."""
     from edgevid.models.draft import inspect, write_draft
 
@@ -174,9 +173,8 @@ def _print_decoder(console: Console, report: ModelReport) -> None:
         console.print(f"[yellow]Check:[/] {escape(note)}")
 
 
-def export_command(
-    weights: Path, data: str, size: str, out: Path | None, force: bool, max_frames: int, **options: Any
-) -> None:
+def export_command(weights: Path, data: str, size: str, out: Path | None, force: bool, max_frames: int,
+                   **options: Any) -> None:  # fmt: skip
     """Export weights to ONNX, write their recipe, and compare with PyTorch on real frames."""
     from edgevid.optimize.export import export, export_target
     from edgevid.optimize.frames import read_frames

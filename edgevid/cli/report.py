@@ -44,9 +44,7 @@ def command(**options: Any) -> None:
             for view in report.views(name):
                 if not every and view.title == "By interval":
                     continue
-                head, rows = view.head, view.rows
-                title = f"\n{view.title}"
-                print_rows(results(), head, rows, text=("what", "place"), title=title)
+                print_rows(results(), view.head, view.rows, text=("what", "place"), title=f"\n{view.title}")
                 if view.note:
                     results().print(escape(view.note), style="dim")
 
@@ -103,8 +101,7 @@ def moment(option: str, text: str | None) -> float | None:
     try:
         return clock.time() - ago if (ago := seconds_of(text)) else utc_seconds(text)
     except ValueError:
-        problem = f"expected a time such as 2026-01-31T12:00:00Z or 30d, got {text!r}"
-        raise InputError(f"{option}: {problem}") from None
+        raise InputError(f"{option}: expected a time such as 2026-01-31T12:00:00Z or 30d, got {text!r}") from None
 
 
 KINDS = {"site": "site.file.SiteFile", "recipe": "runtime.recipe.RecipeFile", "policy": "abstain.file.PolicyTable",

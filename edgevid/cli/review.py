@@ -48,9 +48,8 @@ def command(source: Path, export: Path | None, audit: bool, **options: Any) -> N
                   announce=lambda url: typer.echo(f"review page: {url}   (Ctrl-C ends it)"))  # fmt: skip
 
 
-def cluster_command(
-    source: str, clusters: int | None, apply: Path | None, seed: int, out: Path, force: bool, **series: Any
-) -> None:
+def cluster_command(source: str, clusters: int | None, apply: Path | None, seed: int, out: Path, force: bool,
+                    **series: Any) -> None:  # fmt: skip
     """Cluster tracks or time series by the shape of their values, and show the rare groups first."""
     from edgevid.insight.cluster import cluster, page, read_clusters
     from edgevid.insight.sources import clips_of, read_series

@@ -58,9 +58,8 @@ def view_of(given: Any, address: str) -> View:
     return View({"host": host, "port": port, **shared.serving(given)})
 
 
-def start_run(
-    given: Any, view: View | None = None, *, defaults: Site | None = None, street: Any = None, more: Any = ()
-) -> None:
+def start_run(given: Any, view: View | None = None, *, defaults: Site | None = None, street: Any = None,
+              more: Any = ()) -> None:  # fmt: skip
     """Checks the options `given`, those of `command`, and runs. `defaults` are those of a site without a file;
     `street` is a rendered one, to run instead; `more` are further sinks."""
     from edgevid.video.writer import check_codec

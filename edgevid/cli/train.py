@@ -27,9 +27,8 @@ command = typer.Typer(no_args_is_help=True, help='Train on your own data (pip in
 
 
 @command.command("detector")
-def detector(
-    data: Path, out: Path, start: str, batch: int, held_out: float, seed: int, device: str, name: str, **given: Any
-) -> None:
+def detector(data: Path, out: Path, start: str, batch: int, held_out: float, seed: int, device: str, name: str,
+             **given: Any) -> None:  # fmt: skip
     """Train a compact detector on labeled images, or fine-tune one; resumes an interrupted training."""
     require("torch", extra="train", purpose="edgevid train detector")
     require("onnx", extra="train", purpose="edgevid train detector")
@@ -88,8 +87,7 @@ def label(sources: list[str], data: Path, models: str, every: float) -> None:
         clip = Path(source).stem.replace("_", "-")
         with open_video(source) as video:
             counts = write_clip(clip, video, found, data, every_s=every)
-        found_text = ", ".join(f"{n} {k}" for k, n in counts.items()) or "nothing confident"
-        console.print(f"{clip}: {found_text}", markup=False)
+        console.print(f"{clip}:", ", ".join(f"{n} {k}" for k, n in counts.items()) or "nothing confident", markup=False)
 
 
 @command.command("rendered")
@@ -121,7 +119,7 @@ def actions(data: Path, out: Path, force: bool, rate: float, window: int | None,
     if not (data.suffix == ".zip" or any(data.glob("*.npz")) or is_features(data) or list_long_videos(data)):
         _described(data, console)  # items with one class each
     with training_bar(out / CHECKPOINT) as progress:
-        outcome = train_actions(config, report=_report(console), progress=progress)
+        outcome = train_actions(config, report=partial(console.print, markup=False), progress=progress)
     _print_outcome(console, outcome, config.head)
 
 
@@ -153,9 +151,8 @@ def _print_outcome(console: Console, outcome: Outcome, head: str) -> None:
 
 
 @command.command("classifier")
-def classifier(
-    data: Path, out: Path, heads: str, force: bool, size: str, rotation: float, flip: bool, jpeg: bool, **options: Any
-) -> None:
+def classifier(data: Path, out: Path, heads: str, force: bool, size: str, rotation: float, flip: bool, jpeg: bool,
+               **options: Any) -> None:  # fmt: skip
     """Train a classifier of the crops of objects; several heads are compared on one split."""
     require("torch", extra="train", purpose="training")
     from edgevid.learn.actions.fit import CHECKPOINT
@@ -171,7 +168,7 @@ def classifier(
     inside = inside if align == "landmarks" else ""
     images = ImageOptions(width, height, context, align, ImageAugmentation(rotation, flip, jpeg), inside)
     items, kinds = _described(data, console), shared.split_names(heads, "--heads")
-    attributes, report = list(dict.fromkeys(key for one in items for key in one.labels)), _report(console)
+    attributes = list(dict.fromkeys(key for one in items for key in one.labels))
     for model in {inside, *kinds} - {"", "compact"}:
         resolve_model(model)  # what is not there stops the command before it trains
     with training_bar(out / CHECKPOINT) as progress:
@@ -183,13 +180,9 @@ def classifier(
                 extractor=extractor, attribute=attribute, images=images, **options,
             )  # fmt: skip
             console.print(f"[bold]{escape(attribute)}, {escape(kind)}[/]")
-            found.append((attribute, kind, train_actions(config, report=report, progress=progress)))
+            found.append((attribute, kind, train_actions(config, report=partial(console.print, markup=False),
+                                                         progress=progress)))  # fmt: skip
     _print_classifiers(console, found)
-
-
-def _report(console: Console) -> Any:
-    """Prints a text as it is."""
-    return partial(console.print, markup=False)
 
 
 def _described(data: Path, console: Console) -> list[Item]:

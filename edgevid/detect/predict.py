@@ -78,11 +78,8 @@ class FunctionDetector:
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """One table per frame; InputError names the function where it returns something else."""
-        name = getattr(self.function, "__name__", type(self.function).__name__)
-        return [
-            as_detections(self.function(frame if self._takes_frame else frame.bgr), f"detector {name}")
-            for frame in frames
-        ]
+        name = f"detector {getattr(self.function, '__name__', type(self.function).__name__)}"
+        return [as_detections(self.function(one if self._takes_frame else one.bgr), name) for one in frames]
 
 
 def _takes_frame(function: Callable[..., Any]) -> bool:

@@ -95,11 +95,9 @@ def draft_other(model: ModelSignature, path: Path) -> Drafted | None:
     if sizes in ((17, 3), (51,)):
         recipe = _recipe(model, path, "pose", LETTERBOX, "17 key points", outputs=(output.name,),
                          tables={"pose": {"order": "yxs"}})  # fmt: skip
-        order = "[pose] order: whether a key point is y, x, score (MoveNet) or x, y, score"
-        return recipe, (_assumed(recipe), order)
+        return recipe, (_assumed(recipe), "[pose] order: whether a key point is y, x, score (MoveNet) or x, y, score")
     if (rank == 4 and output.shape[1] != 1) or (len(sizes) == 1 and not model.names and sizes[0] in FEATURES):
-        tables = {"features": {"output": output.name}}
-        recipe = _recipe(model, path, "features", STRETCH, "features", tables=tables)
+        recipe = _recipe(model, path, "features", STRETCH, "features", tables={"features": {"output": output.name}})
         return recipe, (_assumed(recipe),)
     if len(sizes) != 1 or rank == 4:  # boxes of SSD are (1, 1, N, 7)
         return None

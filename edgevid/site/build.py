@@ -56,10 +56,9 @@ def load_site(site: Site | str | Path) -> LoadedSite:
     return LoadedSite(site, calibration, policy, own)
 
 
-def build_pipeline(
-    loaded: LoadedSite, size: tuple[int, int], *, threads: int | None = None,
-    imgsz: int | tuple[int, int] | None = None, damaged: Damaged = "coast", load: LoadEngine = load_engine,
-) -> Pipeline:  # fmt: skip
+def build_pipeline(loaded: LoadedSite, size: tuple[int, int], *, threads: int | None = None,
+                   imgsz: int | tuple[int, int] | None = None, damaged: Damaged = "coast",
+                   load: LoadEngine = load_engine) -> Pipeline:  # fmt: skip
     """The pipeline of a site for frames of `size` (width, height); fetches models that are not there, and opens them
     by `load`, as many cameras share engines. InputError where the detector's input cannot have the size `imgsz`."""
     site = loaded.site

@@ -38,9 +38,8 @@ def parse_points(text: str, what: str) -> F64:
     return np.array(points, float).reshape(-1, 2)
 
 
-def parse_sources(
-    corners: str, width_m: float | None, length_m: float | None, points: Sequence[str], file: Path | None
-) -> list[tuple[F64, F64]]:
+def parse_sources(corners: str, width_m: float | None, length_m: float | None, points: Sequence[str],
+                  file: Path | None) -> list[tuple[F64, F64]]:  # fmt: skip
     """Pixels and meters of a rectangle, of "u,v=X,Y" texts and of a CSV file, where they are given."""
     if not corners and (width_m is not None or length_m is not None):
         raise InputError("calibration: expected --rectangle with --width-m and --length-m, got none")
@@ -94,8 +93,7 @@ def read_pairs(path: str | Path) -> tuple[F64, F64]:
                 continue  # a header
             values = []
         if len(values) != 4 or not all(map(math.isfinite, values)):
-            expected, got = "four numbers u, v, X, Y", line.strip()
-            raise FileFormatError(path, f"line {number}", expected=expected, got=got)
+            raise FileFormatError(path, f"line {number}", expected="four numbers u, v, X, Y", got=line.strip())
         rows.append(values)
     if not rows:
         raise FileFormatError(path, "the file", expected="lines of u, v, X, Y", got="none")

@@ -32,9 +32,8 @@ class Finding(NamedTuple):
     remedy: str = ""
 
 
-def attempt(
-    found: list[Finding], subject: str, call: Callable[[], T], remedy: str, good: Callable[[T], str] | None = None
-) -> T | None:
+def attempt(found: list[Finding], subject: str, call: Callable[[], T], remedy: str,
+            good: Callable[[T], str] | None = None) -> T | None:  # fmt: skip
     """The value of `call`, with the finding that `good` words; None where it raised, with the reason. Each
     mistake of a file is a finding, the first with the remedy."""
     try:
@@ -78,7 +77,9 @@ def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> 
                     break
         first_s = clock.monotonic() - begun
         if not came:
-            return CameraCheck([*found, _no_frame(source)])
+            detail = source.events[-1].detail if source.events else "no answer"
+            remedy = remedy_for(detail) or "try it with another player"
+            return CameraCheck([*found, Finding("frame", f"none came: {masked(detail)}", False, remedy)])
         stop = threading.Timer(watch_s + source.stall_s, source.close)  # an image that stays the same
         stop.start()
         for frame in source:
@@ -94,7 +95,9 @@ def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> 
         if not source.live:
             found.append(Finding("recording", "no camera: it is played once, every frame, to its end", True))
             return CameraCheck(found, frame)
-        found.append(_check_first_frame(first_s))
+        remedy = "key frames are rare: set the camera's key-frame (I-frame) interval to 1 or 2 seconds"
+        answer: tuple[bool | None, str] = (True, "") if first_s < 5 else (None, remedy)
+        found.append(Finding("first frame", f"after {first_s:.1f} s", *answer))
         found.append(_check_frame_rate(source, at, decoded))
         found.append(_check_timestamps(frame.time - first.time, at[-1] - at[0]))
         remedy = "arrivals have the network's jitter: RTSP has time stamps, where the camera offers it"
@@ -133,18 +136,6 @@ def _check_network(uri: str) -> list[Finding]:
         return [*found, Finding("network", f"port {port}: {reason}", False, remedy)]
     spent_ms = 1000 * (clock.monotonic() - begun)
     return [*found, Finding("network", f"port {port} answers in {spent_ms:.0f} ms", True)]
-
-
-def _no_frame(source: LiveSource) -> Finding:
-    detail = source.events[-1].detail if source.events else "no answer"
-    remedy = remedy_for(detail) or "try it with another player"
-    return Finding("frame", f"none came: {masked(detail)}", False, remedy)
-
-
-def _check_first_frame(seconds: float) -> Finding:
-    remedy = "key frames are rare: set the camera's key-frame (I-frame) interval to 1 or 2 seconds"
-    state = f"after {seconds:.1f} s"
-    return Finding("first frame", state, True) if seconds < 5 else Finding("first frame", state, None, remedy)
 
 
 def _check_frame_rate(source: LiveSource, at: Sequence[float], decoded: int) -> Finding:

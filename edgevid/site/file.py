@@ -158,12 +158,10 @@ def read_site(path: str | Path) -> Site:
         raise FileFormatError(path, "the whole file", expected=expected, got=None, text="it is empty")
     read = checked(SiteFile, values, path, expand=expanded)
     camera = vars_of(read.camera)
-    return Site(
-        source=read.source, policy=read.policy, **vars_of(read.detect),
-        **camera | {"name": camera["name"] or path.stem}, sinks=read.sink, record=read.record,
-        track=read.track, recognizers=tuple(RecognizerChoice(**vars_of(one)) for one in read.recognize),
-        zones=read.zone, lines=read.line,
-    )  # fmt: skip
+    return Site(source=read.source, policy=read.policy, **vars_of(read.detect),
+                **camera | {"name": camera["name"] or path.stem}, sinks=read.sink, record=read.record, track=read.track,
+                recognizers=tuple(RecognizerChoice(**vars_of(one)) for one in read.recognize), zones=read.zone,
+                lines=read.line)  # fmt: skip
 
 
 Shapes = dict[str, dict[str, Any]]
@@ -175,10 +173,8 @@ def read_shapes(path: Path) -> Shapes:
     return _shapes(read_toml(path) if path.exists() else {})
 
 
-def write_zones(
-    path: Path, zones: Iterable[Zone], lines: Iterable[Line], *, header: str = "",
-    before: Iterable[Iterable[Zone | Line]] = ((), ()), known: Shapes | None = None,
-) -> Shapes:  # fmt: skip
+def write_zones(path: Path, zones: Iterable[Zone], lines: Iterable[Line], *, header: str = "",
+                before: Iterable[Iterable[Zone | Line]] = ((), ()), known: Shapes | None = None) -> Shapes:  # fmt: skip
     """Makes the zones and lines of a site file these; everything else in it stays, comments too. `header` starts a file
     that does not exist yet, which only this user may read. The file is replaced in one step.
 

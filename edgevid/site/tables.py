@@ -50,9 +50,8 @@ def _address(kind: str) -> Checked:
 File = Annotated[Path, Checked("an existing file, relative to the site file", _existing)]
 Folder = Annotated[Path, Checked("a folder, relative to the site file", lambda path, folder: folder / path)]
 Output = Annotated[Path, Checked("a path, relative to the site file", lambda path, folder: folder / path)]
-SERVERS: dict[str, Any] = {
-    "mqtt": MqttSink, "webhook": WebhookSink, "redis": RedisSink, "kafka": KafkaSink, "frigate": FrigateSink,
-}  # fmt: skip
+SERVERS: dict[str, Any] = {"mqtt": MqttSink, "webhook": WebhookSink, "redis": RedisSink, "kafka": KafkaSink,
+                           "frigate": FrigateSink}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +169,8 @@ class FrigateTable(_ServerTable):
     include_recording: bool = True  # Whether Frigate keeps a clip of it
 
 
-SinkTable = Annotated[
-    TextTable | EventsTable | StoreTable | DatasetTable
-    | MqttTable | WebhookTable | RedisTable | KafkaTable | FrigateTable,
-    Tagged("type"),
-]  # fmt: skip
+SinkTable = Annotated[TextTable | EventsTable | StoreTable | DatasetTable | MqttTable | WebhookTable | RedisTable
+                      | KafkaTable | FrigateTable, Tagged("type")]  # fmt: skip
 
 
 def build_sinks(tables: Iterable[Any], *, sync_s: float = SYNC_S, append: bool = True) -> list[Any]:

@@ -171,10 +171,8 @@ def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> tuple[Any, An
         whole = hasattr(given, "demux")
         container = given if whole else av.open(_plain(path) if given is None else given, **options)
     except (av.FFmpegError, ValueError) as error:
-        reason = _mp4_without_index(path) if given is None else ""
-        reason = reason or (
-            f"FFmpeg cannot read this one ({short_reason(error)}); check that it plays, or convert it to MP4"
-        )
+        why = f"FFmpeg cannot read this one ({short_reason(error)}); check that it plays, or convert it to MP4"
+        reason = (_mp4_without_index(path) if given is None else "") or why
         raise SourceError(f"{path}: expected a video file, {reason}") from None
     stream = container.streams.best("video")
     is_cover = stream is not None and bool(stream.disposition & Disposition.attached_pic)

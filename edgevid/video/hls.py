@@ -53,13 +53,11 @@ def parse_playlist(text: str, url: str) -> Playlist:
     lines = [line.strip() for line in text.removeprefix("\ufeff").splitlines() if line.strip()]
     if not lines or not lines[0].startswith("#EXTM3U"):
         raise SourceError("expected an HLS playlist that begins with #EXTM3U, got another text")
-    segments: list[Segment] = []
-    variants: list[tuple[int, str]] = []
+    segments, variants, ends = list[Segment](), list[tuple[int, str]](), dict[str, int]()
     sequence, target_s, encrypted = 0, 10.0, False
     span: Span | None = None
     init: tuple[str, Span | None] | None = None
     rate: int | None = None
-    ends: dict[str, int] = {}
     for line in lines:
         tag, _, value = line.partition(":")
         if tag == "#EXT-X-MEDIA-SEQUENCE":
@@ -99,9 +97,8 @@ def _span(text: str, default: int) -> Span:
 class HlsStream:
     """The joined segments of a playlist as a binary file for FFmpeg."""
 
-    def __init__(
-        self, client: HttpClient, playlist: HttpStream, hooks: Hooks, *, after: int | None, stall_s: float
-    ) -> None:
+    def __init__(self, client: HttpClient, playlist: HttpStream, hooks: Hooks, *, after: int | None,
+                 stall_s: float) -> None:  # fmt: skip
         """`playlist` is the open response. `after` is the number of the last segment that was read before.
         `stall_s` is the least time without a new segment that counts as a stall: three times the longest
         segment where that is more."""

@@ -96,9 +96,8 @@ class PacedClock:
         """`report` gets what happened, in words."""
         self._report, self._offset, self._delay_s, self._stamp = report, math.nan, 0.0, math.nan
 
-    def time(
-        self, stamp: float | None, *, now: float, last: float, step: float, free_at: float = 0.0
-    ) -> tuple[float, float]:
+    def time(self, stamp: float | None, *, now: float, last: float, step: float,
+             free_at: float = 0.0) -> tuple[float, float]:  # fmt: skip
         """Seconds on the source's clock of the frame with `stamp`, and of the moment when it is due. `step` is
         the usual time between two frames: that after a jump of the stamps. `free_at` is when the frame before
         was handed on: what is late by a slow consumer delays nothing."""

@@ -158,35 +158,29 @@ class VideoWriter(Closing):
             raise SourceError(f"{self.path}: cannot be written: {error.strerror}; choose another path") from None
         address = f"file:{self.path}"  # a name with a colon is no protocol
         self._container = av.open(address, "w", format="mp4", container_options=flags)
-        self._encoder = FrameEncoder(
-            self._container, (width, height), fps=self.fps, quality=self.quality, codec=self.codec, start=time
-        )
+        self._encoder = FrameEncoder(self._container, (width, height), fps=self.fps, quality=self.quality,
+                                     codec=self.codec, start=time)  # fmt: skip
 
     def close(self) -> None:
         """Finishes the file; a writer that got no image leaves none."""
+        container, self._container = self._container, None
+        known = [OSError] if self._failed else []  # the error was raised when it came
         try:
-            self._finish()
+            if container is not None:
+                with suppress(*known), closing(container):
+                    for packet in () if self._failed else self._encoder.stream.encode():
+                        container.mux(packet)
         finally:
             if self._claim >= 0:
                 os.close(self._claim)
                 self._claim = -1
 
-    def _finish(self) -> None:
-        container, self._container = self._container, None
-        if container is None:
-            return
-        known = [OSError] if self._failed else []  # the error was raised when it came
-        with suppress(*known), closing(container):
-            for packet in () if self._failed else self._encoder.stream.encode():
-                container.mux(packet)
-
 
 class FrameEncoder:
     """Encodes RGB images of one size for a container that is open for writing."""
 
-    def __init__(
-        self, container: Any, size: tuple[int, int], *, fps: float, quality: int, codec: str, start: float
-    ) -> None:
+    def __init__(self, container: Any, size: tuple[int, int], *, fps: float, quality: int, codec: str,
+                 start: float) -> None:  # fmt: skip
         """`size` is (width, height), `start` the time of the first image; the rest as of `VideoWriter`."""
         name = choose_encoder(codec, *size)
         level = logging.WARNING if name == "mpeg4" else logging.INFO
