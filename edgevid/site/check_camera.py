@@ -77,9 +77,7 @@ def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> 
                     break
         first_s = clock.monotonic() - begun
         if not came:
-            detail = source.events[-1].detail if source.events else "no answer"
-            remedy = remedy_for(detail) or "try it with another player"
-            return CameraCheck([*found, Finding("frame", f"none came: {masked(detail)}", False, remedy)])
+            return CameraCheck([*found, _no_frame(source)])
         stop = threading.Timer(watch_s + source.stall_s, source.close)  # an image that stays the same
         stop.start()
         for frame in source:
@@ -95,9 +93,7 @@ def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> 
         if not source.live:
             found.append(Finding("recording", "no camera: it is played once, every frame, to its end", True))
             return CameraCheck(found, frame)
-        remedy = "key frames are rare: set the camera's key-frame (I-frame) interval to 1 or 2 seconds"
-        answer: tuple[bool | None, str] = (True, "") if first_s < 5 else (None, remedy)
-        found.append(Finding("first frame", f"after {first_s:.1f} s", *answer))
+        found.append(_check_first_frame(first_s))
         found.append(_check_frame_rate(source, at, decoded))
         found.append(_check_timestamps(frame.time - first.time, at[-1] - at[0]))
         remedy = "arrivals have the network's jitter: RTSP has time stamps, where the camera offers it"
@@ -136,6 +132,18 @@ def _check_network(uri: str) -> list[Finding]:
         return [*found, Finding("network", f"port {port}: {reason}", False, remedy)]
     spent_ms = 1000 * (clock.monotonic() - begun)
     return [*found, Finding("network", f"port {port} answers in {spent_ms:.0f} ms", True)]
+
+
+def _no_frame(source: LiveSource) -> Finding:
+    detail = source.events[-1].detail if source.events else "no answer"
+    remedy = remedy_for(detail) or "try it with another player"
+    return Finding("frame", f"none came: {masked(detail)}", False, remedy)
+
+
+def _check_first_frame(seconds: float) -> Finding:
+    remedy = "key frames are rare: set the camera's key-frame (I-frame) interval to 1 or 2 seconds"
+    state = f"after {seconds:.1f} s"
+    return Finding("first frame", state, True) if seconds < 5 else Finding("first frame", state, None, remedy)
 
 
 def _check_frame_rate(source: LiveSource, at: Sequence[float], decoded: int) -> Finding:
