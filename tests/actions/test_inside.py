@@ -17,7 +17,7 @@ from edgevid.actions.inside import FACE, Aligner, InsideRecognizer
 from edgevid.actions.recognizer import no_scores
 from edgevid.detect.detector import Detector
 from edgevid.errors import InputError
-from edgevid.evaluate.recognition import crop_video
+from edgevid.evaluate.actions.extract import crop_video
 from edgevid.runtime import Recipe, TensorSpec
 from edgevid.runtime.engine import InputSpec
 from edgevid.runtime.recipe import Decode
