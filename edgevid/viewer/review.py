@@ -7,11 +7,11 @@ from edgevid.insight.review import Review, audit_text
 from edgevid.viewer.security import is_operator
 from edgevid.viewer.serve import json_of, make_app
 
-TABLES = {"items": "SELECT *, NULL AS source FROM items ORDER BY utc, id",
+TABLES = {"items": "SELECT * FROM items ORDER BY utc, id",
           "decisions": "SELECT * FROM decisions WHERE id > ?", "agreement": "SELECT text FROM agreements",
           "second": "SELECT id FROM second_pass", "count": "SELECT count(*) AS items FROM items",
           "ratings": "SELECT * FROM ratings"}  # fmt: skip
-HIDDEN = dict.fromkeys(("label", "scores", "confidence"))  # What a blind reviewer does not get
+BLIND = ("label", "scores", "confidence")  # What a blind reviewer does not get
 
 
 def review_app(review: Review) -> Any:
@@ -31,7 +31,8 @@ def review_app(review: Review) -> Any:
         if name in ("items", "count") and review.scan():
             review.group()
         found = review.rows(TABLES.get(name, "SELECT 1 WHERE 0"), *[query.get("after", "0")] * (name == "decisions"))
-        return JSONResponse([row | HIDDEN for row in found] if "blind" in query else found)
+        hidden = {"source", *(BLIND if "blind" in query else ())}
+        return JSONResponse([row | dict.fromkeys(hidden & row.keys()) for row in found])
 
     async def decide(request: Request) -> Response:
         sent = await json_of(request)

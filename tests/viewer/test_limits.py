@@ -27,6 +27,7 @@ pytest.importorskip("starlette", reason="the extra viewer is not installed")
 pytest.importorskip("httpx", reason="httpx is not installed")
 
 import httpx
+import review_samples
 import viewer_scene as scene
 from brokers import certificate
 from event_samples import an_event
@@ -37,6 +38,7 @@ from edgevid.cli import options
 from edgevid.cli.options import SERVING, serving
 from edgevid.errors import InputError
 from edgevid.files.toml import read_toml
+from edgevid.insight.review import Review
 from edgevid.output import listener
 from edgevid.viewer import app as room
 from edgevid.viewer import security, serve
@@ -303,6 +305,15 @@ def test_events_of_failures_name_no_host_and_no_folder(state: Any) -> None:
     assert shown.count("sink-failed") >= 4
     assert "hooks.example" not in shown
     assert "/srv" not in shown
+
+
+def test_the_review_page_gets_no_address_of_a_camera(state: Any, tmp_path: Path) -> None:
+    review_samples.write_folder(tmp_path, 2)
+    state.review = Review(tmp_path, later=True)
+    with TestClient(viewer_app(state)) as client:
+        for query, label in (("", False), ("?blind", True)):
+            items = client.get(f"/review/api/review/items{query}").json()
+            assert [(item["source"], item["label"] is None) for item in items] == [(None, label)] * 2
 
 
 @pytest.mark.parametrize(("name", "title"), [("", "cam-1"), ("yard", "yard")])
