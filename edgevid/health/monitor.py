@@ -88,10 +88,8 @@ class HealthFolder:
     def write(self, references: list[LearnedReference], statistics: dict[str, Any], alarm: Alarm | None) -> None:
         """Writes everything; OSError where the disk cannot be written."""
         moved = [one.offset for one in references]
-        state = {
-            "format": FORMAT, "alarm": asdict(alarm) if alarm else None, "statistics": statistics,
-            "offsets": [(one.dx, one.dy, one.rotation_deg, one.scale, *one.size) for one in moved],
-        }  # fmt: skip
+        state = {"format": FORMAT, "alarm": asdict(alarm) if alarm else None, "statistics": statistics,
+                 "offsets": [(one.dx, one.dy, one.rotation_deg, one.scale, *one.size) for one in moved]}  # fmt: skip
         grays: dict[str, Any] = {str(number): one.reference.gray for number, one in enumerate(references)}
         with atomic_path(self.path / STATE) as new:
             np.savez_compressed(new, state=json.dumps(state), **grays)

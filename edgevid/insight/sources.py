@@ -20,11 +20,9 @@ CHUNK = 50_000
 LEAST = 8  # Values of the shortest series that has a shape
 MOST_MPS, MOST_MPS2 = 250 / KMH, 12.0  # No road vehicle has more: what has was measured wrong
 POINTS = 64  # A longer series is averaged to this many values; duration is a feature of its own
-SHAPE = (
-    "peak", "peak_at", "p05", "p25", "p50", "p75", "p95", "low", "std", "plateau", "peak_over_plateau",
-    "rise", "fall", "width", "peak_width", "dip_width", "slope", "end_minus_start", "mean_change",
-    "largest_rise", "largest_drop", "stops", "peaks", "dips",
-)  # fmt: skip
+SHAPE = ("peak", "peak_at", "p05", "p25", "p50", "p75", "p95", "low", "std", "plateau", "peak_over_plateau",
+         "rise", "fall", "width", "peak_width", "dip_width", "slope", "end_minus_start", "mean_change",
+         "largest_rise", "largest_drop", "stops", "peaks", "dips")  # fmt: skip
 """Columns of `shape_features`. Times are shares of the series' length."""
 PATH = ("travel", "straightness", "turn", "heading_x", "heading_y")
 """Columns of `path_features`: way and distance between its ends over the mean height of the box, their ratio,
@@ -185,11 +183,9 @@ def _chunk(ids: list[str], rows: Sequence[Array] | Array, limits: _Limits) -> Se
         values = np.array(found).reshape(-1, POINTS)
     inside = np.all((values >= limits[0]) & (values <= limits[1]), axis=1)
     short = int((length < LEAST).sum())
-    left_out = +Counter({
-        f"fewer than {LEAST} values": short,
-        "a quarter of the values or more is not finite": int((~keep).sum()) - short,
-        f"values outside {limits[0]:g} to {limits[1]:g}": int((~inside).sum()),
-    })  # fmt: skip
+    left_out = +Counter({f"fewer than {LEAST} values": short,
+                         "a quarter of the values or more is not finite": int((~keep).sum()) - short,
+                         f"values outside {limits[0]:g} to {limits[1]:g}": int((~inside).sum())})  # fmt: skip
     ids, values = [ids[row] for row in np.flatnonzero(keep)[inside]], values[inside]
     shape = shape_features(values) if ids else np.empty((0, len(SHAPE)))
     features = np.column_stack([shape, length[keep][inside]]).astype(np.float32)

@@ -73,11 +73,10 @@ class DatasetSink(Closing):
                        "height": result.size[1]})  # fmt: skip
         for track, box in zip(tracks, boxes.round(2).tolist(), strict=True):
             mask = result.detections.masks[track.match] if len(result.detections) > track.match else None
-            annotations.append(
-                {"id": len(annotations) + 1, "image_id": number, "category_id": track.label + 1, "bbox": box,
-                 "area": round(box[2] * box[3], 2), "iscrowd": 0, "score": round(track.score, 4),
-                 "track_id": track.id, "segmentation": mask.rle(result.size) if mask else []}
-            )  # fmt: skip
+            annotations.append({"id": len(annotations) + 1, "image_id": number, "category_id": track.label + 1,
+                                "bbox": box, "area": round(box[2] * box[3], 2), "iscrowd": 0,
+                                "score": round(track.score, 4), "track_id": track.id,
+                                "segmentation": mask.rle(result.size) if mask else []})  # fmt: skip
 
     def _write_yolo(self, stem: str, result: Result, tracks: Any, boxes: Array) -> None:
         boxes = np.hstack([boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:]]) / np.tile(result.size, 2)

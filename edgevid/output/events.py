@@ -90,8 +90,7 @@ class EventFinder:
         speeds: dict[int, dict[str, Any]] | None = None
         for one in zones:
             if speeds is None:
-                shown = result.display_speeds()
-                speeds = {i: _speed(row) for i, row in shown.items()}
+                speeds = {i: _speed(row) for i, row in result.display_speeds().items()}
             found = {} if one.id in self._objects else {"class_name": result.class_name(one.label)}
             times = {"seconds": round(one.seconds, 3)} if one.kind in ("leave", "dwell", "stopped") else {}
             counts = {"count": one.inside} if one.kind.startswith(("enter", "leave", "occup")) else {}
@@ -131,10 +130,8 @@ class EventFinder:
         if one is not None:
             class_name = one.labels.most_common(1)[0][0]
             values = {"class_name": class_name, "confidence": round(one.score, 4), "box": tuple(one.box)} | values
-        self._emit(
-            Event(f"{header.run}-{self._count:06d}", kind, utc_text(self.utc(time)), round(time, 4),
-                  header.camera, header.run, self._frame, track=track, **values)
-        )  # fmt: skip
+        self._emit(Event(f"{header.run}-{self._count:06d}", kind, utc_text(self.utc(time)), round(time, 4),
+                         header.camera, header.run, self._frame, track=track, **values))  # fmt: skip
 
     def _image(self, frame: Frame, result: Result, health: Any) -> None:
         """Whether the camera stands as it was calibrated, and whether its image can be used."""

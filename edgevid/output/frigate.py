@@ -15,9 +15,8 @@ from edgevid.output.delivery import RejectedError
 from edgevid.output.server import HttpSink, server_of
 from edgevid.types import KMH, Event, EventKind, Frame, Header, Result, utc_seconds
 
-KINDS: tuple[EventKind, ...] = (
-    "cross", "enter", "dwell", "stopped", "wrong-way", "speed-limit", "occupancy-above",
-)  # fmt: skip
+KINDS: tuple[EventKind, ...] = ("cross", "enter", "dwell", "stopped", "wrong-way",
+                                "speed-limit", "occupancy-above")  # fmt: skip
 """The kinds that become events of Frigate, if no others are chosen."""
 PRE_CAPTURE_S, MOST_LATE_S = 5.0, 60.0
 """Frigate's events begin this much before the request; an event that comes later than the most is too old."""

@@ -119,10 +119,7 @@ class Covered:
         if far:
             steps = [(dx, dy) for dy in (-2, 2, -3, 3, -4, 4, -6, 6) for dx in (0, -1, 1, -2, 2)]
             spots = [(left + dx * wide // 2, (y1 if dy < 0 else y2) + dy * high) for dx, dy in steps]
-        for x, y in spots:
-            if self.take(x, y, wide, high):
-                return x, y
-        return None
+        return next((spot for spot in spots if self.take(*spot, wide, high)), None)
 
 
 def blit(image: Array, plate: Array, x: int, y: int) -> None:

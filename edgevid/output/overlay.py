@@ -54,10 +54,8 @@ class Style:
         return cls(max(1, round(2 * unit)), max(0.36, 0.5 * unit), max(2, round(3 * unit)))
 
 
-LIMBS = (
-    (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12),
-    (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
-)  # fmt: skip
+LIMBS = ((0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10),
+         (5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16))  # fmt: skip
 """Pairs of COCO's 17 key points that are joined (cocodataset.org, person_keypoints)."""
 MIN_POINT = 0.5  # Confidence of a key point that is drawn
 

@@ -26,9 +26,8 @@ from edgevid.types import Closing, Event, EventKind, Frame, Header, Result
 from edgevid.video.packets import Coded, PacketTap
 from edgevid.video.writer import FrameEncoder
 
-CLIPPED: tuple[EventKind, ...] = (
-    "cross", "enter", "dwell", "stopped", "wrong-way", "occupancy-above", "speed-limit", "camera-moved",
-)  # fmt: skip
+CLIPPED: tuple[EventKind, ...] = ("cross", "enter", "dwell", "stopped", "wrong-way",
+                                  "occupancy-above", "speed-limit", "camera-moved")  # fmt: skip
 """Kinds of events that get a clip by default: not what every object causes."""
 DATABASE = "events.db"  # Name of the database of events in a folder of recordings
 LATE_S = 5.0  # An event may be found this long after its packets came
@@ -254,10 +253,8 @@ class _File:
     def __init__(self, folder: RecordingsFolder, name: str, first: Coded) -> None:
         self._output = folder.create(name)
         mp4 = name.endswith(".mp4")
-        self._container: Any = av.open(
-            self._output, "w", format="mp4" if mp4 else "matroska",
-            container_options={"flush_packets": "1"} | (FLAGS if mp4 else {}),
-        )  # fmt: skip
+        self._container: Any = av.open(self._output, "w", format="mp4" if mp4 else "matroska",
+                                       container_options={"flush_packets": "1"} | (FLAGS if mp4 else {}))  # fmt: skip
         self._stream = self._container.add_stream_from_template(first.layout, opaque=True)
         self._first, self._last = first, first.dts - 1
 

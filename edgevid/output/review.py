@@ -139,8 +139,7 @@ class ReviewSink(Closing):
             return None
         crop = frame.image[y1:y2, x1:x2]
         if (shrink := self._side / max(crop.shape[:2])) < 1:
-            size = max(1, round((x2 - x1) * shrink)), max(1, round((y2 - y1) * shrink))
-            return resize_area(crop, size)
+            return resize_area(crop, (max(1, round((x2 - x1) * shrink)), max(1, round((y2 - y1) * shrink))))
         return crop.copy()  # the frame's pixels may be overwritten
 
     def _finish(self, key: tuple[str, int]) -> None:

@@ -197,8 +197,7 @@ def remember_choice(model: Path, choice: Choice) -> Path:
     """Keeps a choice; the file that holds it."""
     path = choices_file()
     make_folder(path.parent)
-    kept = {**_all(), _key(model): dataclasses.asdict(choice)}
-    write_atomic(path, json.dumps(kept, indent=1))
+    write_atomic(path, json.dumps({**_all(), _key(model): dataclasses.asdict(choice)}, indent=1))
     return path
 
 

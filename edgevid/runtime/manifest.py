@@ -64,14 +64,8 @@ class Manifest:
         return bool(self.options.get("version_compatible"))
 
     def rebuild_command(self, model: str | Path | None = None) -> str:
-        """The command that builds such an engine again on this machine."""
-        words = ["edgevid", "build", str(model or self.model), "--precision", self.precision]
-        words += ["--backend", self.backend, *self._choices()]
-        return shlex.join(words)
-
-    def _choices(self) -> list[str]:
-        """The build options as command line arguments; defaults are left out."""
-        words: list[str] = []
+        """The command that builds such an engine again on this machine, with the build options that are no defaults."""
+        words = ["edgevid", "build", str(model or self.model), "--precision", self.precision, "--backend", self.backend]
         for key, value in {**self.options, "compute_capability": self.compute_capabilities}.items():
             option = f"--{key.removesuffix('_mb').replace('_', '-')}"
             if key == "shapes":
@@ -81,7 +75,7 @@ class Manifest:
                 words += [option, ",".join(map(str, value))] if {*value} - {1} else []
             elif value is not None and value is not False and value not in ("none", "fp16"):
                 words += [option] if value is True else [option, str(value)]
-        return words
+        return shlex.join(words)
 
 
 def import_backend(backend: Backend, purpose: str) -> Any:

@@ -94,10 +94,8 @@ def text_of(path: Path) -> str:
 
 
 T = TypeVar("T")
-PACKAGES = (
-    "onnxruntime", "onnxruntime-gpu", "openvino", "numpy", "tensorrt", "tensorrt-rtx", "pycuda",
-    "cuda-bindings",
-)  # fmt: skip
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino", "numpy", "tensorrt",
+            "tensorrt-rtx", "pycuda", "cuda-bindings")  # fmt: skip
 
 
 def conditions() -> dict[str, Any]:

@@ -12,10 +12,8 @@ from edgevid.errors import InputError, MissingExtraError, ModelError, log, log_o
 from edgevid.runtime.engine import LoadedEngine, TensorSpec, check_inputs
 from edgevid.types import Array
 
-NUMPY_TYPES = {
-    "FP32": np.float32, "FP16": np.float16, "FP64": np.float64, "INT64": np.int64, "INT32": np.int32,
-    "INT8": np.int8, "UINT8": np.uint8, "BOOL": np.bool_,
-}  # fmt: skip
+NUMPY_TYPES = {"FP32": np.float32, "FP16": np.float16, "FP64": np.float64, "INT64": np.int64,
+               "INT32": np.int32, "INT8": np.int8, "UINT8": np.uint8, "BOOL": np.bool_}  # fmt: skip
 KSERVE_TYPES = {np.dtype(kind): word for word, kind in NUMPY_TYPES.items()}
 REJECTIONS = ("INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED", "UNAUTHENTICATED", "PERMISSION_DENIED")
 """Statuses of gRPC that are as 4xx of HTTP."""
