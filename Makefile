@@ -39,10 +39,6 @@ docs: dev  ## the site in build/site, its notebooks run, its links and anchors c
 	$(BIN)/python -m pip install --quiet --requirement docs/requirements.txt
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-docs: dev  ## the site in build/site, its notebooks run, its links and anchors checked; needs no network but pip's
-	$(BIN)/python -m pip install --quiet --requirement docs/requirements.txt
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-
 lint: dev  ## style, and what bandit finds of unsafe calls
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -61,10 +57,10 @@ sanitize:  ## the kernels' tests with kernels under ASan and UBSan; SANITIZE=thr
 	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
 	cp -r CMakeLists.txt edgevid $(SANITIZED) && rm -f $(SANITIZED)/edgevid/kernels/_native*.so
 	cmake -S $(SANITIZED) -B $(SANITIZED)/build -DPython_EXECUTABLE="$$($(PYTHON) -c 'import sys; print(sys.executable)')" \
-	  -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS="-O1 -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
+	  -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS="-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
 	cmake --build $(SANITIZED)/build
-	cd $(SANITIZED) && export ASAN_OPTIONS=detect_leaks=0 EDGEVID_KERNELS=native PYTHONPATH=. PYTHONMALLOC=malloc && \
-	LD_PRELOAD="$$(ldd edgevid/kernels/_native*.so | grep -o '/[^ ]*san[^ ]*')" $(PYTHON) -m pytest -p no:cacheprovider \
+	cd $(SANITIZED) && export ASAN_OPTIONS=detect_leaks=0 EDGEVID_KERNELS=native PYTHONPATH="$$PWD" PYTHONMALLOC=malloc && \
+	LD_PRELOAD="$$(ldd edgevid/kernels/_native*.so | grep -o '/[^ ]*san[^ ]*' | tr '\n' ' ')" $(PYTHON) -m pytest -p no:cacheprovider \
 	  $(CURDIR)/tests/$(if $(findstring thread,$(SANITIZE)),test_threads.py,kernels)
 
 stubs: native  ## the types of the C++ kernels, after their signatures changed

@@ -10,8 +10,10 @@
 #include <vector>
 
 // One binary for every x86 of the last ten years: the loader picks the widest version that the
-// processor has. Elsewhere (aarch64 has NEON always) the compiler's default is already right.
-#if defined(__x86_64__) && defined(__gnu_linux__) && (defined(__GNUC__) && !defined(__clang__))
+// processor has. Elsewhere (aarch64 has NEON always) the compiler's default is already right. ThreadSanitizer
+// would be called by the loader's choice, before it is loaded itself.
+#if defined(__x86_64__) && defined(__gnu_linux__) && (defined(__GNUC__) && !defined(__clang__)) && \
+    !defined(__SANITIZE_THREAD__)
 #define EDGEVID_WIDEST __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define EDGEVID_WIDEST
