@@ -8,7 +8,7 @@ of each window of 20 moments whether it is a fall. It is trained on windows that
 subjects began, against those that end before it and all of daily life, mirrored too. Three moments in a row make a
 suspicion. It becomes the alarm, once for a track, where the hips came down far enough and stay down: by a share of the
 body's size within 1.5 s, for some seconds without being observed higher (who bends keeps the hips up, who squats rises
-again; a person whom the tracker loses while down was not observed to rise). Share and seconds are those of a grid with the
+again; a person whom the tracker loses while down was not observed to rise). Both are those of a grid with the
 highest balanced accuracy on the clips of the other subjects and on JHMDB's 609 clips, of which none is a fall (they
 sit, jump, pick, ...): nothing is chosen on the subject that judges it. `evaluate_alarms` counts: an alarm is right from
 the begin of a fall to the end of its clip, each clip a camera.
