@@ -84,7 +84,7 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o666) -> None:
 def claim(path: Path, handle: int | None = None, *, wait_s: float = 0.0) -> int:
     """A handle of a file or folder that no other program has claimed; to close it, or the end of the program however
     it comes, gives it back. `handle` is one of it that is open. InUseError names the program that has it, also after
-    `wait_s` seconds. A pipe, a device, and a file system without locks is claimed by nobody."""
+    `wait_s` seconds. A pipe, a device, and a file system without locks are never claimed."""
     found, ends = os.open(path, os.O_RDONLY) if handle is None else handle, clock.monotonic() + wait_s
     while stat.S_IFMT(os.fstat(found).st_mode) in (stat.S_IFREG, stat.S_IFDIR):
         try:
