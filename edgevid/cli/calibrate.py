@@ -112,20 +112,18 @@ def print_report(calibration: CameraCalibration, report: CalibrationReport) -> N
     if len(px) == 4:
         console.print("[bold]4 points[/]: they fit exactly; a fifth point shows the reprojection error")
     else:
-        console.print(
-            f"[bold]{len(px)} points[/]: reprojection error mean {px.mean():.2f} px, worst {px.max():.2f} px "
-            f"(point {int(px.argmax()) + 1}); mean {meters.mean():.3f} m, worst {meters.max():.3f} m"
-        )
+        console.print(f"[bold]{len(px)} points[/]: reprojection error mean {px.mean():.2f} px, "
+                      f"worst {px.max():.2f} px (point {int(px.argmax()) + 1}); "
+                      f"mean {meters.mean():.3f} m, worst {meters.max():.3f} m")  # fmt: skip
     rows = [(s.place, "{:.0f}, {:.0f}".format(*s.pixel), "{:.1f}, {:.1f}".format(*s.meter), f"{s.along:.3f}",
              f"{s.across:.3f}", f"{100 * s.error:.1f} %") for s in report.scales]  # fmt: skip
     print_rows(console, ("region", "pixel", "meters x, y", "m/pixel along", "across", "speeds ±"), rows)
     console.print("speeds ±: one standard error from 2 pixels at every click; errors of the meters add to it")
     if report.camera:
         c = report.camera
-        console.print(
-            f"camera of this view: {c.height_m:.1f} m above the road, pitch {c.pitch_deg:.0f} degrees down, "
-            f"{c.width_deg:.0f} degrees wide, focal length {c.focal_px:.0f} px; compare with the site"
-        )
+        console.print(f"camera of this view: {c.height_m:.1f} m above the road, "
+                      f"pitch {c.pitch_deg:.0f} degrees down, {c.width_deg:.0f} degrees wide, "
+                      f"focal length {c.focal_px:.0f} px; compare with the site")  # fmt: skip
     for row in report.outliers:
         console.print(f"[bold red]outlier:[/] point {row + 1}, off by {px[row]:.1f} px ({meters[row]:.2f} m)")
     for text in report.warnings:

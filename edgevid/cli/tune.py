@@ -77,11 +77,10 @@ def gate_command(source: str, site: Path | None, max_loss: float, confidence: fl
          f"{one.missed} of {one.events}", "◄" * (one is best))
         for one, bound in zip(trials, bounds, strict=True)])  # fmt: skip
     if best is None:
-        raise InputError(
-            f"max-loss {max_loss:g}: expected at least {min_error_free(max_loss, delta)} objects, none of them lost, "
-            f"got {objects} with a certified loss of {min(bounds):.1%}, and {trials[0].missed} missed events, at the "
-            "strictest threshold: give a longer recording, or a larger --max-loss"
-        )
+        least, missed = min_error_free(max_loss, delta), trials[0].missed
+        raise InputError(f"max-loss {max_loss:g}: expected at least {least} objects, none of them lost, got {objects} "
+                         f"with a certified loss of {min(bounds):.1%}, and {missed} missed events, at the strictest "
+                         "threshold: give a longer recording, or a larger --max-loss")  # fmt: skip
     if site:
         write_gate(site, best.threshold)
     added = f'[detect]\nevery = "auto"\ngate_threshold = {best.threshold}'

@@ -188,10 +188,9 @@ def draft_recipe(path: Path) -> LocalRecipe:
         guess, recipe, notes = drafted(engine, path)
         given = "; ".join(str(o) for o in engine.outputs)
     if recipe is None:
-        raise ModelError(
-            f"{path}: no decoder is known for outputs {given}. Write a recipe that names the outputs to read "
-            "(docs/recipes.md), or give a function that calls the model as the detector (docs/pipeline.md)"
-        )
+        raise ModelError(f"{path}: no decoder is known for outputs {given}. "
+                         "Write a recipe that names the outputs to read (docs/recipes.md), "
+                         "or give a function that calls the model as the detector (docs/pipeline.md)")  # fmt: skip
     family = guess.family if guess else f"a model of task {recipe.task!r}"
     log_once(f"{path.name} has no recipe; identified as {family}. {'; '.join(notes)}", logging.WARNING)
     return recipe

@@ -122,10 +122,9 @@ def _from_path(path: Path) -> LocalRecipe:
     if not path.is_file():
         raise InputError(f"model: {path} is neither a name nor a file; `edgevid models list` shows the names")
     if path.suffix in ENGINE_SUFFIXES:
-        raise InputError(
-            f"model: {path} is a TensorRT engine, which does not state its preprocessing; give the model's "
-            "name, recipe or ONNX file, and the precision: then the engine in its build/ is taken"
-        )
+        raise InputError(f"model: {path} is a TensorRT engine, which does not state its preprocessing; "
+                         "give the model's name, recipe or ONNX file, and the precision: "
+                         "then the engine in its build/ is taken")  # fmt: skip
     from edgevid.models.draft import draft_recipe
 
     return draft_recipe(path)

@@ -279,10 +279,9 @@ def _few_rows(model: ModelSignature) -> DecoderGuess | None:
     known: Mapping[int, dict[str, Any]] = {6: {"masks": masks}, 7: {"rotated": True}, 6 + 17 * 3: {"keypoints": 17}}
     extra = known.get(values)
     if extra is None:
-        raise ModelError(
-            f"output {output}: box, score, label and {values - 6} more values, and the file does not state "
-            "which. Export it with its metadata, or write a recipe (masks, keypoints): docs/models.md"
-        )
+        raise ModelError(f"output {output}: box, score, label and {values - 6} more values, and the file does not "
+                         "state which. Export it with its metadata, "
+                         "or write a recipe (masks, keypoints): docs/models.md")  # fmt: skip
     if "RTDETR" in model.head:
         extra = {"box": "cxcywh", "normalized": True}
     family = "YOLOv10, YOLO26, RT-DETR or another end-to-end export"
@@ -324,11 +323,10 @@ def _yolox(model: ModelSignature, output: TensorSpec) -> DecoderGuess:
     yolov6 = bool((rows[:, 4] == 1).all())  # it has no objectness and writes 1
     own, others = np.median(rows[:, 4]), np.median(rows[:, 5:].max(axis=1))
     if not (yolov6 or model.names or classes == 80 or others > max(0.02, 5 * own)):
-        raise ModelError(
-            f"output {output}: either objectness and {classes} classes (YOLOX) or {classes + 1} classes "
-            "(YOLOv8, transposed), and the file names none. Write a recipe with kind = 'yolo', layout = "
-            "'rows' and, for YOLOX, objectness = true, color = 'BGR', std = [1.0, 1.0, 1.0]: docs/recipes.md"
-        )
+        raise ModelError(f"output {output}: either objectness and {classes} classes (YOLOX) or {classes + 1} classes "
+                         "(YOLOv8, transposed), and the file names none. "
+                         "Write a recipe with kind = 'yolo', layout = 'rows' and, for YOLOX, objectness = true, "
+                         "color = 'BGR', std = [1.0, 1.0, 1.0]: docs/recipes.md")  # fmt: skip
     family, preprocessing = ("YOLOv6", LETTERBOX) if yolov6 else ("YOLOX, decoded by its graph", _YOLOX)
     note = "a trial run shows boxes in input pixels: the graph decodes them"
     return DecoderGuess(decode, (output.name,), classes, family, preprocessing, (ASSUMED, note))

@@ -236,7 +236,6 @@ def _check_scores(decode: Decode, values: Array, outputs: tuple[str, ...], *, st
                          f"{_SOFTMAX if decode.logits else ''}. Export scores without that class, or give a function "
                          "as the detector: docs/models.md")  # fmt: skip
     if mean[where] > 0.3 and others.max() < 0.05:
-        raise ModelError(
-            f"output {outputs[0]}: its value {where} after the box is {mean[where]:.2g} in the mean of all "
-            "boxes on noise, and the others are near 0, so it is an angle or an objectness and no class. " + _WAY_OUT
-        )
+        raise ModelError(f"output {outputs[0]}: its value {where} after the box is {mean[where]:.2g} in the mean of "
+                         "all boxes on noise, and the others are near 0, so it is an angle or an objectness and no "
+                         "class. " + _WAY_OUT)  # fmt: skip
