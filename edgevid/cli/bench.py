@@ -134,8 +134,7 @@ def _show_report(report: ParityReport, found: dict[str, Any]) -> None:
         print_rows(console, report.outputs[0].HEADS, (one.cells() for one in report.outputs))
     if differing := [pair for pair in report.worst if pair.severity > (0.0, 0.0)]:
         console.print()
-        pairs = [(pair.frame.name, pair.difference) for pair in differing]
-        print_rows(console, ("worst frames", ""), pairs, text=[""])
+        print_rows(console, ("worst frames", ""), [(pair.frame.name, pair.difference) for pair in differing], text=[""])
     for note in report.notes:
         console.print(f"[yellow]Note:[/] {escape(note)}")
     color, word = ("green", "passed") if report.passed else ("red", "rejected")

@@ -117,8 +117,7 @@ class FullHelpGroup(_Named, typer.core.TyperGroup):
             if args and "No such command" in message and args[0] in HABITS:
                 error.message = f"No such command {args[0]!r}; use {HABITS[args[0]]!r}"  # type: ignore[attr-defined]
             elif args and "No such command" in message and "mean" not in message:
-                hint = did_you_mean(args[0], self.commands)
-                error.message = message.rstrip(".") + hint  # type: ignore[attr-defined]
+                error.message = message.rstrip(".") + did_you_mean(args[0], self.commands)  # type: ignore[attr-defined]
             raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

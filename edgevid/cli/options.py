@@ -126,8 +126,7 @@ def parse_lines(texts: list[str] | None) -> tuple[Line, ...]:
         except ValueError:
             form = "x1,y1,x2,y2, such as 0,300,640,300 in pixels or 0,0.5,1,0.5 in shares of the frame"
             raise InputError(f"--line: expected {form}, got {text!r}") from None
-        relative = all(0 <= number <= 1 for number in found)
-        lines.append(Line(name or f"line {n}", (x1, y1), (x2, y2), relative=relative))
+        lines.append(Line(name or f"line {n}", (x1, y1), (x2, y2), relative=all(0 <= number <= 1 for number in found)))
     return tuple(lines)
 
 

@@ -69,8 +69,7 @@ def query_command(files: list[Path], sql: str, csv: Path | None, json_out: Path 
             first = "[\n" + next(dicts, "")
             write_lines(json_out, chain([first], (f",\n{one}" for one in dicts), ["\n]\n"]))
         if not csv and not json_out:
-            texts = (["" if v is None else str(v) for v in row] for row in islice(rows, SHOWN))
-            print_rows(results(), names, texts)
+            print_rows(results(), names, (["" if v is None else str(v) for v in row] for row in islice(rows, SHOWN)))
             if next(rows, None) is not None:
                 notes().print(f"the first {SHOWN} rows; --csv and --json have all")
 

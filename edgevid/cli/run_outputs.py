@@ -132,8 +132,7 @@ class Window(Closing):
 
         self._cv2: Any = require("cv2", extra="opencv", purpose="--show")
         self._overlay = Overlay(unit=unit, scores=scores)
-        linux = sys.platform.startswith("linux")
-        display = not linux or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        display = not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         try:
             if not display:  # Qt would end the process
                 raise InputError("there is no display")

@@ -215,8 +215,7 @@ def inspect(path: str | Path) -> ModelReport:
     path = Path(path)
     check_exported(path)
     with OrtEngine(path, device="cpu") as engine:
-        metadata = {k: v for k, v in engine.metadata.items() if v}
-        stated = (path, engine.inputs, engine.outputs, metadata)
+        stated = (path, engine.inputs, engine.outputs, {k: v for k, v in engine.metadata.items() if v})
         try:
             return ModelReport(*stated, *drafted(engine, path))
         except ModelError as error:

@@ -136,8 +136,7 @@ def _check_network(uri: str) -> list[Finding]:
 
 def _no_frame(source: LiveSource) -> Finding:
     detail = source.events[-1].detail if source.events else "no answer"
-    remedy = remedy_for(detail) or "try it with another player"
-    return Finding("frame", f"none came: {masked(detail)}", False, remedy)
+    return Finding("frame", f"none came: {masked(detail)}", False, remedy_for(detail) or "try it with another player")
 
 
 def _check_first_frame(seconds: float) -> Finding:

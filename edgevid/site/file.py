@@ -203,8 +203,7 @@ def write_zones(path: Path, zones: Iterable[Zone], lines: Iterable[Line], *, hea
 
 def write_gate(path: Path, threshold: float) -> None:
     """Makes the detection of a site file gated with this threshold; everything else in it stays."""
-    added = {"every": "auto", "gate_threshold": threshold}
-    _write(path, lambda values: {"detect": [values.get("detect", {}) | added]})
+    _write(path, lambda values: {"detect": [values.get("detect", {}) | {"every": "auto", "gate_threshold": threshold}]})
 
 
 def _write(path: Path, rows: Callable[[dict[str, Any]], dict[str, list[dict[str, Any]]]], header: str = "") -> None:

@@ -168,8 +168,7 @@ def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> tuple[Any, An
     try:
         options: Any = {} if hwaccel is None else {"hwaccel": hwaccel}
         options["options"] = ffmpeg_limits("file,crypto,data")
-        whole = hasattr(given, "demux")
-        container = given if whole else av.open(_plain(path) if given is None else given, **options)
+        container = given if hasattr(given, "demux") else av.open(_plain(path) if given is None else given, **options)
     except (av.FFmpegError, ValueError) as error:
         why = f"FFmpeg cannot read this one ({short_reason(error)}); check that it plays, or convert it to MP4"
         reason = (_mp4_without_index(path) if given is None else "") or why

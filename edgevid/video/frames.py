@@ -185,8 +185,7 @@ def _plane(av_frame: Any, number: int) -> Array:
     """One plane as a view; the array keeps the decoded frame's memory alive."""
     plane = av_frame.planes[number]
     height, width = (-(-side // (2 if number else 1)) for side in (av_frame.height, av_frame.width))
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-    return rows[:height, :width]
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
 
 
 def _to_rgb(frame: Frame) -> Array:

@@ -147,8 +147,7 @@ def _without_texts(data: bytes) -> bytes:
 def resize_area(image: Array, size: tuple[int, int]) -> Array:
     """`image` (H, W, 3) uint8 RGB at `size` (width, height), averaged over areas where it shrinks."""
     av_frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-    resized = av_frame.reformat(*size, interpolation="AREA").to_ndarray(format="rgb24")
-    return np.ascontiguousarray(resized)
+    return np.ascontiguousarray(av_frame.reformat(*size, interpolation="AREA").to_ndarray(format="rgb24"))
 
 
 def to_jpeg(image: Array, *, qscale: int = 1) -> bytes:

@@ -77,8 +77,7 @@ class StampRepair:
         if stamp is None:
             self.faults["missing"] += 1
         elif latest is not None and not LEAST_S < (step := stamp - latest) <= self._far:
-            near = "out of order" if abs(step) < NEAR_S else "jumped"
-            self.faults["repeated" if abs(step) <= LEAST_S else near] += 1
+            self.faults["repeated" if abs(step) <= LEAST_S else "out of order" if abs(step) < NEAR_S else "jumped"] += 1
 
     def _settled(self, held: list[_Waiting[T]]) -> Iterator[tuple[T, float]]:
         """The frames that can be timed, of those that wait; the last one is new."""

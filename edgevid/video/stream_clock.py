@@ -65,12 +65,10 @@ class StreamClock:
             self._rates = _RateCheck()
         if jumped or abs(ahead) > JUMP_S:
             if jumped or ahead < 0:  # stamps that run ahead are the rate's, which is reported once
-                detail = f"the stamps went {stamp_step:+.2f} s in {step:.2f} s; time goes on"
-                self._report("jumped", detail)
+                self._report("jumped", f"the stamps went {stamp_step:+.2f} s in {step:.2f} s; time goes on")
             self._offset = max(now, last + max(step, 0.001)) - stamp
         elif abs(ahead) > SLACK_S:  # two clocks never run at the same rate
-            correction = SLEW * min(max(stamp + self._offset - last, 0.0), 1.0)
-            self._offset -= math.copysign(correction, ahead)
+            self._offset -= math.copysign(SLEW * min(max(stamp + self._offset - last, 0.0), 1.0), ahead)
         return stamp + self._offset
 
     def _check_rate(self, stamp: float, now: float) -> None:
@@ -167,8 +165,7 @@ class _ArrivalClock:
         stamps, arrivals = np.array(self._arrived).T
         half = len(stamps) // 2
         if len(stamps) >= WINDOW_FRAMES or (half > 1 and not self._slope):
-            slopes = (arrivals[-half:] - arrivals[:half]) / (stamps[-half:] - stamps[:half])
-            self._slope = float(np.median(slopes))
+            self._slope = float(np.median((arrivals[-half:] - arrivals[:half]) / (stamps[-half:] - stamps[:half])))
         step = self._slope * (stamp - before)
         if step <= 0 or now - last > max(STEP_S, 5 * step):  # the first frames, or no frame for long
             self._arrived = deque([(stamp, now)]) if step > 0 else self._arrived

@@ -39,8 +39,7 @@ ENCODERS = {name: Encoder(**values) for name, values in read_toml(Path(__file__)
 
 def check_codec(codec: str) -> None:
     """InputError for a `codec` that `choose_encoder` does not know."""
-    codecs = (encoder.codec for encoder in ENCODERS.values())
-    known = list(dict.fromkeys(("auto", *codecs, *ENCODERS)))
+    known = list(dict.fromkeys(("auto", *(encoder.codec for encoder in ENCODERS.values()), *ENCODERS)))
     if codec not in known and f"lib{codec}" not in known:
         raise InputError(f"codec: expected one of {', '.join(known)}, got {codec!r}{did_you_mean(codec, known)}")
 
