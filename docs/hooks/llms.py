@@ -17,7 +17,10 @@ _nav: list[Navigation] = []
 def first_sentence(markdown: str) -> str:
     """The first sentence of the first paragraph of prose, without markup."""
     text = re.sub(
-        r"```.*?```|<[^>]*>|^\|.*?$|^#.*?$|^:::.*?$|!\[[^\]]*\]\([^)]*\)", "", markdown, flags=re.DOTALL | re.MULTILINE
+        r"```.*?```|<!--.*?-->|</?(?:div|sub)\b[^>]*>|^\|.*?$|^#.*?$|^:::.*?$|!\[[^\]]*\]\([^)]*\)",
+        "",
+        markdown,
+        flags=re.DOTALL | re.MULTILINE,
     )
     text = re.sub(r"\[((?:[^\[\]]|\[[^\]]*\])*)\]\([^)]*\)", r"\1", text)
     for paragraph in re.split(r"\n\s*\n", text):

@@ -27,7 +27,14 @@ def homes() -> dict[str, str]:
     return {**{f"{name}.md": f"project/{name.lower()}.md" for name in PROJECT}, **dict(sorted(cards.items()))}
 
 
+def title(name: str) -> str:
+    """The first heading of a page, up to a colon: what a link says in place of a file's name."""
+    return re.search(r"^# (.*?)(?::|$)", (ROOT / name).read_text(), re.MULTILINE)[1]  # type: ignore[index]
+
+
 def on_config(config: Any) -> Any:
+    if "MIKE_DOCS_VERSION" in os.environ:  # built by mike, which writes the list of versions
+        config.extra["version"] = {"provider": "mike"}
     cards = [page for name, page in homes().items() if name.startswith("engines/")]
     for entry in config.nav:
         if isinstance(entry, dict) and "Project" in entry:
@@ -53,6 +60,8 @@ def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> st
         name = posixpath.normpath(posixpath.join(posixpath.dirname(here), link))
         inside = homes().get(name, name.removeprefix("docs/") if name.startswith("docs/") else None)
         if inside is not None:
+            if re.fullmatch(r"(?:docs/)?[\w-]+\.md", text) and (ROOT / name).exists():
+                text = title(name)
             return f"[{text}]({os.path.relpath(inside, posixpath.dirname(page.file.src_uri) or '.')}{anchor})"
         base = config.extra.get("repository")
         return f"[{text}]({base.rstrip('/')}/blob/main/{name})" if base else text
