@@ -1,4 +1,4 @@
-"""Ten thousand damaged files: containers, images, recipes, calibrations, sites, policies and records.
+"""Ten thousand damaged files: containers, images, models, recipes, calibrations, sites, policies and records.
 
     python benchmarks/field_fuzz.py                 10,000 files, minutes
     python benchmarks/field_fuzz.py --count 300     the short version that the tests run
@@ -37,7 +37,9 @@ LIMIT_S = 20
 """Seconds for one file, on a busy machine."""
 FRAMES = 40
 """Frames read of each damaged video."""
-SHARES = {"container": 40, "image": 15, "recipe": 12, "site": 13, "calibration": 10, "policy": 5, "records": 5}
+SHARES = {
+    "container": 35, "image": 15, "model": 10, "recipe": 11, "site": 12, "calibration": 7, "policy": 5, "records": 5,
+}  # fmt: skip
 """Files of each kind in a hundred."""
 WORTH = (
     "0", "-1", "9", "1e308", "1e-308", "nan", "inf", "-inf", '""', "[]", "{}", "true", "9" * 40, "9" * 400,
@@ -64,6 +66,14 @@ def read_image(path: Path) -> str:
 
     with ImageSource(str(path)) as images:
         return "read" if all(frame.image.size for frame in images) and not images.corrupted else "read in part"
+
+
+def read_model(path: Path) -> str:
+    """A damaged model: loaded, run on noise, and its decoder looked for."""
+    from edgevid.models.draft import inspect
+
+    with np.errstate(all="ignore"):  # weights may be anything
+        return "read" if inspect(path).recipe else "read in part"
 
 
 def read_recipe(path: Path) -> str:
@@ -123,7 +133,7 @@ def read_records(path: Path) -> str:
 
 
 READERS: dict[str, Callable[[Path], str]] = {
-    "container": read_container, "image": read_image, "recipe": read_recipe, "site": read_site,
+    "container": read_container, "image": read_image, "model": read_model, "recipe": read_recipe, "site": read_site,
     "calibration": read_calibration, "policy": read_policy, "records": read_records,
 }  # fmt: skip
 
@@ -262,7 +272,7 @@ def fuzz(count: int, seed: int, folder: Path, keep: Path | None) -> dict[str, An
             rng = random.Random(f"{seed} {kind} {number}")
             source = known[kind][number % len(known[kind])]
             path = (good if kind == "site" else folder) / f"x{source.suffix}"
-            path.write_bytes(mutated(source.read_bytes(), rng, text=kind not in ("container", "image")))
+            path.write_bytes(mutated(source.read_bytes(), rng, text=kind not in ("container", "image", "model")))
             answer = worker.examine(kind, path)
             found[kind]["finding" if answer.startswith("FINDING") else answer] += 1
             if answer.startswith("FINDING"):

@@ -15,6 +15,7 @@ def seeds(folder: Path) -> dict[str, list[Path]]:
     frames = first_images(30)
     made["container"] = videos(frames, folder)
     made["image"] = images(frames[0], folder)
+    made["model"] = [REPOSITORY / "engines" / "street-nano" / "street_nano.onnx"]
     made["recipe"] = sorted((REPOSITORY / "engines").glob("*/recipe.toml"))
     made["calibration"] = sorted((REPOSITORY / "calibration" / "camera").glob("*.toml"))
     made["calibration"].append(written(folder / "four.toml", CALIBRATION_TEXT))
