@@ -73,3 +73,13 @@ def test_the_cameras_of_a_fleet_run_to_their_ends(road: Path, monkeypatch: pytes
     for name in ("north", "south"):
         (road.parent / f"{name}.toml").write_text('source = "road.mp4"\n[detect]\nmodel = "street-nano"\n')
     assert {name: one.frames for name, one in execute("fleet.md")["summaries"].items()} == {"north": 5, "south": 5}
+
+
+@pytest.mark.parametrize("page", ["concepts.md", "tracking.md"])
+def test_what_a_page_asserts_holds(page: str) -> None:
+    assert "tracks" in execute(page)
+
+
+def test_the_first_program_tracks_and_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(execute("get_started.md")["result"].tracks) > 2
+    assert "objects in view at the end" in capsys.readouterr().out
