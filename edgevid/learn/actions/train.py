@@ -88,7 +88,7 @@ def train_actions(
     patience, seed = 0 if splits else config.patience, config.seed
     if not splits:
         corpus = check(_read(config, spec, progress))
-        if config.folds:
+        if config.folds and not config.held:
             parts = group_folds(corpus, config.folds, seed=seed)
         else:
             parts = [split_by_name(corpus, h) if (h := config.held) else split_by_group(corpus, config.test, seed=seed)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,6 +101,8 @@ def test_folds_are_trained_and_named(tmp_path: Path) -> None:
     assert [one.split for one in found.trials] == ["by group 1", "by group 2", "by group 3"]
     with pytest.raises(InputError, match="expected 2 to 3"):
         train_actions(dataclasses.replace(config, folds=5))
+    again = train_actions(dataclasses.replace(config, held=(os.path.abspath("own#0"),)))
+    assert [one.split for one in again.trials] == ["by group"]  # as `edgevid improve` holds out the same clips
 
 
 def msraction3d(path: Path, names: list[str], used: str = "") -> None:
