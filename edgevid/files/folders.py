@@ -45,7 +45,7 @@ def file_name(text: str) -> str:
     """A text as a part of a file's name, on every system; different for different texts.
 
     >>> file_name("gate-1"), file_name("../gate 1"), file_name("CON")
-    ('gate-1', 'gate-1-39a2fb9e', 'CON-cac7d2f5')
+    ('gate-1', 'gate-1-7e804bb4', 'CON-a3dbc4b6')
     """
     plain = re.sub(r"[^\w.-]+", "-", text).encode()[:MOST_BYTES].decode(errors="ignore").strip(".-")
     if plain == text and not _RESERVED.match(plain):

@@ -113,7 +113,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *given: Any) -> Any:
         """The next request; no server leads from HTTPS to HTTP."""
         if given[0].type == "https" and not given[-1].startswith("https:"):
-            raise urllib.error.URLError(f"it leads from https to {given[-1].partition(':')[0]}, which is refused")
+            raise urllib.error.URLError(f"it leads from https to {given[-1].partition(':')[0]}, which is rejected")
         return super().redirect_request(*given)
 
 

@@ -135,7 +135,7 @@ class HttpClient:
         """PermanentError for an address that this server must not lead to."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or (parts.scheme, self._parts.scheme) == ("http", "https"):
-            raise PermanentError(f"the server leads from {self._parts.scheme} to {parts.scheme or 'another'}: refused")
+            raise PermanentError(f"the server leads from {self._parts.scheme} to {parts.scheme or 'another'}: rejected")
         if not {parts.hostname, "*"} & self.follow_hosts:
             raise PermanentError(f"the server leads to another host, {parts.hostname}: allow it with --follow-host")
 

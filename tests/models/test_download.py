@@ -137,7 +137,7 @@ def test_a_server_leads_to_no_other_scheme(server: Server, tmp_path: Path, where
 
 def test_https_does_not_become_http() -> None:
     request = urllib.request.Request("https://example.org/a")
-    with pytest.raises(urllib.error.URLError, match="it leads from https to http, which is refused"):
+    with pytest.raises(urllib.error.URLError, match="it leads from https to http, which is rejected"):
         downloads._Redirects().redirect_request(request, None, 302, "", {}, "http://example.org/a")
 
 

@@ -35,9 +35,9 @@ def playlist(*lines: str) -> bytes:
         (("#EXTINF:1,", "OTHER/secret.ts"), "another host, localhost"),
         (('#EXT-X-MAP:URI="OTHER/secret.mp4"', "#EXTINF:1,", "a.ts"), "another host, localhost"),
         (("#EXT-X-STREAM-INF:BANDWIDTH=1", "OTHER/secret.m3u8"), "another host, localhost"),
-        (("#EXTINF:1,", "file:///etc/passwd"), "from http to file: refused"),
-        (("#EXTINF:1,", "ftp://localhost/secret.ts"), "from http to ftp: refused"),
-        (("#EXTINF:1,", "data:video/mp2t;base64,AAAA"), "from http to data: refused"),
+        (("#EXTINF:1,", "file:///etc/passwd"), "from http to file: rejected"),
+        (("#EXTINF:1,", "ftp://localhost/secret.ts"), "from http to ftp: rejected"),
+        (("#EXTINF:1,", "data:video/mp2t;base64,AAAA"), "from http to data: rejected"),
         (("#EXTINF:1,", "moved.ts"), "another host, localhost"),
     ],
     ids=["segment", "init", "variant", "file", "ftp", "data", "redirect"],
@@ -93,7 +93,7 @@ def test_a_redirect_leads_to_no_other_host(path: str) -> None:
 
 
 def test_https_leads_to_no_http_and_the_options_of_a_program_reach_the_source() -> None:
-    with pytest.raises(SourceError, match="from https to http: refused"):
+    with pytest.raises(SourceError, match="from https to http: rejected"):
         HttpClient("https://gate/1", timeout_s=1).check_address("http://gate/1")
     HttpClient("http://gate/1", timeout_s=1).check_address("https://gate:8443/2")
     assert source_options("http://gate/1", follow_host=["cdn"])["follow_hosts"] == ["cdn"]
