@@ -181,5 +181,5 @@ def _show_bounds(model: str, cost: Cost, rows: list[Estimate], images_per_s: flo
     load_note = "\nload: layers ms of all frames of a second; a device reaches half of it (docs/fleet.md)."
     console.print("\nbound ms: no run can be faster (roofline). layers ms: sum of the layers' own bounds,\n"
                   "without a cache. Small models stay above both: launching a layer takes microseconds.\n"
-                  f"MB: weights and activations, without the runtime's own memory.{load_note * bool(images_per_s)}",
+                  f"MB: weights and activations, without the runtime's own memory.{bool(images_per_s) * load_note}",
                   style="dim")  # fmt: skip
