@@ -68,7 +68,7 @@ def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, repor
     log["better"] = log["accuracy"]["low"] > 0
     log["deployed"] = log["better"] and deploy
     if log["better"] and (home / "build").is_dir():
-        log["built"] = _build_anew(home, out / "model", [e.name for e in rest.examples])
+        log["built"] = _build_again(home, out / "model", [e.name for e in rest.examples])
     write_atomic(out / "improve.json", json.dumps(log, indent=1) + "\n")
     if log["deployed"]:
         _deploy(out / "model", home, config.extractor)
@@ -121,8 +121,8 @@ def _write_scores(path: Path, model: Path, corpus: Corpus, labels: dict[str, str
     write_csv(path, ("track", "label", *recognizer.names), rows)
 
 
-def _build_anew(home: Path, model: Path, clips: list[str]) -> dict[str, str]:
-    """What became of the deployed head's FP16, INT8 and engine files: made anew and verified on `clips`, or why not."""
+def _build_again(home: Path, model: Path, clips: list[str]) -> dict[str, str]:
+    """What became of the deployed head's FP16, INT8 and engine files: made again and verified on `clips`, or why not."""
     shutil.rmtree(model / "build", ignore_errors=True)  # of an earlier run
     files = [one for one in (home / "build").glob(f"{resolve_model(home / 'recipe.toml').local.stem}.*")
              if one.suffix in (".onnx", *ENGINE_SUFFIXES)]  # fmt: skip
