@@ -178,8 +178,9 @@ def _show_bounds(model: str, cost: Cost, rows: list[Estimate], images_per_s: flo
         load = (f"{images_per_s / cost.batch * row.layers_ms / 1000:.0%}",) if images_per_s else ()
         cells.append((row.device.name, row.precision, *times, memory, row.limit, *load))
     print_rows(console, heads, cells, text=("precision", "bound by"))
-    load_note = "\nload: layers ms of all frames of a second; a device reaches half of it (docs/fleet.md)."
     console.print("\nbound ms: no run can be faster (roofline). layers ms: sum of the layers' own bounds,\n"
                   "without a cache. Small models stay above both: launching a layer takes microseconds.\n"
-                  f"MB: weights and activations, without the runtime's own memory.{bool(images_per_s) * load_note}",
-                  style="dim")  # fmt: skip
+                  "MB: weights and activations, without the runtime's own memory.", style="dim")  # fmt: skip
+    if images_per_s:
+        note = "load: layers ms of all frames of a second; a device reaches half of it (docs/fleet.md)."
+        console.print(note, style="dim", markup=False)
