@@ -14,12 +14,10 @@ from edgevid.errors import EdgevidError, SourceError, masked
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _GONE = "the folder or its disk is gone: mount it, or choose another path"
-_REMEDIES = {
-    **dict.fromkeys(FULL, "the disk is full: free space, or choose another disk"),
-    errno.EROFS: "the disk is mounted read-only, often after an error: check it, and mount it for writing",
-    errno.EIO: "the disk or its connection fails: check it",
-    **dict.fromkeys((errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ESTALE), _GONE),
-}
+_REMEDIES = {**dict.fromkeys(FULL, "the disk is full: free space, or choose another disk"),
+             errno.EROFS: "the disk is mounted read-only, often after an error: check it, and mount it for writing",
+             errno.EIO: "the disk or its connection fails: check it",
+             **dict.fromkeys((errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ESTALE), _GONE)}  # fmt: skip
 _PART = re.compile(r"\..+\.[0-9a-f]{12}\.part(\..*)?")
 _SWEPT = set[Path]()  # Folders in which this program has looked for what killed programs left
 

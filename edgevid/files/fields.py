@@ -68,9 +68,8 @@ def number_text(low: float = -math.inf, high: float = math.inf, *, kind: str = "
     return f"{kind} of at most {high:g}" if math.isinf(low) else f"{kind} from {low:g} to {high:g}"
 
 
-def mistakes_of(
-    errors: list[Any], schema: dict[str, Any], values: Mapping[str, Any], path: Path, name: str
-) -> list[FileFormatError]:
+def mistakes_of(errors: list[Any], schema: dict[str, Any], values: Mapping[str, Any], path: Path,
+                name: str) -> list[FileFormatError]:  # fmt: skip
     """pydantic's errors about a file's `values` in edgevid's sentences: one for each key. `schema` is the JSON
     Schema of the file, `name` that of the table that it is about, "" for the whole."""
     found: dict[str, FileFormatError] = {}

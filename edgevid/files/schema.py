@@ -100,10 +100,8 @@ def pick(kind: type, name: str, keys: tuple[str, ...], /, **defaults: Any) -> An
     return dataclasses.make_dataclass(name, fields, frozen=True, namespace={"picked_from": kind})
 
 
-def checked(
-    kind: type[T], values: Mapping[str, Any], path: Path, *, name: str = "",
-    expand: Callable[[Any, Path, list[FileFormatError]], Any] | None = None,
-) -> T:  # fmt: skip
+def checked(kind: type[T], values: Mapping[str, Any], path: Path, *, name: str = "",
+            expand: Callable[[Any, Path, list[FileFormatError]], Any] | None = None) -> T:  # fmt: skip
     """The dataclass `kind` of a file's values; FileFormatError names every mistake. `name` is the table's,
     where the values are not the whole file. `expand` replaces variables before the checks, and adds its own
     mistakes; messages show the values as they stand in the file."""

@@ -64,11 +64,8 @@ def toml_text(tables: Mapping[str, Sequence[Row]], *, head: str = "") -> str:
 def toml_table(title: str, values: Mapping[str, Any], *, comment: str = "") -> list[str]:
     """The lines of table [title], after an empty line; without a title only the keys, without values nothing. A
     title of "[zone]" begins one of an array of tables; keys whose value is None are left out."""
-    lines = [
-        f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else toml_value(key)} = {toml_value(value)}"
-        for key, value in values.items()
-        if value is not None
-    ]
+    lines = [f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else toml_value(key)} = {toml_value(value)}"
+             for key, value in values.items() if value is not None]  # fmt: skip
     head = ["", f"[{title}]" + f"  # {comment}" * bool(comment)] if title else []
     return head + lines if lines else []
 

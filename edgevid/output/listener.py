@@ -25,9 +25,8 @@ class Listener(socket.socket):
     Of a role with too many, the oldest connection of the host with the most ends. So a new one has time for its
     request, however many others there are, and those of one role take no place of another one."""
 
-    def __init__(
-        self, host: str, port: int, strangers: int = 256, is_known: Callable[[bytes], bool] = lambda _: False
-    ) -> None:
+    def __init__(self, host: str, port: int, strangers: int = 256,
+                 is_known: Callable[[bytes], bool] = lambda _: False) -> None:  # fmt: skip
         """`port` 0 takes any; `strangers` is the most of their connections. `is_known` tells a client by the first
         bytes of its request: others are turned away at once while their host sends too many. OSError where the address
         is in use, or another machine's."""

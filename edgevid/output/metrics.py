@@ -36,8 +36,7 @@ class Metrics(Closing):
         registry = self._client.CollectorRegistry()
         self._seconds = self._client.Histogram(
             "edgevid_stage_seconds", "Seconds per frame in each stage; total: in all of them.",
-            ["camera", "stage"], buckets=BUCKETS_S, registry=registry,
-        )  # fmt: skip
+            ["camera", "stage"], buckets=BUCKETS_S, registry=registry)  # fmt: skip
         registry.register(self)
         try:
             self._server = _Server(Listener(host, port, MOST), self._client.MetricsHandler.factory(registry))

@@ -177,9 +177,8 @@ class WebhookSink(HttpSink):
 class RedisSink(Closing):
     """Entries of `id`, `kind`, `camera`, `event` (JSON); the hash STREAM:last has each camera's last id."""
 
-    def __init__(
-        self, url: str, *, stream: str = "edgevid", max_entries: int = 1_000_000, ca: str | Path | None = None
-    ) -> None:
+    def __init__(self, url: str, *, stream: str = "edgevid", max_entries: int = 1_000_000,
+                 ca: str | Path | None = None) -> None:  # fmt: skip
         """About `max_entries` are kept, the oldest are deleted; `ca` is a PEM file of certificates to trust. InputError
         for an address that cannot be used, MissingExtraError without redis."""
         redis = require("redis", extra="redis", purpose="Redis")
@@ -190,12 +189,11 @@ class RedisSink(Closing):
         self._stream, self._max_entries = stream, max_entries
         self.name = f"redis {server} {stream}"
         self._error: type[Exception] = redis.RedisError
-        self._redis = redis.Redis(
-            server.host, server.port, int(server.path or 0), username=server.user or None,
-            password=server.password or None, ssl=server.scheme == "rediss", ssl_check_hostname=True,
-            ssl_ca_certs=None if ca is None else str(ca), socket_timeout=WAIT_S,
-            socket_connect_timeout=WAIT_S, retry=retry.Retry(backoff.NoBackoff(), 0), decode_responses=True,
-        )  # fmt: skip
+        self._redis = redis.Redis(server.host, server.port, int(server.path or 0), username=server.user or None,
+                                  password=server.password or None, ssl=server.scheme == "rediss",
+                                  ssl_check_hostname=True, ssl_ca_certs=None if ca is None else str(ca),
+                                  socket_timeout=WAIT_S, socket_connect_timeout=WAIT_S,
+                                  retry=retry.Retry(backoff.NoBackoff(), 0), decode_responses=True)  # fmt: skip
 
     def send(self, events: Sequence[Event]) -> None:
         """Adds events that the stream does not have, in one transaction; SourceError where that fails."""
@@ -260,11 +258,9 @@ class KafkaSink(Closing):
         try:
             producer, failures = self._connected(), list[Any]()
             for event in events:
-                producer.produce(
-                    self._topic, json_line(event.to_dict()).rstrip().encode(), event.camera.encode(),
-                    headers={"id": event.id},
-                    on_delivery=lambda error, message: failures.append(error) if error else None,
-                )  # fmt: skip
+                producer.produce(self._topic, json_line(event.to_dict()).rstrip().encode(), event.camera.encode(),
+                                 headers={"id": event.id},
+                                 on_delivery=lambda error, _: failures.append(error) if error else None)  # fmt: skip
             waiting = producer.flush(WAIT_S)
         except self._kafka.KafkaException as error:
             self.close()

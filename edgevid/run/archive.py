@@ -76,9 +76,8 @@ def find_videos(source: str | Path) -> list[Path]:
     return sorted({Path(os.path.abspath(one)) for one in found})
 
 
-def open_jobs(
-    site: Site | str | Path, videos: Sequence[Path], out: Path, *, chunk_s: float = 600.0, retry_failed: bool = False
-) -> tuple[deque[Job], list[Row]]:
+def open_jobs(site: Site | str | Path, videos: Sequence[Path], out: Path, *, chunk_s: float = 600.0,
+              retry_failed: bool = False) -> tuple[deque[Job], list[Row]]:  # fmt: skip
     """Jobs, and the rows of the videos that need none: those that have a result in the folder `out` and their size of
     then; failed ones too, unless `retry_failed`. Videos longer than 1.5 `chunk_s` seconds are cut. InputError where
     `out` has results of another site; SourceError where it cannot be written."""
@@ -228,10 +227,9 @@ def _run(job: Job, video: FileSource, folder: Path) -> Row:
             tables.write(frame, result)
             tables.send([])
 
-        summary = run(
-            pipeline, video, [write], zones=build_zones(loaded, video.size), size=video.size, header=header,
-            on_event=lambda event: tables.send([event]), speed_limit_kmh=loaded.site.speed_limit_kmh,
-        )  # fmt: skip
+        summary = run(pipeline, video, [write], zones=build_zones(loaded, video.size), size=video.size, header=header,
+                      on_event=lambda event: tables.send([event]),
+                      speed_limit_kmh=loaded.site.speed_limit_kmh)  # fmt: skip
     if summary.interrupted:
         raise KeyboardInterrupt
     for path in folder.glob("*.parquet"):

@@ -84,11 +84,9 @@ class Camera:
         if state == "running" and getattr(source, "waiting", False) and source.now() - source.newest_at > 2:
             state, detail = "waiting", "".join(event.detail or event.kind for event in source.events[-1:])
         times = [time for time in list(self._results) if time > now - RATE_S]
-        return CameraStatus(
-            self.name, state, detail, (len(times) - 1) / (now - times[0]) if len(times) > 1 else 0.0,
-            self.summary.frames, getattr(source, "dropped", 0), getattr(source, "lag_s", 0.0),
-            self.summary.objects().total(), self.failures,
-        )  # fmt: skip
+        return CameraStatus(self.name, state, detail, (len(times) - 1) / (now - times[0]) if len(times) > 1 else 0.0,
+                            self.summary.frames, getattr(source, "dropped", 0), getattr(source, "lag_s", 0.0),
+                            self.summary.objects().total(), self.failures)  # fmt: skip
 
     def report(self, error: Exception, what: str) -> None:
         """Reports an error on the log and as an event; `what` becomes of the camera."""
@@ -149,12 +147,10 @@ class Camera:
             self._shown = fleet.view(self)
             if self._shown is not None:
                 stack.callback(self._shown.close)
-            run(
-                self.pipeline, self._frames(), sinks, zones=self._shown or self.zones, size=source.size,
+            run(self.pipeline, self._frames(), sinks, zones=self._shown or self.zones, size=source.size,
                 max_frames=fleet.max_frames, on_result=self._add_result, on_event=self._add_event, source=source,
                 summary=self.summary, isolate=True, speed_limit_kmh=site.speed_limit_kmh,
-                header=build_header(self.loaded, self.pipeline), monitors=self.loaded.drift_monitors(),
-            )  # fmt: skip
+                header=build_header(self.loaded, self.pipeline), monitors=self.loaded.drift_monitors())  # fmt: skip
             for note in self.summary.notes:
                 log.info("%s: %s", self.name, note)
 
@@ -188,14 +184,12 @@ class Camera:
 class Fleet(Closing):
     """Runs many cameras in one process: `Fleet(["gate.toml", "dock.toml"]).run()`."""
 
-    def __init__(
-        self, sites: Iterable[Site | str | Path] | str | Path, *, workers: int | None = None,
-        threads: int | None = None, weights: Mapping[str, float] | None = None, max_frames: int | None = None,
-        sinks: Callable[[Camera], Iterable[Any]] = lambda camera: (),
-        on_result: Callable[[Camera, Frame, Result], Any] = lambda camera, frame, result: None,
-        on_event: Callable[[Event], Any] = lambda event: None,
-        changes: Mapping[str, Any] | None = None, reading: Mapping[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, sites: Iterable[Site | str | Path] | str | Path, *, workers: int | None = None,
+                 threads: int | None = None, weights: Mapping[str, float] | None = None, max_frames: int | None = None,
+                 sinks: Callable[[Camera], Iterable[Any]] = lambda camera: (),
+                 on_result: Callable[[Camera, Frame, Result], Any] = lambda camera, frame, result: None,
+                 on_event: Callable[[Event], Any] = lambda event: None, changes: Mapping[str, Any] | None = None,
+                 reading: Mapping[str, Any] | None = None) -> None:  # fmt: skip
         """`sites` are Sites, site files, and folders of site files. `workers` frames are in work at once, each on
         `threads` CPU threads; the defaults share out the cores. In overload a camera gets results in proportion to its
         weight in `weights`, by name (1 where it has none), and each ends after `max_frames`.

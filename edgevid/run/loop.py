@@ -111,14 +111,12 @@ class Summary:
             del self._last_time[number], self._labels[number]
 
 
-def run(
-    pipeline: PipelineLike, frames: Iterable[Frame], sinks: Iterable[AnySink] = (), *,
-    zones: ZoneMonitorLike | None = None, size: tuple[int, int] | None = None, max_frames: int | None = None,
-    on_result: Callable[[Frame, Result], None] | None = None, on_event: Callable[[Event], None] | None = None,
-    header: Header | None = None, speed_limit_kmh: float | None = None, skip_damaged: bool = False,
-    summary: Summary | None = None, source: Any = None, isolate: bool = False,
-    monitors: Mapping[str, DriftMonitor] | None = None,
-) -> Summary:  # fmt: skip
+def run(pipeline: PipelineLike, frames: Iterable[Frame], sinks: Iterable[AnySink] = (), *,
+        zones: ZoneMonitorLike | None = None, size: tuple[int, int] | None = None, max_frames: int | None = None,
+        on_result: Callable[[Frame, Result], None] | None = None, on_event: Callable[[Event], None] | None = None,
+        header: Header | None = None, speed_limit_kmh: float | None = None, skip_damaged: bool = False,
+        summary: Summary | None = None, source: Any = None, isolate: bool = False,
+        monitors: Mapping[str, DriftMonitor] | None = None) -> Summary:  # fmt: skip
     """Runs the source to its end, to `max_frames` or to Ctrl-C, and closes every sink in any case.
 
     A sink is an object with `write(frame, result)` or `send(events)`, and `close()`, or a function of frame
@@ -179,10 +177,8 @@ def run(
 class Emitter(Closing):
     """Brings the events of a run to its results, its summary, a callback, and the sinks that take them."""
 
-    def __init__(
-        self, source: Any, header: Header, sinks: Iterable[Any], summary: Summary,
-        on_event: Callable[[Event], None] | None, speed_limit_kmh: float | None,
-    ) -> None:  # fmt: skip
+    def __init__(self, source: Any, header: Header, sinks: Iterable[Any], summary: Summary,
+                 on_event: Callable[[Event], None] | None, speed_limit_kmh: float | None) -> None:  # fmt: skip
         finder = EventFinder(header, self._emit, source, speed_limit_kmh=speed_limit_kmh)
         self._finder, self.report = finder, finder.report
         self._summary, self._on_event, self._found = summary, on_event, deque[Event]()
@@ -241,9 +237,8 @@ class Emitter(Closing):
             self._finder.poll_stream()
 
 
-def _write(
-    sinks: list[Any], frame: Frame, result: Result, emitter: Emitter, away: dict[int, float], kind: Any
-) -> None:  # fmt: skip
+def _write(sinks: list[Any], frame: Frame, result: Result, emitter: Emitter, away: dict[int, float],
+           kind: Any) -> None:  # fmt: skip
     """Brings a result to the sinks. `away`: until when one that raised an error of `kind` gets none; others end the
     run."""
     for number, sink in enumerate(sinks):
@@ -271,9 +266,8 @@ def said(error: BaseException) -> str:
     return text if isinstance(error, EdgevidError) else f"{type(error).__name__}: {text}"
 
 
-def _checked(
-    pipeline: object, frames: object, sinks: Iterable[AnySink], zones: ZoneMonitorLike | None, summary: Summary
-) -> list[Any]:
+def _checked(pipeline: object, frames: object, sinks: Iterable[AnySink], zones: ZoneMonitorLike | None,
+             summary: Summary) -> list[Any]:  # fmt: skip
     """The sinks, once everything that `run` takes was checked; the summary has every line from now on."""
     check_part(pipeline, PipelineLike, "a pipeline")
     if isinstance(frames, (str, Path)) or not isinstance(frames, Iterable):
@@ -296,9 +290,8 @@ def _taken(frames: Iterable[Frame], summary: Summary, skip_damaged: bool) -> Ite
             yield frame
 
 
-def _resize(
-    pipeline: PipelineLike, zones: ZoneMonitorLike | None, frame: Frame, summary: Summary, *, independent: bool
-) -> None:
+def _resize(pipeline: PipelineLike, zones: ZoneMonitorLike | None, frame: Frame, summary: Summary, *,
+            independent: bool) -> None:  # fmt: skip
     """Tells pipeline and zones about a new size, or another photo, before they get the frame."""
     before, summary.size = summary.size, frame.size
     if before is None or (before == frame.size and not independent):

@@ -30,11 +30,10 @@ def _overlay(function: Callback) -> Any:
     return SimpleNamespace(draw=draw)
 
 
-def process(
-    source: Any = None, target: str | Path | None = None, callback: Callback | None = None, *,
-    source_path: Any = None, target_path: str | Path | None = None, pipeline: Any = None,
-    sinks: Iterable[AnySink] = (), max_frames: int | None = None, on_event: Callable[[Event], None] | None = None,
-) -> Summary:  # fmt: skip
+def process(source: Any = None, target: str | Path | None = None, callback: Callback | None = None, *,
+            source_path: Any = None, target_path: str | Path | None = None, pipeline: Any = None,
+            sinks: Iterable[AnySink] = (), max_frames: int | None = None,
+            on_event: Callable[[Event], None] | None = None) -> Summary:  # fmt: skip
     """Runs `source` (see `open_video`) through a pipeline and writes the drawn video `target`, an MP4.
 
     `callback(image, result)` draws on `image`, (H, W, 3) BGR, and returns it; without one edgevid's Overlay

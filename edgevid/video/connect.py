@@ -213,9 +213,8 @@ class Connector:
 class Snapshots:
     """The images of an address; unchanged ones have the same ETag, or the same bytes."""
 
-    def __init__(
-        self, client: HttpClient, *, every_s: float | None = None, check: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, client: HttpClient, *, every_s: float | None = None,
+                 check: Callable[[], None] = lambda: None) -> None:  # fmt: skip
         """`every_s` are the seconds between two requests, None: as it changes; `check` runs while one comes."""
         self._client, self._check = client, check
         self._every_s, self._etag, self._bytes = every_s, "", b""

@@ -124,12 +124,9 @@ class HttpClient:
         self.ended = False  # Whether `abort` was called
         self._socket: socket.socket | None = None
         self._late, self._timer = False, threading.Timer(0.0, self._hang_up)
-        self._opener = urllib.request.build_opener(
-            _Connections(self._note),
-            _Digest(known),
-            urllib.request.HTTPBasicAuthHandler(known),
-            _Redirects(self.check_address),
-        )
+        self._opener = urllib.request.build_opener(_Connections(self._note), _Digest(known),
+                                                   urllib.request.HTTPBasicAuthHandler(known),
+                                                   _Redirects(self.check_address))  # fmt: skip
 
     def check_address(self, url: str) -> None:
         """PermanentError for an address that this server must not lead to."""
@@ -187,10 +184,9 @@ class HttpClient:
 class HttpStream:
     """One response as a binary file for FFmpeg; with a known length it can be resumed and is seekable."""
 
-    def __init__(
-        self, client: HttpClient, url: str = "", *, span: tuple[int, int] | None = None,
-        check: Callable[[], None] = lambda: None, retry: Callable[[Exception], None] | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, client: HttpClient, url: str = "", *, span: tuple[int, int] | None = None,
+                 check: Callable[[], None] = lambda: None,
+                 retry: Callable[[Exception], None] | None = None) -> None:  # fmt: skip
         """Opens it. `check` runs before each read and may raise; `span` is a first byte and a length. `retry`
         is called with what broke the connection and waits; None: a broken connection raises."""
         self._client, self._url = client, url

@@ -42,11 +42,10 @@ class LiveSource(Source):
 
     live = True
 
-    def __init__(
-        self, uri: str, *, stall_s: float = 4.0, min_backoff_s: float = 0.5, max_backoff_s: float = 30.0,
-        give_up_s: float | None = None, rtsp_transport: str = "tcp", snapshot_s: float | None = None,
-        decode: str = "cpu", packets: PacketTap | None = None, follow_hosts: Collection[str] = (),
-    ) -> None:  # fmt: skip
+    def __init__(self, uri: str, *, stall_s: float = 4.0, min_backoff_s: float = 0.5, max_backoff_s: float = 30.0,
+                 give_up_s: float | None = None, rtsp_transport: str = "tcp", snapshot_s: float | None = None,
+                 decode: str = "cpu", packets: PacketTap | None = None,
+                 follow_hosts: Collection[str] = ()) -> None:  # fmt: skip
         """A stream without a frame for `stall_s` counts as lost, and is reconnected indefinitely.
 
         The waits between attempts back off exponentially from `min_backoff_s` to `max_backoff_s`, each with
@@ -120,9 +119,8 @@ class LiveSource(Source):
     def _wait_for(self, ready: Callable[[], bool], seconds: float | None = None) -> None:
         """Waits until `ready()`, the end or the failure, which is raised; with the lock held."""
         self.waiting = True
-        self._changed.wait_for(
-            lambda: ready() or self._closed or self._ended or self._failure is not None, timeout=seconds
-        )
+        self._changed.wait_for(lambda: ready() or self._closed or self._ended or self._failure is not None,
+                               timeout=seconds)  # fmt: skip
         self.waiting = False
         if self._failure is not None and not ready():
             raise self._failure

@@ -67,10 +67,9 @@ def open_video(uri: str | Path | int | Iterable[Any], **options: Any) -> Source:
     return FileSource(text, **options)
 
 
-def source_options(
-    uri: str, *, decode: str = "cpu", give_up_s: float | None = None, rtsp_transport: str = "tcp",
-    images: str | None = None, packets: PacketTap | None = None, follow_host: Collection[str] = (),
-) -> dict[str, Any]:  # fmt: skip
+def source_options(uri: str, *, decode: str = "cpu", give_up_s: float | None = None, rtsp_transport: str = "tcp",
+                   images: str | None = None, packets: PacketTap | None = None,
+                   follow_host: Collection[str] = ()) -> dict[str, Any]:  # fmt: skip
     """Those of a program's options for `open_video` that mean something for `uri`."""
     tap = {} if packets is None else {"packets": packets}
     if is_live(uri):

@@ -25,9 +25,8 @@ HIDDEN = ("max_occupancy", "holes", "anchor")  # What the page does not show, an
 MOVED_PX = 0.02  # Points closer than this to where they were shown were not moved
 
 
-def to_json(
-    zones: Sequence[Zone], lines: Sequence[Line], calibration: CameraCalibration | None, scale: Scale = SAME
-) -> list[dict[str, Any]]:
+def to_json(zones: Sequence[Zone], lines: Sequence[Line], calibration: CameraCalibration | None,
+            scale: Scale = SAME) -> list[dict[str, Any]]:  # fmt: skip
     """Every annotation as the browser has it: kind, name, points in frame pixels, options. `calibration` is that of the
     current frames; `scale` multiplies frame pixels to those of the image that the annotations were drawn on
     (ZoneMonitor.scale)."""
@@ -35,9 +34,8 @@ def to_json(
     return [_item(shape, calibration, scale) for shape in shapes]
 
 
-def from_json(
-    items: Any, size: tuple[int, int], calibration: CameraCalibration | None, before: Annotations, scale: Scale = SAME
-) -> Annotations:
+def from_json(items: Any, size: tuple[int, int], calibration: CameraCalibration | None, before: Annotations,
+              scale: Scale = SAME) -> Annotations:  # fmt: skip
     """The zones and lines that a browser sent; InputError tells what is invalid. `size` is the frame's (width, height);
     `before` are the annotations that `to_json` sent, with this `calibration` and `scale`."""
     if not isinstance(items, list) or len(items) > MAX_ANNOTATIONS:
@@ -97,10 +95,8 @@ def _arrow(zone: Zone, calibration: CameraCalibration | None, scale: Scale) -> l
     return _rounded(calibration.to_image(ends) if zone.ground and calibration else ends / scale)
 
 
-def _parsed(
-    item: Any, size: tuple[int, int], calibration: CameraCalibration | None, known: Mapping[str, Zone | Line],
-    scale: Scale,
-) -> Zone | Line:  # fmt: skip
+def _parsed(item: Any, size: tuple[int, int], calibration: CameraCalibration | None, known: Mapping[str, Zone | Line],
+            scale: Scale) -> Zone | Line:  # fmt: skip
     if not isinstance(item, dict) or item.get("kind") not in ("zone", "line"):
         raise InputError("annotation: expected kind 'zone' or 'line'")
     name = _name(item.get("name"))

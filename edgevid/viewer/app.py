@@ -38,17 +38,13 @@ TRY_AGAIN_LATER = 1013  # The close code of RFC 6455
 
 def viewer_app(state: ViewerState) -> Any:
     """The application that serves `state`."""
-    routes: list[Any] = [
-        Route("/api/openapi.json", lambda _: FileResponse(STATIC / "openapi.json")),
-        Route("/api/annotations", partial(_annotations, state), methods=["GET", "PUT"]),
-        Route("/api/events", partial(_events, state)),
-        Route("/api/counts", partial(_events, state)),
-        Route("/api/recordings", partial(_recordings, state)),
-        Route("/api/latest", partial(_latest, state)),
-        Route("/api/stream", partial(_stream, state)),
-        Route("/media/{camera}/{name}", partial(_media, state)),
-        WebSocketRoute("/ws", partial(_serve_client, state)),
-    ]
+    routes: list[Any] = [Route("/api/openapi.json", lambda _: FileResponse(STATIC / "openapi.json")),
+                         Route("/api/annotations", partial(_annotations, state), methods=["GET", "PUT"]),
+                         Route("/api/events", partial(_events, state)), Route("/api/counts", partial(_events, state)),
+                         Route("/api/recordings", partial(_recordings, state)),
+                         Route("/api/latest", partial(_latest, state)), Route("/api/stream", partial(_stream, state)),
+                         Route("/media/{camera}/{name}", partial(_media, state)),
+                         WebSocketRoute("/ws", partial(_serve_client, state))]  # fmt: skip
     if state.review is not None:
         from edgevid.viewer.review import review_app
 

@@ -126,9 +126,8 @@ class Client:
 class Broadcast:
     """Takes results from the frame loop and hands them to all clients."""
 
-    def __init__(
-        self, describe: Callable[[Published], Mapping[str, Any]], *, quality: int = 80, max_side: int = 1280
-    ) -> None:
+    def __init__(self, describe: Callable[[Published], Mapping[str, Any]], *, quality: int = 80,
+                 max_side: int = 1280) -> None:  # fmt: skip
         """`describe` makes a record, in its thread; images have JPEG `quality` and at most `max_side` pixels."""
         self._describe, self._quality, self._max_side = describe, quality, max_side
         self._changed = threading.Condition()

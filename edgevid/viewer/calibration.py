@@ -34,10 +34,8 @@ NAME = re.compile(r"[\w][\w. -]{0,80}", re.ASCII)
 class CalibrationSession:
     """What one calibration page works on: the source, the file to write, and the existing calibration."""
 
-    def __init__(
-        self, frames: FrameSeeker, *, folder: Path, name: str, existing: CameraCalibration | None = None,
-        time: float = 0.0,
-    ) -> None:  # fmt: skip
+    def __init__(self, frames: FrameSeeker, *, folder: Path, name: str, existing: CameraCalibration | None = None,
+                 time: float = 0.0) -> None:  # fmt: skip
         """`existing` is the calibration to start from; its image has the aspect ratio of the source's."""
         self.frames, self.folder, self.name, self.time = frames, folder, name, time
         self._lock = threading.Lock()
@@ -60,12 +58,9 @@ class CalibrationSession:
     def start(self) -> dict[str, Any]:
         """What the page needs when it opens."""
         uri = self.frames.uri
-        return {
-            "source": masked(uri) if "://" in uri else Path(uri).name, "size": list(self.size),
-            "duration": self.frames.duration, "live": self.frames.live, "time": self._frame.time,
-            "name": self.name,
-            "calibration": to_page(self.existing) if self.existing is not None else None,
-        }  # fmt: skip
+        return {"source": masked(uri) if "://" in uri else Path(uri).name, "size": list(self.size),
+                "duration": self.frames.duration, "live": self.frames.live, "time": self._frame.time, "name": self.name,
+                "calibration": to_page(self.existing) if self.existing is not None else None}  # fmt: skip
 
     def save(self, sent: dict[str, Any]) -> dict[str, Any]:
         """Writes the file of the tables `calibration`. RequestError where it exists and `replace` is not true."""
@@ -108,10 +103,9 @@ def calibration_app(session: CalibrationSession) -> Any:
     async def save(request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(session.save, await json_of(request)))
 
-    return make_app("calibration.html", [
-        Route("/api/start", start), Route("/api/frame", image),
-        Route("/api/solve", solve_points, methods=["POST"]), Route("/api/save", save, methods=["POST"]),
-    ])  # fmt: skip
+    return make_app("calibration.html", [Route("/api/start", start), Route("/api/frame", image),
+                                         Route("/api/solve", solve_points, methods=["POST"]),
+                                         Route("/api/save", save, methods=["POST"])])  # fmt: skip
 
 
 def from_page(tables: Any, size: tuple[int, int], name: str = "") -> CameraCalibration:

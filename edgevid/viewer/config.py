@@ -40,9 +40,8 @@ SHIPPED_NOTE = (
 )
 
 
-MOTION_CLIPS = ClipSpec(
-    steps=10, rate_hz=12.5, width=24, height=48, stride_s=0.4, min_steps=8, fit="stretch", min_side=12.0
-)
+MOTION_CLIPS = ClipSpec(steps=10, rate_hz=12.5, width=24, height=48, stride_s=0.4, min_steps=8, fit="stretch",
+                        min_side=12.0)  # fmt: skip
 """The clips of the people of the rendered street."""
 PERSON, STREET_LIMIT_KMH = CLASSES.index("person"), 50.0
 """The class whose actions are recognized, and the speed limit of the rendered street."""
@@ -76,12 +75,10 @@ def build_config(loaded: LoadedSite, video: Any, reopen: Callable[[], Any], **op
     title = site.name or camera_name(site.source) if video.live else Path(site.source).name
     pipeline = build_pipeline(loaded, video.size, **options)
     model = str(getattr(getattr(pipeline.detector, "recipe", None), "name", ""))
-    return ViewerConfig(
-        title, video, reopen, pipeline, model,
-        (SHIPPED_NOTE.format(model),) if model.startswith("street-") and site.model is None else (),
-        calibration=build_calibration(loaded, video.size), monitor=build_zones(loaded, video.size), site=site,
-        speed_limit_kmh=site.speed_limit_kmh,
-    )  # fmt: skip
+    return ViewerConfig(title, video, reopen, pipeline, model,
+                        (SHIPPED_NOTE.format(model),) if model.startswith("street-") and site.model is None else (),
+                        calibration=build_calibration(loaded, video.size), monitor=build_zones(loaded, video.size),
+                        site=site, speed_limit_kmh=site.speed_limit_kmh)  # fmt: skip
 
 
 class PeoplePolicy(Policy):
@@ -101,19 +98,14 @@ def build_street(street: RenderedStreet) -> ViewerConfig:
     """A rendered street: its own geometry as calibration, the detector in the package, zones and a line."""
     calibration = rendered_calibration(street.scene.camera)
     policy = PeoplePolicy(ACTIONS, threshold=0.6, min_observations=2, memory_s=2.0, task="action")
-    action = RecognitionTask(
-        ClipBuffer(MOTION_CLIPS, labels=[PERSON]), FunctionRecognizer(motion_actions, ACTIONS), policy
-    )
+    action = RecognitionTask(ClipBuffer(MOTION_CLIPS, labels=[PERSON]), FunctionRecognizer(motion_actions, ACTIONS),
+                             policy)  # fmt: skip
     speeds = SpeedEstimator(calibration, lost_after_s=LOST_AFTER_S)
-    pipeline = Pipeline(
-        Detector.load(SHIPPED, score_threshold=0.4), Tracker(), speed_estimator=speeds,
-        recognitions={"action": action},
-    )  # fmt: skip
+    pipeline = Pipeline(Detector.load(SHIPPED, score_threshold=0.4), Tracker(), speed_estimator=speeds,
+                        recognitions={"action": action})  # fmt: skip
     monitor = ZoneMonitor(STREET_ZONES, STREET_LINES, to_ground=calibration.to_ground, size=street.size)
-    return ViewerConfig(
-        "rendered street", street, lambda: street, pipeline, SHIPPED, (RENDERED_NOTE,), calibration, monitor,
-        speed_limit_kmh=STREET_LIMIT_KMH,
-    )  # fmt: skip
+    return ViewerConfig("rendered street", street, lambda: street, pipeline, SHIPPED, (RENDERED_NOTE,), calibration,
+                        monitor, speed_limit_kmh=STREET_LIMIT_KMH)  # fmt: skip
 
 
 def rendered_calibration(camera: Camera) -> CameraCalibration:
@@ -145,19 +137,15 @@ class View:
 
 
 @contextmanager
-def viewing(
-    config: ViewerConfig, view: View, *, announce: Callable[[str], None], site_file: Path | None = None,
-    recorder: Any = None, unit: str = "km/h", review: Path | None = None,
-) -> Iterator[ViewerState]:  # fmt: skip
+def viewing(config: ViewerConfig, view: View, *, announce: Callable[[str], None], site_file: Path | None = None,
+            recorder: Any = None, unit: str = "km/h", review: Path | None = None) -> Iterator[ViewerState]:  # fmt: skip
     """The state of a viewer that is served until the block ends; `announce` gets its address. `review` is a
     folder of --save-abstained."""
-    state = ViewerState(
-        config.source, config.pipeline, title=config.title, model=config.model, notes=config.notes,
-        calibration=config.calibration, monitor=config.monitor, site_file=site_file,
-        site_header=site_header(config, site_file), unit=unit, recordings=recorder and recorder.path,
-        reopen=None if view.once else config.reopen, tap=recorder and recorder.tap,
-        review=Review(review, later=True) if review else None, **view.display,
-    )  # fmt: skip
+    state = ViewerState(config.source, config.pipeline, title=config.title, model=config.model, notes=config.notes,
+                        calibration=config.calibration, monitor=config.monitor, site_file=site_file,
+                        site_header=site_header(config, site_file), unit=unit, recordings=recorder and recorder.path,
+                        reopen=None if view.once else config.reopen, tap=recorder and recorder.tap,
+                        review=Review(review, later=True) if review else None, **view.display)  # fmt: skip
     from edgevid.viewer.app import viewer_app  # needs the extra
 
     with closing(state), Server(viewer_app(state), **view.server) as served:

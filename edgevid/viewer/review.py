@@ -50,7 +50,5 @@ def review_app(review: Review) -> Any:
             return JSONResponse({"error": "there is no such file"}, 404)
         return FileResponse(path)
 
-    return make_app("review.html", [
-        Route("/api/review", decide, methods=["POST"]), Route("/api/review/{name}", rows),
-        Route("/media/{kind}/{item:path}", media),
-    ])  # fmt: skip
+    return make_app("review.html", [Route("/api/review", decide, methods=["POST"]), Route("/api/review/{name}", rows),
+                                    Route("/media/{kind}/{item:path}", media)])  # fmt: skip

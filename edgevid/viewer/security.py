@@ -41,11 +41,10 @@ CSP = (
     "media-src 'self'; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
-HEADERS = (
-    (b"content-security-policy", CSP.encode()), (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"), (b"cache-control", b"no-cache"),
-    (b"cross-origin-opener-policy", b"same-origin"), (b"cross-origin-resource-policy", b"same-origin"),
-)  # fmt: skip
+HEADERS = ((b"content-security-policy", CSP.encode()), (b"x-content-type-options", b"nosniff"),
+           (b"referrer-policy", b"no-referrer"), (b"cache-control", b"no-cache"),
+           (b"cross-origin-opener-policy", b"same-origin"),
+           (b"cross-origin-resource-policy", b"same-origin"))  # fmt: skip
 SAFE = frozenset(("GET", "HEAD"))
 OPERATOR = "edgevid.operator"  # Key of a scope: whether its client may change something
 SIGN_IN = Path(__file__).with_name("sign_in.html").read_text(encoding="utf-8")

@@ -51,11 +51,9 @@ LOGS = ("uvicorn.error", "asyncio", "edgevid")  # What may log about clients
 class Server(Closing):
     """An ASGI application served from a thread of its own, inside `with`."""
 
-    def __init__(
-        self, app: Any, *, host: str = "127.0.0.1", port: int | None = None, token: str | None = None,
-        viewer_token: str | None = None, allowed_hosts: Iterable[str] = (), tls_cert: str | Path | None = None,
-        tls_key: str | Path | None = None, purpose: str = "The viewer",
-    ) -> None:  # fmt: skip
+    def __init__(self, app: Any, *, host: str = "127.0.0.1", port: int | None = None, token: str | None = None,
+                 viewer_token: str | None = None, allowed_hosts: Iterable[str] = (), tls_cert: str | Path | None = None,
+                 tls_key: str | Path | None = None, purpose: str = "The viewer") -> None:  # fmt: skip
         """Binds the address at once, so that `url` is right before anything runs.
 
         Who has the `viewer_token` may look, and change nothing.
@@ -91,10 +89,8 @@ class Server(Closing):
         self._socket = _bind(host, port, is_known)
         self.host, self.port = host, int(self._socket.getsockname()[1])
         hosts = [*allowed_hosts, host, socket.gethostname()] if public else list(allowed_hosts)
-        guarded = SecurityMiddleware(
-            app, token=tokens[0], viewer_token=tokens[1], allowed_hosts=hosts, public=public, port=self.port,
-            admitted=self._socket.admitted,
-        )  # fmt: skip
+        guarded = SecurityMiddleware(app, token=tokens[0], viewer_token=tokens[1], allowed_hosts=hosts, public=public,
+                                     port=self.port, admitted=self._socket.admitted)  # fmt: skip
 
         async def end_waiting() -> None:
             self._socket.end_waiting()
@@ -146,9 +142,8 @@ class Server(Closing):
             logging.getLogger(name).removeFilter(self._few_lines)
 
 
-def serve(
-    app: Any, *, open_browser: bool = False, announce: Callable[[str], None] | None = None, **options: Any
-) -> None:
+def serve(app: Any, *, open_browser: bool = False, announce: Callable[[str], None] | None = None,
+          **options: Any) -> None:  # fmt: skip
     """Serves `app` until Ctrl-C or SIGTERM; `options` are those of Server. `announce` gets the address once it can be
     opened; `open_browser` opens it in a browser, which asks for the token."""
     with Server(app, **options) as server:

@@ -38,13 +38,11 @@ class EditConflict(InputError):
 class ViewerState:
     """A source and its pipeline, as browsers get them."""
 
-    def __init__(
-        self, source: Any, pipeline: Pipeline, *, title: str, model: str = "", notes: Sequence[str] = (),
-        calibration: CameraCalibration | None = None, monitor: ZoneMonitor | None = None,
-        site_file: Path | None = None, site_header: str = "", unit: str = "km/h", quality: int = 80,
-        max_side: int = 1280, recordings: Path | None = None, reopen: Callable[[], Any] | None = None,
-        tap: Any = None, review: Any = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, source: Any, pipeline: Pipeline, *, title: str, model: str = "", notes: Sequence[str] = (),
+                 calibration: CameraCalibration | None = None, monitor: ZoneMonitor | None = None,
+                 site_file: Path | None = None, site_header: str = "", unit: str = "km/h", quality: int = 80,
+                 max_side: int = 1280, recordings: Path | None = None, reopen: Callable[[], Any] | None = None,
+                 tap: Any = None, review: Any = None) -> None:  # fmt: skip
         """`title` and `model` name the source and the detector; `notes` are shown above the image.
 
         Zones and lines are saved to `site_file`; without one they last as long as the program. `site_header` is the
@@ -129,15 +127,13 @@ class ViewerState:
 
     def hello(self) -> dict[str, Any]:
         """Everything that a new client needs before its first image."""
-        return {
-            "type": "hello", **self._about, "live": bool(self.source.live), "size": list(self.size),
-            "fps": self.source.fps, "reasons": {reason.name: reason.description for reason in Reason},
-            "grid": grid_json(self.calibration), "calibrated": self.calibration is not None,
-            "saves": self.site_file is not None, "events": self.events.find({}, limit=LISTED)[::-1],
-            "paused": self.playback.paused, "records": self.recordings is not None, "review": self.review is not None,
-            "run": self.run, "rounds": self.source.list, "duration": getattr(self.source, "duration", None),
-            **self.annotations(),
-        }  # fmt: skip
+        return {"type": "hello", **self._about, "live": bool(self.source.live), "size": list(self.size),
+                "fps": self.source.fps, "reasons": {reason.name: reason.description for reason in Reason},
+                "grid": grid_json(self.calibration), "calibrated": self.calibration is not None,
+                "saves": self.site_file is not None, "events": self.events.find({}, limit=LISTED)[::-1],
+                "paused": self.playback.paused, "records": self.recordings is not None,
+                "review": self.review is not None, "run": self.run, "rounds": self.source.list,
+                "duration": getattr(self.source, "duration", None), **self.annotations()}  # fmt: skip
 
     def annotations(self) -> dict[str, Any]:
         """Zones and lines as the browser has them, with the number of their version."""
@@ -167,9 +163,8 @@ class ViewerState:
             if self.site_file is not None:
                 saved = (in_shares(shapes, shares, drawn) for shapes in (zones, lines))
                 old = [in_shares(shapes, self._relative, drawn) for shapes in before]
-                self._known = write_zones(
-                    self.site_file, *saved, header=self._site_header, before=old, known=self._known
-                )
+                self._known = write_zones(self.site_file, *saved, header=self._site_header, before=old,
+                                          known=self._known)  # fmt: skip
             self._edited, self._relative = edited, shares
             self._version += 1
             answer = self.annotations()
@@ -211,13 +206,10 @@ class ViewerState:
              "class": names[label] if 0 <= label < len(names) else str(label)}
             for (place, direction, label), count in self.monitor.counts.items()
         ]  # fmt: skip
-        return {
-            "occupancy": self.monitor.occupancy(),
-            "counts": counts,
-            "fps": round(1 / self._interval_s, 2) if self._interval_s > 0 else None,
-            "dropped": int(self.source.dropped),
-            "lag_ms": round(1000 * float(getattr(self.source, "lag_s", 0.0)), 1),
-        }
+        return {"occupancy": self.monitor.occupancy(), "counts": counts,
+                "fps": round(1 / self._interval_s, 2) if self._interval_s > 0 else None,
+                "dropped": int(self.source.dropped),
+                "lag_ms": round(1000 * float(getattr(self.source, "lag_s", 0.0)), 1)}  # fmt: skip
 
 
 MEMORY = ":memory:"

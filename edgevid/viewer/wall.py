@@ -31,10 +31,8 @@ class Wall:
         self._states: dict[str, ViewerState] = {}
         self._apps: dict[str, Any] = {}
         self._tiles: dict[str, tuple[Any, bytes]] = {}
-        self.app = make_app("wall.html", [
-            Route("/api/cameras", self._cameras), Route("/api/tile/{name}", self._tile),
-            Mount("/camera/{name}", self._camera),
-        ])  # fmt: skip
+        self.app = make_app("wall.html", [Route("/api/cameras", self._cameras), Route("/api/tile/{name}", self._tile),
+                                          Mount("/camera/{name}", self._camera)])  # fmt: skip
 
     def _show(self, camera: Camera) -> ViewerState:
         """What is shown of a run that begins."""
