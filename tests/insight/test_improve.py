@@ -149,7 +149,7 @@ def shares(model: Path, engine: OrtEngine | None = None) -> np.ndarray:
 
 
 def test_a_graph_that_agrees_too_little_is_rejected(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgevid.insight.improve import _build_anew
+    from edgevid.insight.improve import _build_again
     from edgevid.optimize import agreement
 
     clips = [str(path) for path in Path("data").rglob("*.jpg")]
@@ -158,7 +158,7 @@ def test_a_graph_that_agrees_too_little_is_rejected(trained: Path, monkeypatch: 
     for name in ("fp16", "int8-cpu"):
         (trained.parent / f"build/step.{name}.onnx").write_bytes(b"")
     monkeypatch.setattr(agreement, "FLOORS", dict.fromkeys(agreement.FLOORS, 1.01))
-    log = _build_anew(trained.parent, Path("new"), clips)
+    log = _build_again(trained.parent, Path("new"), clips)
     assert list(log) == ["step.fp16.onnx", "step.int8-cpu.onnx"]
     assert all(told.startswith("rejected: ") and "minimum 101.0%" in told for told in log.values())
     assert not [*Path("new/build").glob("*")]  # the head runs in FP32
