@@ -73,9 +73,8 @@ def cluster_command(source: str, clusters: int | None, apply: Path | None, seed:
 
 
 def _csv(rows: list[tuple[str, int, float]], names: tuple[str, ...]) -> str:
-    cells = [
-        (one, *((label, names[label]) if label >= 0 else ("", "")), f"{distance:.4f}") for one, label, distance in rows
-    ]
+    cells = [(one, *((label, names[label]) if label >= 0 else ("", "")), f"{distance:.4f}")
+             for one, label, distance in rows]  # fmt: skip
     return csv_text([("id", "cluster", "name", "distance"), *cells])
 
 

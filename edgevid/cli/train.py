@@ -175,10 +175,9 @@ def classifier(data: Path, out: Path, heads: str, force: bool, size: str, rotati
         for attribute, kind in product(attributes, kinds):
             extractor = "" if kind == "compact" else kind
             parts = [attribute] * (len(attributes) > 1) + [Path(kind).name] * (len(kinds) > 1)
-            config = TrainConfig(
-                data, "linear" if extractor else "compact", out.joinpath(*parts), rate_hz=4.0, window=1,
-                extractor=extractor, attribute=attribute, images=images, **options,
-            )  # fmt: skip
+            config = TrainConfig(data, "linear" if extractor else "compact", out.joinpath(*parts), rate_hz=4.0,
+                                 window=1, extractor=extractor, attribute=attribute, images=images,
+                                 **options)  # fmt: skip
             console.print(f"[bold]{escape(attribute)}, {escape(kind)}[/]")
             found.append((attribute, kind, train_actions(config, report=partial(console.print, markup=False),
                                                          progress=progress)))  # fmt: skip

@@ -123,12 +123,11 @@ def build_speed_estimator(loaded: LoadedSite, size: tuple[int, int]) -> SpeedEst
     if loaded.calibration is None:
         return None
     site, limits = loaded.site, (loaded.policy.speed if loaded.policy else None) or SpeedPolicy()
-    return SpeedEstimator(
-        loaded.calibration, size, method=site.speed_method,
-        displacement=Displacement(frames=site.speed_interval, average=site.speed_smoothing),
-        window_s=site.speed_window_s, lost_after_s=LOST_AFTER_S, contact=site.contact, road_deg=site.road_deg,
-        sigma_limit_mps=limits.max_sigma_mps, sigma_limit_share=limits.max_share,
-    )  # fmt: skip
+    return SpeedEstimator(loaded.calibration, size, method=site.speed_method,
+                          displacement=Displacement(frames=site.speed_interval, average=site.speed_smoothing),
+                          window_s=site.speed_window_s, lost_after_s=LOST_AFTER_S, contact=site.contact,
+                          road_deg=site.road_deg, sigma_limit_mps=limits.max_sigma_mps,
+                          sigma_limit_share=limits.max_share)  # fmt: skip
 
 
 def build_calibration(loaded: LoadedSite, size: tuple[int, int]) -> CameraCalibration | None:

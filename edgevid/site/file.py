@@ -111,14 +111,12 @@ def _check_ground(shapes: list[Zone | Line], calibration: Path | None) -> None:
         raise FieldError("site", "camera.calibration", "a calibration, which zones and lines in meters need")
 
 
-Detect: Any = pick(
-    Site, "Detect", ("model", "score", "classes", "device", "precision", "every", "gate_threshold", "max_gap_s")
-)
-Camera: Any = pick(
-    Site, "Camera",
-    ("name", "calibration", "speed_method", "speed_interval", "speed_smoothing", "speed_window_s", "grid_m",
-     "contact", "road_deg", "size", "clusters", "health", "quality", "blur", "face_model", "speed_limit_kmh"),
-)  # fmt: skip
+Detect: Any = pick(Site, "Detect", ("model", "score", "classes", "device", "precision", "every", "gate_threshold",
+                                    "max_gap_s"))  # fmt: skip
+Camera: Any = pick(Site, "Camera", (
+    "name", "calibration", "speed_method", "speed_interval", "speed_smoothing", "speed_window_s", "grid_m",
+    "contact", "road_deg", "size", "clusters", "health", "quality", "blur", "face_model", "speed_limit_kmh",
+))  # fmt: skip
 Recognize: Any = pick(RecognizerChoice, "Recognize", ("task", "model", "policy", "inside", "classes"), task="action")
 Top: Any = pick(Site, "Top", ("source", "policy"))
 

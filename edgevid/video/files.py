@@ -125,10 +125,9 @@ class FileSource(Source):
     def _begin(self, origin: Stamps | None) -> None:
         """Reads on from where the container stands; after a seek, `origin` are the first frame's stamps."""
         names = self._container.format.name.split(",")
-        self._repair = StampRepair(
-            1.0 / (_rate(self._stream) or DEFAULT_FPS), decoding_only="avi" in names,
-            may_jump=not JUMPING.isdisjoint(names), begin=self._next, origin=origin, faults=self.repaired,
-        )  # fmt: skip
+        self._repair = StampRepair(1.0 / (_rate(self._stream) or DEFAULT_FPS), decoding_only="avi" in names,
+                                   may_jump=not JUMPING.isdisjoint(names), begin=self._next, origin=origin,
+                                   faults=self.repaired)  # fmt: skip
         self._decoding = self._repair.times(_decode(self._container, self._stream, self._damage))
 
     def _estimated_count(self) -> int | None:
