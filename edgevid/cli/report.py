@@ -66,8 +66,7 @@ def query_command(files: list[Path], sql: str, csv: Path | None, json_out: Path 
         if json_out:
             named = (dict(zip(names, row, strict=True)) for row in rows)
             dicts = (json.dumps(one, ensure_ascii=False, default=str) for one in named)
-            first = "[\n" + next(dicts, "")
-            write_lines(json_out, chain([first], (f",\n{one}" for one in dicts), ["\n]\n"]))
+            write_lines(json_out, chain(["[\n" + next(dicts, "")], (f",\n{one}" for one in dicts), ["\n]\n"]))
         if not csv and not json_out:
             print_rows(results(), names, (["" if v is None else str(v) for v in row] for row in islice(rows, SHOWN)))
             if next(rows, None) is not None:

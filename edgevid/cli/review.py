@@ -65,8 +65,7 @@ def cluster_command(source: str, clusters: int | None, apply: Path | None, seed:
     found = cluster(chunks, clusters, seed=seed)
     _show(found)
     clips = {one: os.path.relpath(clip, out) for one, clip in clips_of(source).items()}
-    title = series["table"] if "://" in source else Path(source).name
-    write_text(files["clusters.html"], page(found, title, clips))
+    write_text(files["clusters.html"], page(found, series["table"] if "://" in source else Path(source).name, clips))
     rows = list(zip(found.ids, found.labels.tolist(), found.distances.tolist(), strict=True))
     write_text(files["series.csv"], _csv(rows, found.clusters.names))
     found.clusters.save(files["clusters.toml"])

@@ -130,8 +130,7 @@ def _check_network(uri: str) -> list[Finding]:
         reason = (error.strerror or "no answer within 5 s").lower()
         remedy = "is the camera on, in this network, and RTSP enabled? `ping` it; check port and firewall"
         return [*found, Finding("network", f"port {port}: {reason}", False, remedy)]
-    spent_ms = 1000 * (clock.monotonic() - begun)
-    return [*found, Finding("network", f"port {port} answers in {spent_ms:.0f} ms", True)]
+    return [*found, Finding("network", f"port {port} answers in {1000 * (clock.monotonic() - begun):.0f} ms", True)]
 
 
 def _no_frame(source: LiveSource) -> Finding:
