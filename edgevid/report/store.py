@@ -128,7 +128,8 @@ class Store(Closing):
         with open_database(path) as base:
             for table in ("events", "runs", *["objects"] * self._objects):
                 copied = self._folder / f"{table}.csv"
-                names = {r[1]: _OF_SQLITE[r[2]] for r in base.execute(f"PRAGMA table_info({table})")}
+                found = [r[1:3] for r in base.execute(f"PRAGMA table_info({table})") if r[1].isidentifier()]
+                names = {name: _OF_SQLITE[kind] for name, kind in found if kind in _OF_SQLITE}  # no one else's SQL
                 with copied.open("w", newline="", encoding="utf-8") as file:
                     csv.writer(file).writerows(base.execute(f"SELECT {', '.join(names)} FROM {table}"))
                 columns = f"columns = {names}, header = false"

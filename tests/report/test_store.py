@@ -175,3 +175,18 @@ def test_a_query_gives_names_and_rows(tmp_path: Path) -> None:
     with Store([write(tmp_path / "a.jsonl", a_day())]) as store:
         names, rows = store.query("SELECT kind, count(*) AS n FROM events GROUP BY kind ORDER BY kind")
         assert (names, list(rows)) == (["kind", "n"], [("cross", 2), ("stream-lost", 1), ("track-ended", 2)])
+
+
+def test_a_column_of_a_strangers_database_is_no_sql(tmp_path: Path) -> None:
+    stolen, path = tmp_path / "stolen.txt", tmp_path / "events.db"
+    (tmp_path / "secret.txt").write_text("secret", encoding="utf-8")
+    copy = f"COPY (SELECT content FROM read_text($${tmp_path}/secret.txt$$)) TO $${stolen}$$"
+    name = f"""1 AS "x': $$VARCHAR$$}}, header = false); {copy}; --" """.replace('"', '""')
+    script = f'CREATE TABLE events ("{name}" TEXT, id TEXT, clip BLOB); INSERT INTO events VALUES (1, 2, 3);'
+    with sqlite3.connect(path) as base:
+        base.executescript(f"{script} CREATE TABLE runs (run TEXT); PRAGMA application_id = 0x65647669; "
+                           "PRAGMA user_version = 2")  # fmt: skip
+    base.close()
+    with Store([path]) as store:
+        assert store.rows("SELECT id, clip FROM events") == [("2", None)]
+    assert not stolen.exists()
