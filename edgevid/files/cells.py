@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-FORMULA = r"'*[=+\-@\t\r\n＝＋－＠]"
-"""How a text begins that is written with an apostrophe before it, as a spreadsheet would run it."""
-_FORMULA, _NUMBER = re.compile(FORMULA), re.compile(r"[+-][\d.]+(e[+-]?\d+)?")
+FORMULA = r"'*[=+\-@\t\r\n＝＋－＠]"  # How a text begins that gets an apostrophe, as a spreadsheet would run it
+_FORMULA, _NUMBERS = re.compile(FORMULA), re.compile(r"([+-]?[\d.]+(e[+-]?\d+)?( |$))+")  # A box is four numbers
 
 
 def csv_text(rows: Iterable[Iterable[Any]], newline: str = "\n") -> str:
@@ -19,15 +18,15 @@ def csv_text(rows: Iterable[Iterable[Any]], newline: str = "\n") -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
-        return f"'{value}" if _FORMULA.match(value) and not _NUMBER.fullmatch(value) else value
+        return f"'{value}" if _FORMULA.match(value) and not _NUMBERS.fullmatch(value) else value
     return round(value, 9) if isinstance(value, float) else value
 
 
 def cell_text(cell: str) -> str:
     """The text that `csv_text` made a cell of.
 
-    >>> csv_text([["=1+1", "'=", "-5", -5, "it's"]]), cell_text("'=1+1"), cell_text("''="), cell_text("it's")
-    ("'=1+1,''=,-5,-5,it's\\n", '=1+1', "'=", "it's")
+    >>> csv_text([["=1+1", "'=", "-5.5 7", -5, "it's"]]), cell_text("'=1+1"), cell_text("''="), cell_text("it's")
+    ("'=1+1,''=,-5.5 7,-5,it's\\n", '=1+1', "'=", "it's")
     """
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
