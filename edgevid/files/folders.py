@@ -14,8 +14,7 @@ SPOOL = "EDGEVID_SPOOL"  # Environment variable that names the folder of spools
 _VARIABLE = re.compile(r"\$(\$?)\{([^}:]*)(?::-([^}]*))?\}")
 MOST_BYTES = 80  # Of a name in the names of files
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)?(\.|$)")  # What Windows takes for devices
-_SECRET = re.compile(r"(?i)pas|pwd|psw|token|key|secret|auth|cred|sig|jwt|pw")
-"""Names of variables whose values are masked in every message."""
+_SECRET = re.compile(r"(?i)pas|pwd|psw|token|key|secret|auth|cred|sig|jwt|pw")  # Variables that no message shows
 
 
 def cache_folder() -> Path:

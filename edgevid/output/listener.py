@@ -39,8 +39,7 @@ class Listener(socket.socket):
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, int(WAIT_S))
         self._strangers, self._is_known = strangers, is_known
         self._rates = lru_cache(maxsize=1000)(lambda host: TokenBucket(PER_SECOND, AT_ONCE))
-        self._open = dict[Any, tuple[socket.socket, str, float]]()
-        """By peer: its connection, its role, and since when, on time.monotonic."""
+        self._open = dict[Any, tuple[socket.socket, str, float]]()  # By peer: its connection, role, and since when
 
     def listen(self, backlog: int = BACKLOG, /) -> None:
         """Listens; servers ask for as many as they accept at once, which is less than may wait."""

@@ -77,17 +77,15 @@ class Metrics(Closing):
         """By metric, then by its labels."""
         summary, reasons = self._summary, dict(self._summary.reasons)
         sinks = [(_label(n, one.name), one) for n, one in enumerate(summary.workers, 1)]
-        return {
-            "frames": {(): summary.frames}, "gated": {(): summary.gated},
-            **{name: {(): getattr(self._source, name, 0)}
-               for name in ("dropped", "damaged", "corrupted", "reconnections")},
-            "tracks": {(self._class_name(label),): n for label, n in summary.objects().items()},
-            "events": dict(summary.class_events),
-            "abstentions": {(task, why.name): n for (task, why), n in reasons.items() if why is not Reason.OK},
-            "emitted": {(task,): n for (task, why), n in reasons.items() if why is Reason.OK},
-            **{f"sink_{name}": {(label,): getattr(one, name) for label, one in sinks}
-               for name in ("delivered", "rejected", "dropped", "backlog")},
-        }  # fmt: skip
+        return {"frames": {(): summary.frames}, "gated": {(): summary.gated},
+                **{name: {(): getattr(self._source, name, 0)}
+                   for name in ("dropped", "damaged", "corrupted", "reconnections")},
+                "tracks": {(self._class_name(label),): n for label, n in summary.objects().items()},
+                "events": dict(summary.class_events),
+                "abstentions": {(task, why.name): n for (task, why), n in reasons.items() if why is not Reason.OK},
+                "emitted": {(task,): n for (task, why), n in reasons.items() if why is Reason.OK},
+                **{f"sink_{name}": {(label,): getattr(one, name) for label, one in sinks}
+                   for name in ("delivered", "rejected", "dropped", "backlog")}}  # fmt: skip
 
 
 def _label(number: int, name: str) -> str:

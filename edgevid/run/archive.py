@@ -81,6 +81,7 @@ def open_jobs(site: Site | str | Path, videos: Sequence[Path], out: Path, *, chu
     """Jobs, and the rows of the videos that need none: those that have a result in the folder `out` and their size of
     then; failed ones too, unless `retry_failed`. Videos longer than 1.5 `chunk_s` seconds are cut. InputError where
     `out` has results of another site; SourceError where it cannot be written."""
+    make_folder(out)
     loaded, jobs, rows = load_site(site), deque[Job](), list[Row]()
     plain = replace(loaded.site, source="", sinks=(), record=None, health=None)
     plain = replace(plain, model=plain.model or resolve_model().name)  # that of this machine on every node

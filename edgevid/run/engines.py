@@ -5,13 +5,13 @@ import threading
 import time as clock
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from edgevid.runtime.engine import AcceptsFrames, LoadedEngine, TensorSpec, check_inputs
+from edgevid.runtime.engine import AcceptsFrames, LoadedEngine, check_inputs
 from edgevid.runtime.load import load_engine
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.variants import model_file
@@ -78,10 +78,8 @@ class BatchedEngine(LoadedEngine):
         self.batch, self._fixed = most if size < 0 else size, max(size, 1)
         self.inputs, self.outputs = engine.inputs, engine.outputs
         if size > 1:
-            self.inputs, self.outputs = (
-                tuple(TensorSpec(spec.name, (-1, *spec.shape[1:]), spec.dtype) for spec in specs)
-                for specs in (engine.inputs, engine.outputs)
-            )
+            self.inputs, self.outputs = (tuple(replace(spec, shape=(-1, *spec.shape[1:])) for spec in specs)
+                                         for specs in (engine.inputs, engine.outputs))  # fmt: skip
         if isinstance(engine, AcceptsFrames):
             self.run_frames = self._run_frames
         self._changed, self._busy = threading.Condition(), False

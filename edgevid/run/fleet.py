@@ -131,9 +131,8 @@ class Camera:
             if recorder is not None:
                 stack.callback(recorder.close)
             reading: Any = {**fleet.reading, "packets": recorder.tap if recorder and not site.blur else None}
-            self.source = source = stack.enter_context(
-                open_video(site.source, **source_options(site.source, **reading))
-            )
+            options = source_options(site.source, **reading)
+            self.source = source = stack.enter_context(open_video(site.source, **options))
             self.state, self.detail = "running", ""
             if self._stop.is_set() or (source.live and not source.wait()):  # type: ignore[attr-defined]
                 return
@@ -197,13 +196,11 @@ class Fleet(Closing):
         `sinks` makes further sinks of a camera. `on_result` and `on_event` are called in the cameras' threads.
         `changes` are keys of Site that replace those of every site, `reading` options of `source_options`. InputError
         where there is no site."""
-        self.sites = [sites] if isinstance(sites, (str, Path)) else list(sites)
-        """What runs; a change takes effect at the next `reload`."""
+        self.sites = [sites] if isinstance(sites, (str, Path)) else list(sites)  # Changes take effect at `reload`
         self.weights, self.max_frames = dict(weights or {}), max_frames
         self.changes, self.reading = dict(changes or {}), dict(reading or {})
         self.sinks, self.on_result, self.on_event = sinks, on_result, on_event
-        self.view: Callable[[Camera], Any] = lambda camera: None
-        """Makes what shows a run of a camera (a ViewerState), or None."""
+        self.view: Callable[[Camera], Any] = lambda camera: None  # Makes what shows a run (a ViewerState), or None
         if not (count := len(self._wanted())):
             raise InputError(f"a fleet: expected site files, or a folder with some, got {[*map(str, self.sites)]}")
         self.threads = threads or max(1, default_threads() // count)

@@ -21,8 +21,7 @@ from edgevid.site.build import header_of
 from edgevid.types import Closing, Event, Frame, Header, Reason, Result, SpeedReport
 from edgevid.zones import ZoneEvent, ZoneMonitorLike
 
-FORGET_AFTER_S = 60.0
-"""Objects that were not tracked for this long are counted and forgotten: runs of months must not grow."""
+FORGET_AFTER_S = 60.0  # Objects not tracked for this long are counted and forgotten: runs of months must not grow
 MAX_EVENTS = 1000  # The latest events that a summary keeps
 AWAY_S = 10.0  # For how long a sink that raised is left out, in a run that isolates its sinks
 

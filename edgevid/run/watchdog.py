@@ -79,11 +79,8 @@ class Watchdog:
         self._reported, self._reported_at, self._dropped = frames, now, source.dropped
         objects = sum(self._summary.objects().values())
         damaged = source.corrupted + self._summary.damaged
-        line = (
-            f"{fps:.1f} fps, {frames} frames in all; dropped {lost} since the last line, "
-            f"{source.dropped} in all; damaged {damaged}; objects {objects}; "
-            f"memory up to {peak_memory_mb():.0f} MB"
-        )
+        line = (f"{fps:.1f} fps, {frames} frames in all; dropped {lost} since the last line, {source.dropped} in all; "
+                f"damaged {damaged}; objects {objects}; memory up to {peak_memory_mb():.0f} MB")  # fmt: skip
         if source.live:
             gap_s = max(0.0, source.now() - source.newest_at)
             away = f"; no frame for {gap_s:.0f} s" if gap_s > 2 else ""

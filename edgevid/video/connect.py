@@ -20,8 +20,7 @@ from edgevid.video.images import read_image
 from edgevid.video.wire import Wire
 
 Transport = Literal["tcp", "udp"]
-NOMINAL = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v", "jpeg_pipe", "image2pipe")
-"""FFmpeg's formats whose time stamps are counted frames."""
+NOMINAL = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v", "jpeg_pipe", "image2pipe")  # Their stamps are counted frames
 QUICKLY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
 """FFmpeg reads this much to learn a live stream's format; what it reads comes no faster than it is filmed."""
 PLAYLIST = b"#EXTM3U"

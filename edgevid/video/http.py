@@ -143,11 +143,9 @@ class HttpClient:
 
     def _hang_up(self) -> None:
         self._late = True
-        with (
-            suppress(OSError, AttributeError),
-            socket.socket(fileno=os.dup(self._socket.fileno())) as connection,  # type: ignore[union-attr]
-        ):
-            connection.shutdown(socket.SHUT_RDWR)
+        if self._socket is not None:
+            with suppress(OSError), socket.socket(fileno=os.dup(self._socket.fileno())) as connection:
+                connection.shutdown(socket.SHUT_RDWR)
 
     def _note(self, connected: socket.socket) -> None:
         self._socket = connected

@@ -27,8 +27,7 @@ from edgevid.video.stream_clock import Backlog, PacedClock, StreamClock
 MOST_EVENTS = 1000
 CLOSE_S = 1.5
 BEHIND_S = 2.0  # A slow consumer of a paced stream falls behind by up to this much; then frames are left out
-RECORDING_S = 20.0
-"""Stamps that run ahead of the clock by this much, before any frame came at its pace, are a recording's."""
+RECORDING_S = 20.0  # Stamps this far ahead of the clock, before any frame came at its pace, are a recording's
 Make = Callable[[float, int], Frame]  # A decoded frame, of its time and index
 REFUSALS = (401, 403, 404, 410)  # HTTP's answers at the first connection that end it
 

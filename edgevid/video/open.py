@@ -107,10 +107,8 @@ def _piped(text: str, options: dict[str, Any]) -> FileSource:
         pipe.close()
         if pipe.received:
             raise
-        raise SourceError(
-            f"{pipe.name}: expected a video, the pipe was closed without data; is the program that writes "
-            "into it running?"
-        ) from error
+        raise SourceError(f"{pipe.name}: expected a video, the pipe was closed without data; is the program that "
+                          "writes into it running?") from error  # fmt: skip
 
 
 class FrameSeeker(Closing):

@@ -21,13 +21,10 @@ LENGTHS, STOP = "bitstream+buffer", "explode"
 CHECKS = {"hevc": STOP, "mjpeg": STOP} | dict.fromkeys(("msmpeg4v1", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2"), LENGTHS)
 """FFmpeg's err_detect by codec, where the decoder marks no error by itself. HEVC and JPEG name an error only
 where they stop at it; the frame comes nevertheless. Of MS MPEG-4 each coded frame must end with its data."""
-ODD_FRAMES = 100
-"""Where these checks find an error in each of the first so many frames, the encoder is odd, not the data."""
-B, B_ALONE = 3, ("mpeg4", "mpeg2video", "mpeg1video")
-"""FFmpeg's number of a B-frame (AV_PICTURE_TYPE_B), and codecs that predict nothing from one."""
+ODD_FRAMES = 100  # With an error in each of the first so many frames, the encoder is odd, not the data
+B, B_ALONE = 3, ("mpeg4", "mpeg2video", "mpeg1video")  # AV_PICTURE_TYPE_B; codecs that predict nothing from one
 MOST_REORDERED = 16  # Frames that wait for one that was decoded before them; then it is taken for lost
-KEPT, KEPT_LIVE = 300, 64
-"""Packets that are kept: of a file, up to a group between key frames; more than any decoder holds back."""
+KEPT, KEPT_LIVE = 300, 64  # Packets that are kept: up to a group of a file; more than any decoder holds back
 
 MAX_PIXELS = "EDGEVID_MAX_PIXELS"  # Environment variable with the most pixels of an image
 
@@ -142,18 +139,14 @@ class DamageDetector:
         self._delayed, self._kept = not live, KEPT_LIVE if live else KEPT
         stream.thread_type = "AUTO" if self._delayed else "SLICE"
         self._lenient: Any = None
-        self._packets: dict[int, tuple[Any, int | None, int | None]] = {}
-        """The last packets and their stamps, by number."""
+        self._packets: dict[int, tuple[Any, int | None, int | None]] = {}  # The last ones and their stamps, by number
         self._number = self._newest = -1
         self._shown: set[int] = set()  # Numbers of the packets whose frames the decoder gave
-        self._waiting: deque[_Shown] = deque()
-        """Frames, in order, until those are there that they may be predicted from: B-frames wait."""
+        self._waiting: deque[_Shown] = deque()  # In order, until those are there that they may be predicted from
         self._due = 0  # The first packet whose frame is not there yet
-        self._errors: deque[int] = deque(maxlen=KEPT)
-        """Numbers of the packets with errors that a later frame may be predicted from."""
+        self._errors: deque[int] = deque(maxlen=KEPT)  # Packets with errors that later frames may be predicted from
         self._refresh: int | None = None
-        self._odd = 0.0 if checks else -math.inf
-        """Frames from the first on that had an error of their own; -inf once one had none."""
+        self._odd = 0.0 if checks else -math.inf  # First frames with an error of their own; -inf once one had none
 
     def decode(self, packet: Any) -> list[tuple[Any, bool]]:
         """The frames that `packet` completes (one without data, or None: those that the decoder still holds), in

@@ -7,7 +7,6 @@ with Server(viewer_app(state)) as server: ...
 
 import asyncio
 import json
-import logging
 import time as clock
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -19,15 +18,13 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from edgevid.errors import InputError, SourceError
+from edgevid.errors import InputError, SourceError, log
 from edgevid.output.recordings_folder import listed, read_name
 from edgevid.output.records import as_json
 from edgevid.viewer.broadcast import Client
 from edgevid.viewer.security import SAFE, is_operator
 from edgevid.viewer.serve import STATIC, json_of, make_app
 from edgevid.viewer.state import EditConflict, ViewerState
-
-log = logging.getLogger("edgevid")
 
 MAX_CLIENTS = 16  # Of operators, and of those who only look
 MAX_BYTES = 256 * 1024  # Of an edit of the annotations
@@ -132,9 +129,8 @@ async def _annotations(state: ViewerState, request: Request) -> Response:
         return JSONResponse(state.annotations())
     sent = await json_of(request, MAX_BYTES)
     try:
-        return JSONResponse(
-            await asyncio.to_thread(state.set_annotations, sent.get("annotations"), sent.get("version"))
-        )
+        saved = await asyncio.to_thread(state.set_annotations, sent.get("annotations"), sent.get("version"))
+        return JSONResponse(saved)
     except EditConflict as error:
         return JSONResponse({"error": str(error), **state.annotations()}, 409)
     except SourceError as error:
@@ -146,10 +142,8 @@ async def _serve_client(state: ViewerState, socket: WebSocket) -> None:
     if (client := _join(state, socket.scope)) is None:
         await socket.close(TRY_AGAIN_LATER, f"{MAX_CLIENTS} viewers are connected already")
         return
-    tasks = [
-        asyncio.create_task(one)
-        for one in (_send(state, client, socket), _receive(state, client, socket), _report(state, client))
-    ]
+    parts = _send(state, client, socket), _receive(state, client, socket), _report(state, client)
+    tasks = [asyncio.create_task(one) for one in parts]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -10,7 +10,6 @@ at any size and can be clicked. docs/viewer.md has the measurements that chose J
 import asyncio
 import atexit
 import json
-import logging
 import struct
 import threading
 import time as clock
@@ -22,9 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgevid._opencv import cv2
+from edgevid.errors import log
 from edgevid.types import Array, Frame, Result
-
-log = logging.getLogger("edgevid")
 
 GAP_S = 1 / 60  # At least so long from one image to the next
 MAX_IN_FLIGHT = 2  # Images that may be on their way to one client before it acknowledges them

@@ -30,21 +30,15 @@ from edgevid.viewer.state import ViewerState
 from edgevid.zones import Line, Zone, ZoneMonitor, in_pixels
 
 SHIPPED = "street-nano"  # The detector inside the package, which needs no network
-RENDERED_NOTE = (
-    f"A rendered street, not a camera. {SHIPPED}, the small detector in the package, detects its people and "
-    "vehicles; its training had renderings of other streets, too. How their pixels change tells what people do."
-)
-SHIPPED_NOTE = (
-    "{0}, a small detector in the package, detects the objects, because the default model could not "
-    "be downloaded. engines/{0}/CARD.md states how much less accurate it is."
-)
-
+RENDERED_NOTE = (f"A rendered street, not a camera. {SHIPPED}, the small detector in the package, detects its people "
+                 "and vehicles; its training had renderings of other streets, too. How their pixels change tells what "
+                 "people do.")  # fmt: skip
+SHIPPED_NOTE = ("{0}, a small detector in the package, detects the objects, because the default model could not be "
+                "downloaded. engines/{0}/CARD.md states how much less accurate it is.")  # fmt: skip
 
 MOTION_CLIPS = ClipSpec(steps=10, rate_hz=12.5, width=24, height=48, stride_s=0.4, min_steps=8, fit="stretch",
-                        min_side=12.0)  # fmt: skip
-"""The clips of the people of the rendered street."""
-PERSON, STREET_LIMIT_KMH = CLASSES.index("person"), 50.0
-"""The class whose actions are recognized, and the speed limit of the rendered street."""
+                        min_side=12.0)  # fmt: skip # Of the people of the rendered street
+PERSON, STREET_LIMIT_KMH = CLASSES.index("person"), 50.0  # Whose actions are recognized; the street's speed limit
 STREET_ZONES = (
     Zone("crossing", [(-7.4, 22.0), (7.4, 22.0), (7.4, 34.0), (-7.4, 34.0)], ground=True, max_occupancy=2),
     Zone("west sidewalk", [(-11.5, 13.0), (-7.6, 13.0), (-7.6, 45.0), (-11.5, 45.0)], ground=True, dwell_s=4),

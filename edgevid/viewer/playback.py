@@ -83,8 +83,7 @@ class Rounds:
     def __init__(self, source: Any, playback: Playback, reopen: Callable[[], Any] | None, tap: Any) -> None:
         """`reopen` opens the source again, None: it is played once; `tap` gets its packets, or is None."""
         self._source, self._playback, self._reopen, self._tap = source, playback, reopen, tap
-        self.list: list[tuple[float, float]] = [(0.0, 0.0)]
-        """Of each round: its first time, and where in the file that is."""
+        self.list: list[tuple[float, float]] = [(0.0, 0.0)]  # Of each round: its first time, and where in the file
         self.restart: Callable[[], None] = lambda: None  # Called between two rounds
 
     def __getattr__(self, name: str) -> Any:

@@ -36,11 +36,8 @@ MIN_TOKEN_LENGTH, GOOD_TOKEN_LENGTH = 8, 16
 MAX_BODY = 1 << 20
 WRONG_AT_ONCE, WRONG_PER_S = 20, 0.5  # Requests with wrong tokens from one host
 LINES, LINES_PER_S = 10, 1 / 60  # Of the log, about what clients do
-CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "media-src 'self'; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
-)
+CSP = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self'; "
+       "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")  # fmt: skip
 HEADERS = ((b"content-security-policy", CSP.encode()), (b"x-content-type-options", b"nosniff"),
            (b"referrer-policy", b"no-referrer"), (b"cache-control", b"no-cache"),
            (b"cross-origin-opener-policy", b"same-origin"),
@@ -155,7 +152,7 @@ def _same_origin(request: HTTPConnection) -> bool:
     if request.scope["type"] == "http" and request.scope["method"] in SAFE:
         return True
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+    return origin is None or origin.partition("://")[2].lower() == request.headers.get("host", "").lower()
 
 
 def _with_headers(send: Send) -> Send:
@@ -178,10 +175,8 @@ def _with_headers(send: Send) -> Send:
 def checked_token(token: str) -> str:
     """The token, which no message shows from now on; InputError for a short or an odd one."""
     if len(token) < MIN_TOKEN_LENGTH or not re.fullmatch(r"[\w.~-]+", token, re.ASCII):
-        raise InputError(
-            f"token: expected at least {MIN_TOKEN_LENGTH} letters, digits or any of - . _ ~, got "
-            f"{len(token)} characters; leave it out to have one generated"
-        )
+        raise InputError(f"token: expected at least {MIN_TOKEN_LENGTH} letters, digits or any of - . _ ~, got "
+                         f"{len(token)} characters; leave it out to have one generated")  # fmt: skip
     hide(token)
     return token
 

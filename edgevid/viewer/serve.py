@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgevid._opencv import require_opencv
-from edgevid.errors import EdgevidError, InputError, SourceError, require
+from edgevid.errors import EdgevidError, InputError, SourceError, log, require
 from edgevid.output.listener import WAIT_S, Listener
 from edgevid.run.watchdog import ended_by_sigterm
 from edgevid.types import Closing
@@ -37,8 +37,6 @@ from edgevid.viewer.security import GOOD_TOKEN_LENGTH, MAX_BODY, FewLines, Secur
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-
-log = logging.getLogger("edgevid")
 
 STATIC = Path(__file__).parent / "static"  # Stylesheets and scripts of the pages; they are in the wheel
 PORT = 8470  # The first port that is tried by default
@@ -100,8 +98,7 @@ class Server(Closing):
             http="h11", h11_max_incomplete_event_size=HEADER_BYTES, ws=LimitedWebSocket, ws_max_size=MAX_MESSAGE,
             ws_per_message_deflate=False,  # JPEG does not shrink further
             loop="asyncio", backlog=ACCEPTED_AT_ONCE, callback_notify=end_waiting, timeout_notify=1,
-            timeout_graceful_shutdown=2, ssl_certfile=tls_cert, ssl_keyfile=tls_key,
-        )  # fmt: skip
+            timeout_graceful_shutdown=2, ssl_certfile=tls_cert, ssl_keyfile=tls_key)  # fmt: skip
         self._server = uvicorn.Server(config)
         run = partial(self._server.run, [self._socket])
         self._thread = threading.Thread(target=run, name="edgevid-viewer", daemon=True)
@@ -248,6 +245,5 @@ def _bind(host: str, port: int | None, is_known: Callable[[bytes], bool]) -> Lis
         except OSError as error:
             if error.errno != errno.EADDRINUSE or not candidates:
                 reason = str(error.strerror).partition(" (while")[0]
-                raise SourceError(
-                    f"{host}:{number}: cannot listen: {reason}; choose another --host or --port"
-                ) from None
+                text = f"{host}:{number}: cannot listen: {reason}; choose another --host or --port"
+                raise SourceError(text) from None

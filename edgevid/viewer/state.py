@@ -148,9 +148,8 @@ class ViewerState:
         InputError where they are invalid; EditConflict where another user changed them meanwhile."""
         with self._lock:
             if version != self._version:
-                raise EditConflict(
-                    "another user changed the zones or lines; the page shows theirs now, please edit again"
-                )
+                raise EditConflict("another user changed the zones or lines; the page shows theirs now, "
+                                   "please edit again")  # fmt: skip
             current, scale = self._edited or self.monitor, self.monitor.scale
             if scale is None:
                 raise InputError("the stream shows another view than the one that zones and lines belong to")
@@ -201,11 +200,9 @@ class ViewerState:
 
     def _counts(self) -> dict[str, Any]:
         names = self.pipeline.names["class"]
-        counts = [
-            {"place": place, "direction": direction, "count": count,
-             "class": names[label] if 0 <= label < len(names) else str(label)}
-            for (place, direction, label), count in self.monitor.counts.items()
-        ]  # fmt: skip
+        counts = [{"place": place, "direction": direction, "count": count,
+                   "class": names[label] if 0 <= label < len(names) else str(label)}
+                  for (place, direction, label), count in self.monitor.counts.items()]  # fmt: skip
         return {"occupancy": self.monitor.occupancy(), "counts": counts,
                 "fps": round(1 / self._interval_s, 2) if self._interval_s > 0 else None,
                 "dropped": int(self.source.dropped),
@@ -215,9 +212,7 @@ class ViewerState:
 MEMORY = ":memory:"
 MOST_KEPT = 100_000  # Events of a run without a database; the oldest beyond are forgotten
 MOST_ANSWERED = 1000
-EQUAL = {"camera": "camera", "kind": "kind", "class": "class_name", "place": "place", "track": "track",
-         "run": "run"}  # fmt: skip
-"""Filters of equality, and their columns."""
+EQUAL = {"class": "class_name"} | {name: name for name in ("camera", "kind", "place", "track", "run")}  # The columns
 BOUNDS = {"after": "utc >=", "before": "utc <", "min_kmh": "speed_mps >=", "max_kmh": "speed_mps <="}
 
 
@@ -244,8 +239,7 @@ class EventStore(SqliteSink):
         where, values = _where(filters)
         sql = f"SELECT * FROM events {where} ORDER BY utc DESC, id DESC LIMIT ?"
         rows = self._select(sql, [*values, min(limit, MOST_ANSWERED)])
-        found = [{key: value for key, value in row.items() if value not in (None, "")} for row in rows]
-        found = [_without_addresses(row) for row in found]
+        found = [_without_addresses({key: one for key, one in row.items() if one not in (None, "")}) for row in rows]
         for row in found:
             row |= {key: json.loads(row[key]) for key in ("box", "first_box") if key in row}
         return found

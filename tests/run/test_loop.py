@@ -92,7 +92,7 @@ def shared_calibration() -> Path:
 def test_a_full_disk_is_one_sentence() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    with pytest.raises(SourceError, match="cannot be written: No space left on device; if"):
+    with pytest.raises(SourceError, match="cannot be written: No space left on device; the disk is full"):
         run(Pipeline(SquareDetector(), Tracker()), frames_of((160, 120)), [JsonLines("/dev/full")])
 
 
