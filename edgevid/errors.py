@@ -33,7 +33,7 @@ SCHEMES = "rtsp[stu]?|rtmp[a-z]*|https?|srt|udp|tcp|tls|rtp|ftps?|sftp|mms|rist|
 _START = re.compile(rf"(?i)\b(?:{SCHEMES}):/{{0,3}}|(?<![\w:/@.%-])[a-z][a-z0-9+.-]*://|(?<![\w:/])//")
 """Where an address begins: with one slash too, as one mistyped or normalized as a path."""
 _IP_HOST = re.compile(r"(?i)(?:\d+(?:\.\d+){3}|\[[0-9a-f:.]+\]|localhost)(?::\d+)?$")
-_FIELD = r"[\w-]*(?:pas|pwd|psw|token|key|secret|auth|user|usr|loginuse|cred|sig|jwt)[\w-]*|pw|[pu]"
+_FIELD = r"(?=[\w-]*(?:pas|pwd|psw|token|key|secret|auth|user|usr|loginuse|cred|sig|jwt))[\w-]+|pw|[pu]"
 """Names of query fields whose values are secrets."""
 _FIELDS = tuple(
     re.compile(pattern, re.I)
@@ -44,7 +44,7 @@ _FIELDS = tuple(
         rf"((?:%(?:25)*(?:3F|26|3B|23)|[?&;#])(?:{_FIELD})%(?:25)*3D)((?:(?!%(?:25)*26)[^&\s])+)",
     )
 )
-_NESTED = re.compile(r"(?i)(%(?:25)*3A(?:%(?:25)*2F){2})[^&\s]*(%(?:25)*40)")
+_NESTED = re.compile(r"(?i)(%(?:25)*3A(?:%(?:25)*2F){2})(?:[^&\s]*(%(?:25)*40)|[^&\s]*)")
 """The user name and the password of an encoded address inside another one."""
 
 
@@ -77,7 +77,7 @@ def masked(text: str) -> str:
         text = field.sub(r"\1***", text)
     for begin, end in reversed(_login_spans(text)):
         text = f"{text[:begin]}***:***{text[end:]}"
-    return _NESTED.sub(r"\1***\2", text)
+    return _NESTED.sub(lambda one: f"{one[1]}***{one[2]}" if one[2] else one[0], text)
 
 
 def _login_spans(text: str) -> list[tuple[int, int]]:

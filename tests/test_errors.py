@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from importlib.metadata import version
 
 import pytest
@@ -59,3 +60,10 @@ def test_a_hidden_secret_that_is_a_part_of_another_leaves_nothing_of_it() -> Non
     for secret in ("gate", "gate-7781", "te-77"):
         errors.hide(secret)
     assert errors.masked("login with gate-7781 failed") == "login with *** failed"
+
+
+@pytest.mark.parametrize("part", ["token", "passpass", "%3A%2F%2F"])
+def test_a_hostile_text_is_masked_in_linear_time(part: str) -> None:
+    start = time.process_time()
+    assert errors.masked(part * 10_000) == part * 10_000  # a minute and more where the time is quadratic
+    assert time.process_time() - start < 2

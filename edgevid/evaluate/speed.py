@@ -198,7 +198,7 @@ def _rows(path: Path) -> Iterator[_Row]:
             continue
         try:
             found = json.loads(part)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             expected = "JSON, or a file ending in .csv"
             raise FileFormatError(path, f"line {line}", expected=expected, got=str(error)) from None
         for number, values in enumerate(found if whole else [found], line):

@@ -16,7 +16,7 @@ else:
 
 Row = Mapping[str, Any]  # A table of a file: values by key
 parse_toml = tomllib.loads  # The values of a text; ValueError where it is not TOML
-_HEADER = re.compile(r"\s*\[(\[?)\s*([\w.\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*\]\]?\s*(?:#.*)?$")
+_HEADER = re.compile(r"\s*\[(\[?)\s*([\w\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*\]\]?\s*(?:#.*)?$")
 """A table's header; a row of points inside an array has a comma and is none."""
 
 

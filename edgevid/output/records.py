@@ -108,6 +108,9 @@ def last_lines(path: Path, size: int = 1_000_000) -> str:
         return file.read().decode(errors="replace")
 
 
+MOST_LINE = 1 << 26  # Bytes
+
+
 def read_lines(path: str | Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The number and the object of each JSON line. What a power failure or a kill left of a line (cut off at the end of
     the file, or filled with zeros) is left out, and reported by a warning. FileFormatError names any other line that is
@@ -117,7 +120,9 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}; check the path") from None
     with file:
-        for number, text in enumerate(file, 1):
+        for number, text in enumerate(iter(lambda: file.readline(MOST_LINE), b""), 1):
+            if len(text) == MOST_LINE:
+                raise FileFormatError(path, f"line {number}", expected=f"less than {MOST_LINE:,} bytes", got="more")
             if not text.endswith(b"\n") or b"\0" in text:
                 log.warning("%s: line %d is torn (%d bytes): left out", path, number, len(text))
                 continue

@@ -24,8 +24,7 @@ from edgevid.video.connect import network_address, remedy_for
 
 _TABLES = read_toml(Path(__file__).with_suffix(".toml"))
 REASONS, STATUSES = _TABLES.pop("reasons"), _TABLES.pop("statuses")
-PORTS: dict[str, dict[str, int]] = {kind: one["ports"] for kind, one in _TABLES.items()}
-"""By kind of server: the schemes of its addresses, and their ports."""
+PORTS: dict[str, dict[str, int]] = {kind: one["ports"] for kind, one in _TABLES.items()}  # By kind and scheme
 EXAMPLES: dict[str, str] = {kind: one["example"] for kind, one in _TABLES.items()}
 WAIT_S = 5.0  # How long an answer of a server may take
 
@@ -80,6 +79,7 @@ def unavailable(problem: object) -> SourceError:
 
 REJECTED = {400, 409, 410, 413, 414, 415, 422}  # Answers that another try does not change
 MOST_WAIT_S = 3600.0
+MOST_ANSWER = 1 << 22  # Bytes of an answer that are read
 
 
 class HttpSink(Closing):
@@ -114,7 +114,14 @@ class HttpSink(Closing):
         if (wait := self._not_before - clock.monotonic()) > 0:
             raise SourceError(f"the server demands to wait for another {wait:.0f} s")
         try:
-            answer = self._client.request(method, url, **options)
+            body, end = b"", clock.monotonic() + WAIT_S
+            with self._client.stream(method, url, **options) as got:
+                for part in got.iter_bytes():
+                    body += part
+                    if len(body) > MOST_ANSWER or clock.monotonic() > end:
+                        break  # its status says all; one without an end would fill memory, or hold this thread
+            headers = {name: got.headers[name] for name in ("location", "retry-after") if name in got.headers}
+            answer = self._http.Response(got.status_code, headers=headers, content=body, extensions=got.extensions)
         except (self._http.HTTPError, self._http.InvalidURL) as error:
             raise unavailable(error) from None
         status = answer.status_code

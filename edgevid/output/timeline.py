@@ -80,11 +80,11 @@ def _to_vtt(spans: Sequence[Span]) -> str:
 def _of_vtt(text: str) -> list[Span]:
     if not text.startswith("WEBVTT"):
         raise ValueError("expected WEBVTT in the first line")
-    cue = re.compile(r"^([\d:.]+) +--> +([\d:.]+)[^\n]*\n(?:<v(?:\.[\w.]+)? ([^>]*)>)?(.+(?:\n.+)*)", re.MULTILINE)
+    cue = re.compile(r"^([\d:.]+) +--> +([\d:.]+)[^\n]*\n(?:<v(?:\.[\w.]+)? ([^>\n]*)>)?(.+(?:\n.+)*)", re.MULTILINE)
     spans = []
     for *clocks, tier, label in cue.findall(text.replace("\r\n", "\n")):
         start, end = (sum(60**n * float(part) for n, part in enumerate(reversed(t.split(":")))) for t in clocks)
-        spans.append(Span(round(start, 3), round(end, 3), unescape(re.sub("<[^>]*>", "", label)), unescape(tier)))
+        spans.append(Span(round(start, 3), round(end, 3), unescape(re.sub("<[^<>]*>", "", label)), unescape(tier)))
     return spans
 
 

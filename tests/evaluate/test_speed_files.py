@@ -72,6 +72,8 @@ def test_each_error_in_a_truth_names_its_line(tmp_path: Path, text: str, says: s
     ("text", "says"),
     [
         ('{"id": 1,\n', "line 1"),
+        (f'{{"id": {"1" * 5000}}}\n', "line 1"),
+        ("[" * 100_000 + "\n", "line 1"),
         ("[1, 2]", "an object"),
         ('{"id": 1, "time_s": 0, "mps": true}\n', "finite number"),
         ('{"id": 1, "time_s": 0, "mps": 1, "kind": "later"}\n', "one of live"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgevid.errors import InputError
-from edgevid.files.toml import edit_toml, parse_toml
+from edgevid.files.toml import _HEADER, edit_toml, parse_toml
 
 TEXT = """\
 # the gate of the yard
@@ -116,3 +117,10 @@ def test_what_cannot_be_edited_is_left_to_the_user(tmp_path: Path) -> None:
     text = 'note = """\n[[zone]]\nname = 1\n"""\n'
     with pytest.raises(InputError, match=r"a\.toml: its tables cannot be edited in place; edit the file by hand"):
         edited(tmp_path, [RACK], [], text)
+
+
+def test_a_long_line_that_is_no_header_is_read_in_linear_time() -> None:
+    start = time.process_time()
+    assert _HEADER.match("[" + "a." * 10_000 + "!") is None
+    assert _HEADER.match('[[a . "b.c"]]  # d')
+    assert time.process_time() - start < 1

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgevid.errors import FileFormatError, SourceError
+from edgevid.output import records
 from edgevid.output.records import TextFile, last_lines, read_lines, whole_lines
 
 
@@ -68,3 +69,10 @@ def test_a_read_only_folder_is_one_sentence(tmp_path: Path) -> None:
         TextFile(tmp_path / "none" / "a.txt")
     (tmp_path / "a.txt").write_text("x" * 50)
     assert last_lines(tmp_path / "a.txt", 10) == "x" * 10
+
+
+def test_a_line_without_an_end_is_not_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MOST_LINE", 100)
+    (tmp_path / "a.jsonl").write_text('{"n": 0}\n' + '{"a": "' + "x" * 200 + '"}\n')
+    with pytest.raises(FileFormatError, match="line 2: expected less than 100 bytes"):
+        list(read_lines(tmp_path / "a.jsonl"))

@@ -192,3 +192,31 @@ def test_an_unknown_host_an_address_and_a_secret_that_cannot_be_used(monkeypatch
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(MissingExtraError, match=r'pip install "edgevid\[webhook\]"'):
         WebhookSink("http://host")
+
+
+@pytest.mark.parametrize(("pause_s", "blocks"), [(0.0, 1000), (0.05, 60)])
+def test_an_answer_without_an_end_neither_fills_memory_nor_holds_the_thread(
+    pause_s: float, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = list[int]()
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(blocks):
+                    sent.append(self.wfile.write(b"x" * 65536))
+                    threading.Event().wait(pause_s)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    monkeypatch.setattr(server, "WAIT_S", 0.3 if pause_s else 5.0)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as receiver:
+        threading.Thread(target=receiver.serve_forever, args=(0.05,), daemon=True).start()
+        with WebhookSink(f"http://127.0.0.1:{receiver.server_port}") as sink:
+            sink.send([an_event(1)])
+        receiver.shutdown()
+    assert len(sent) < blocks / 2

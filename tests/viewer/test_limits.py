@@ -48,6 +48,7 @@ from edgevid.viewer.serve import Server
 
 OWNER, VIEWER = "the-token-of-the-owner", "the-token-of-viewers"
 BEARER = {"authorization": f"Bearer {OWNER}"}
+KEY = base64.b64encode(bytes(16)).decode()
 SLOW_S = 30.0  # For an answer on a busy machine
 
 
@@ -107,6 +108,21 @@ def test_a_request_must_be_complete_in_time(server: Server, monkeypatch: pytest.
     assert b"connection: close" in answer
     monkeypatch.setattr(listener, "WAIT_S", 0.2)
     assert answered(slow) == b""
+
+
+@pytest.mark.parametrize("first", ["PUT /api/annotations HTTP/1.1", "GET /ws HTTP/1.1"])
+def test_an_origin_that_is_no_address_is_another_site(
+    server: Server, first: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    upgrade = (
+        "connection: upgrade",
+        "upgrade: websocket",
+        "sec-websocket-version: 13",
+        f"sec-websocket-key: {'A' * 22}==",
+    )
+    one = connected(server, head("origin: http://[", *upgrade * first.startswith("GET"), first=first))
+    assert answered(one).startswith(b"HTTP/1.1 403 ")
+    assert not caplog.records  # a stranger made a traceback of it
 
 
 @pytest.mark.parametrize(("token", "status"), [(OWNER, 413), (VIEWER, 413), ("another-token", 413)])

@@ -18,8 +18,10 @@ from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.items import read_items
 from edgevid.evaluate.tune.score_files import read_arrays
 from edgevid.files import read_toml, sha256, sha256_of
+from edgevid.files.arrays import DAMAGED, check_unpacked
 from edgevid.types import Array
 
+MOST_TEXT = 1 << 28  # Bytes of the skeletons of MSRAction3D, unpacked
 SKELETONS_HZ = 30.0  # Rows per second of skeleton files
 MSRACTION3D = Path(__file__).with_name("msraction3d.toml")  # Its joints in the order of its files, and its actions
 
@@ -174,6 +176,7 @@ def read_msraction3d(path: Path) -> Corpus:
     order = [known["joints"].index(name) for name in layout.joints]
     try:
         with zipfile.ZipFile(path) as archive:
+            check_unpacked(archive, MOST_TEXT)
             files = archive.namelist()
             lists = [archive.read(one).decode().split() for one in files if re.search(r"files_used[^/]*\.txt$", one)]
             for file in files:
@@ -183,7 +186,7 @@ def read_msraction3d(path: Path) -> Corpus:
                     found[name[0]] = layout.rows(np.where((points == 0).all((1, 2), keepdims=True), np.nan, points))
         if not found:
             raise ValueError(", ".join(files[:3]) or "no files")
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, *DAMAGED) as error:
         expected = "a01_s01_e01_skeleton3D.txt ... of MSRAction3D, 20 joints of 4 values a step; make other skeletons "
         expected += "an NPZ: docs/actions.md#skeletons"
         raise FileFormatError(path, "the skeletons", expected=expected, got=error) from None

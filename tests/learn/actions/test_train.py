@@ -14,6 +14,7 @@ import pytest
 from action_corpus import corpus
 
 from edgevid.errors import FileFormatError, InputError
+from edgevid.evaluate.actions import data
 from edgevid.evaluate.actions.data import read_poses
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'edgevid[train]'")
@@ -150,3 +151,21 @@ def test_pooling_and_positions_are_checked_before_anything_is_read(tmp_path: Pat
         train_actions(dataclasses.replace(config, positions="rotary"))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="pooling: expected a head transformer or graph, which has it, got gru"):
         train_actions(dataclasses.replace(config, head="gru", pooling="mean"))
+
+
+@pytest.mark.parametrize(("most", "flag", "got"), [(100, 0, "unpacks to"), (9999, 1, "encrypted"), (9999, 8, "")])
+def test_a_zip_that_is_large_when_unpacked_encrypted_or_damaged_is_named(
+    tmp_path: Path, most: int, flag: int, got: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "MOST_TEXT", most)
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("files_used.txt", "0 " * 1000)
+    content = bytearray(path.read_bytes())
+    if flag == 8:  # a block of a kind that there is not
+        content[30 + len("files_used.txt")] = 0xFF
+    for place in (6, content.index(b"PK\1\2") + 8):
+        content[place] |= flag & 1
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match=f"other skeletons an NPZ.*{got}"):
+        official_splits(path)
