@@ -128,8 +128,7 @@ def run(pipeline: PipelineLike, frames: Iterable[Frame], sinks: Iterable[AnySink
 
     With `skip_damaged`, frames that are damaged are counted and not processed. A sink whose disk cannot be written,
     where the source is live, and with `isolate` one that raises anything, is left out for a while, with an event
-    "sink-failed", and the run goes on. `monitors` get the verdicts of their task; what they find is in the summary's
-    notes.
+    "sink-failed", and the run goes on. `monitors` get the verdicts of their task; the summary's notes have their finds.
 
     InputError where pipeline, zones or a sink lacks a method; SourceError where a sink cannot write any more, or
     another program writes there."""
@@ -146,8 +145,7 @@ def run(pipeline: PipelineLike, frames: Iterable[Frame], sinks: Iterable[AnySink
                 stack.callback(_one_sentence(sink)(sink.close))
         origin = masked(str(getattr(source, "uri", getattr(source, "path", ""))))
         header = header or header_of(pipeline, origin)
-        emitter = Emitter(source, header, parts, summary, on_event, speed_limit_kmh)
-        stack.enter_context(emitter)
+        emitter = stack.enter_context(Emitter(source, header, parts, summary, on_event, speed_limit_kmh))
         kind = Exception if isolate else OSError if getattr(source, "live", False) else ()
         away: dict[int, float] = {}
         try:
