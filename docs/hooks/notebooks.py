@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -78,3 +79,8 @@ def on_files(files: Any, config: Any) -> Any:
         for name, content in images.items():
             files.append(File.generated(config, f"notebooks/{name}", content=content))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """A link to a notebook, as GitHub shows it, leads to its page here."""
+    return re.sub(r"\((notebooks/\w+)\.ipynb\)", r"(\1.md)", markdown)

@@ -122,7 +122,7 @@ def _write_scores(path: Path, model: Path, corpus: Corpus, labels: dict[str, str
 
 
 def _build_again(home: Path, model: Path, clips: list[str]) -> dict[str, str]:
-    """What became of the deployed head's FP16, INT8 and engine files: made again and verified on `clips`, or why not."""
+    """What became of the deployed head's FP16, INT8 and engine files: made again and verified on `clips`, or why."""
     shutil.rmtree(model / "build", ignore_errors=True)  # of an earlier run
     files = [one for one in (home / "build").glob(f"{resolve_model(home / 'recipe.toml').local.stem}.*")
              if one.suffix in (".onnx", *ENGINE_SUFFIXES)]  # fmt: skip

@@ -33,7 +33,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def target_of(page: Path, link: str) -> Path:
-    """The file that a link leads to; a notebook is the page that the site makes of it."""
+    """The file that a link leads to; from a notebook, another one is the page that the site makes of it."""
     target = (page.parent / link).resolve() if link else page
     if target.parent == NOTEBOOKS and target.suffix == ".md":
         return target.with_suffix(".ipynb")

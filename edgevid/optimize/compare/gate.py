@@ -102,7 +102,7 @@ def compare_engines(
     score_threshold: float | None = None, keep_worst: int = 6, names: tuple[str, str] = ("reference", "candidate"),
     on_frame: Callable[[int], None] | None = None,
 ) -> ParityReport:  # fmt: skip
-    """Runs both engines over `frames` and reports how well they agree.
+    """Runs both engines over `frames` (a bare array: (H, W, 3), BGR) and reports how well they agree.
 
     `min_agreement` is the minimum agreement that passes (default: `floor_of` the recipe and `precision`).
     `score_threshold` overrides the recipe's. `candidate_recipe` is for a candidate with its own decoding, another model
