@@ -19,7 +19,7 @@ from edgevid.cli.console import advance, is_quiet, log_shown, print_rows, progre
 from edgevid.cli.options import exported
 from edgevid.cli.report import moment
 from edgevid.cli.run_outputs import Outputs, common_sinks, print_summary
-from edgevid.errors import InputError, check_choice, masked
+from edgevid.errors import InputError, check_choice, log, masked
 
 if TYPE_CHECKING:
     from edgevid.run.fleet import Camera
@@ -144,6 +144,7 @@ def _run(site: Site, outputs: Outputs, built: Any, view: View | None, street: An
     from edgevid.run.loop import Summary, run
     from edgevid.run.watchdog import Watchdog
     from edgevid.site.build import build_blur, build_header, load_site
+    from edgevid.site.check import check_zones
     from edgevid.video.open import open_video, source_options
     from edgevid.viewer.config import build_config, build_street
     from edgevid.viewer.serve import wait_for_stop
@@ -164,6 +165,9 @@ def _run(site: Site, outputs: Outputs, built: Any, view: View | None, street: An
         if video.live:
             video.wait()  # zones and calibrations need the image's size
         config = build_street(street) if street else build_config(loaded, video, opened, **built)
+        for one in () if street else check_zones(loaded, video.size):
+            if one.ok is False:
+                log.warning("%s %s; %s", one.subject, one.state, one.remedy)
         stack.enter_context(suppress(KeyboardInterrupt))  # before the first frame it ends with a summary, too
         if view:
             state = stack.enter_context(_shown(config, view, recorder, outputs, bar.console))

@@ -51,7 +51,7 @@ def check_site(path: Path, *, source: str = "", watch_s: float = 5.0) -> list[Fi
     calibration = _check_calibration(found, site, size)
     for choice in site.recognizers:
         _check_recognizer(found, choice, detector.names if detector is not None else choice.classes)
-    found += _check_zones(LoadedSite(site, calibration, policy), size)
+    found += check_zones(LoadedSite(site, calibration, policy), size)
     if site.health is not None:
         _check_output(found, "camera health", site.health)
     if site.record is not None:
@@ -148,7 +148,7 @@ def _check_recognizer(found: list[Finding], choice: RecognizerChoice, names: tup
             remedy, lambda _: state)  # fmt: skip
 
 
-def _check_zones(loaded: LoadedSite, size: tuple[int, int] | None) -> list[Finding]:
+def check_zones(loaded: LoadedSite, size: tuple[int, int] | None) -> list[Finding]:
     """Where zones and lines lie on frames of `size` (None: there was no frame)."""
     site = loaded.site
     shapes: list[Zone | Line] = [*site.zones, *site.lines]

@@ -259,6 +259,18 @@ def test_events_reach_every_output_of_the_command_line_and_of_the_site(
     assert "written" in printed
 
 
+def test_a_line_that_no_object_can_cross_is_reported_at_once(
+    street_clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", str(street_clip), "--model", "street-nano", "--max-frames", "2", "--line"]
+    for line, warned in (("0,900,1280,900", True), ("0,0.5,1,0.5", False)):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*words, line])
+        assert stop.value.code == 0
+        printed = " ".join("".join(capsys.readouterr()).split())
+        assert ("line 'line 1' lies outside of the image: reaches to (0, 900), the image is" in printed) == warned
+
+
 def test_the_servers_of_a_site_get_what_its_files_get(
     street_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
