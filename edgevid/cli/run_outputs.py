@@ -110,7 +110,7 @@ class Outputs:
     def written(self) -> list[str]:
         """The names of the files, the latest where there were many."""
         names: list[str] = []
-        for sink in (one for one in self.made if str(getattr(one, "path", "-")) != "-"):
+        for sink in (one for one in [*self.made, *self.more] if str(getattr(one, "path", "-")) != "-"):
             latest = getattr(sink, "segments", [sink.path])[-3:]
             earlier = getattr(sink, "started", 0) - len(latest)
             names.append(", ".join(map(str, latest)) + (f" and {earlier} before" if earlier > 0 else ""))

@@ -163,7 +163,7 @@ def _steps_first(path: Path, steps: int) -> Array:
     """Features (T, D), read from the disk when they are needed."""
     try:
         raw = np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (EOFError, OSError, ValueError) as error:
         raise InputError(f"{path}: expected the features of a video with labels: {error}") from None
     apart = [abs(size - steps) for size in raw.shape]
     if raw.ndim != 2 or min(apart) > MOST_APART:

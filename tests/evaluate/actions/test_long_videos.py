@@ -58,6 +58,9 @@ def test_what_is_wrong_with_features_is_named(tmp_path: Path) -> None:
     (tmp_path / "features" / "a.npy").unlink()
     with pytest.raises(InputError, match="expected the features of a video with labels"):
         read_features(tmp_path, 15.0)
+    (tmp_path / "features" / "a.npy").touch()
+    with pytest.raises(InputError, match="expected the features of a video with labels"):
+        read_features(tmp_path, 15.0)
 
 
 def video(path: Path, seconds: float = 2.0) -> Path:
