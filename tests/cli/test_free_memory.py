@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,10 +37,9 @@ except SystemExit:
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="needs glibc 2.33 or later")
 @pytest.mark.parametrize(("start", "mapped"), [(COMMAND, "1"), ("import edgevid, edgevid.cli.command_line\n", "0")])
-def test_a_command_gives_buffers_back(start: str, mapped: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_gives_buffers_back(start: str, mapped: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [n for n in os.environ if n.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
         monkeypatch.delenv(name)
-    run = subprocess.run(
-        [sys.executable, "-c", "import sys\n" + start + MAPPED], capture_output=True, text=True, check=True, timeout=60
-    )
+    call = [sys.executable, "-c", "import sys\n" + start + MAPPED]
+    run = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout.splitlines()[-1] == mapped

@@ -21,7 +21,7 @@ def started(clip: Path, folder: Path) -> subprocess.Popen[str]:
     call = [sys.executable, "-m", "edgevid", "run", str(clip), "--model", "street-small"]
     for option, name in {"--jsonl": "a.jsonl", "--out": "a.mp4", "--sqlite": "a.db", "--events": "e.jsonl"}.items():
         call += [option, str(folder / name)]
-    program = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    program = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
     caught = 0
     while not caught >> signal.SIGTERM - 1 & 1:
         caught = int(Path(f"/proc/{program.pid}/status").read_text().split("SigCgt:")[1].split()[0], 16)

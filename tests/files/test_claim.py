@@ -26,7 +26,7 @@ HOLD = "import sys, time; from pathlib import Path; {code}; print('held', flush=
 def another(code: str, path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another program that runs `code` with `path`, and then waits."""
     call = [sys.executable, "-c", HOLD.format(code=code.replace("PATH", "Path(sys.argv[1])")), str(path)]
-    program = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
+    program = subprocess.Popen(call, stdout=subprocess.PIPE, text=True, cwd=path.parent)
     try:
         assert program.stdout is not None
         assert program.stdout.readline() == "held\n"

@@ -346,7 +346,7 @@ def test_a_page_names_the_camera_and_not_its_address(name: str, title: str) -> N
 def test_damaged_exchanges_neither_stop_the_server_nor_show_a_secret(tmp_path: Path) -> None:
     script = Path(__file__).resolve().parents[2] / "benchmarks" / "field_http.py"
     options = ["--count", "100", "--seconds", "0", "--json", str(tmp_path / "found.json")]
-    done = subprocess.run([sys.executable, str(script), *options], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(script), *options], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["exchanges"] == sum(found["statuses"].values()) == 100
