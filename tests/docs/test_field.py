@@ -52,7 +52,7 @@ def test_the_unit_says_nothing_twice_and_systemd_takes_it(tmp_path: Path) -> Non
     assert set(parser.sections()) == {"Unit", "Service", "Install"}
     assert parser["Service"]["type"] == "notify"  # the program tells when it is ready
     assert int(parser["Service"]["watchdogsec"]) >= 30
-    assert parser["Service"]["killsignal"] == "SIGINT"  # what ends a run with every record finished
+    assert "killsignal" not in parser["Service"]  # SIGTERM, systemd's own, ends a run with every record finished
     if shutil.which("systemd-analyze") is None:
         return
     path = tmp_path / "edgevid@gate.service"

@@ -17,7 +17,7 @@ from event_samples import an_event
 from edgevid.errors import InputError, MissingExtraError, SourceError
 from edgevid.output import delivery
 from edgevid.output.delivery import Delivery
-from edgevid.output.mqtt import MqttSink
+from edgevid.output.mqtt import MqttSink, topic_part
 from edgevid.types import Event, Header
 
 pytest.importorskip("paho.mqtt.client", reason=NEEDS_PAHO)
@@ -92,7 +92,7 @@ def test_the_status_and_the_states_are_retained(tmp_path: Path) -> None:
         ])  # fmt: skip
         with Listener(port) as late:
             assert late.at("street/gate/status") == ["online"]
-            assert late.at("street/gate/line-1/forward") == [{"count": 1, "car": 1}]
+            assert late.at(f"street/gate/{topic_part('line/1')}/forward") == [{"count": 1, "car": 1}]
             assert late.at("street/gate/yard/occupancy") == [{"count": 2}]
             assert late.at("street/gate/health")[0]["problem"] == "OFF"
             sensor = late.at(sensor_topic(late, "yard_occupancy"))[0]

@@ -79,7 +79,7 @@ def test_options_go_only_to_sources_that_have_them(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", [0.0, 0.04])
     (tmp_path / "cam.sdp").write_text("v=0")
     for live in ("rtsp://gate/1", "0", "http://gate/x.mp4", str(tmp_path / "cam.sdp")):
-        assert source_options(live, **chosen) == chosen
+        assert source_options(live, **chosen) == chosen | {"follow_hosts": ()}
     for file in (str(clip), clip.as_uri(), "-"):
         assert source_options(file, **chosen) == {"decode": "auto"}
         assert source_options(file) == {}

@@ -47,7 +47,7 @@ def test_features_of_another_model_of_that_name_are_extracted_again(
 ) -> None:
     monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
     crops = np.zeros((2, 4, 4, 3), np.uint8), np.zeros((2, 4), np.float32)
-    monkeypatch.setattr(module, "crop_video", lambda *_: crops)
+    monkeypatch.setattr("edgevid.evaluate.actions.extract.crop_video", lambda *_: crops)
     video, model = tmp_path / "a.mp4", tmp_path / "own.onnx"
     video.touch()
     values: list[float] = []
