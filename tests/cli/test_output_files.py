@@ -29,7 +29,7 @@ def test_a_disk_that_fills_while_lines_are_written_is_one_sentence_and_leaves_no
         yield "a\n"
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(SourceError, match=r"a\.csv: cannot be written: No space left on device; choose another"):
+    with pytest.raises(SourceError, match=r"a\.csv: cannot be written: No space left on device; the disk is full"):
         write_lines(tmp_path / "a.csv", lines())
     assert list(tmp_path.iterdir()) == []
 
