@@ -53,7 +53,7 @@ native:  ## only the C++ kernels, in place, for working inside the clone (needs 
 
 SANITIZE ?= address,undefined
 SANITIZED := build/sanitize
-sanitize:  ## the kernels' tests with kernels under ASan and UBSan; SANITIZE=thread: those of threads under TSan (gcc)
+sanitize:  ## the kernels' tests with kernels under ASan and UBSan, PYTHON as for native; SANITIZE=thread: those of threads under TSan (gcc)
 	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)
 	cp -r CMakeLists.txt edgevid $(SANITIZED) && rm -f $(SANITIZED)/edgevid/kernels/_native*.so
 	cmake -S $(SANITIZED) -B $(SANITIZED)/build -DPython_EXECUTABLE="$$($(PYTHON) -c 'import sys; print(sys.executable)')" \

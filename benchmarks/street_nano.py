@@ -33,7 +33,7 @@ from detector_calibration import calibrated, fit, judge_all, thresholds
 
 from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
-from edgevid.learn.detector.data import Composer, load, read_labels, write_image
+from edgevid.learn.detector.data import Composer, Sample, load, read_labels, write_image
 from edgevid.learn.detector.distributed import Task, train_detector
 from edgevid.learn.detector.export import export_onnx, read_onnx, write_recipe
 from edgevid.learn.detector.label import detect_fused, write_clip, write_rendered
@@ -79,6 +79,8 @@ rendered streets of this project. Pictures were
 cropped, scaled, joined and recolored. The weights are under Apache-2.0."""
 TEACHER_SCORE = 0.25
 """Score from which the teachers' box of what people left out is learned; its weight is 1.5 times the score."""
+TEACHER_SURE = 0.5
+"""Score from which such a box is an object for the thresholds."""
 LEFT_OUT = ("singapore",)
 """Sources of pictures whose far queues no teacher sees: unlabeled, they would be learned as background."""
 STEPS, BATCH = {"street-nano": 6_000, "street-small": 5_000}, 16
@@ -200,13 +202,29 @@ def thawed(path: Path, data: Path, checkpoint: Path) -> Path:
     return checkpoint
 
 
-def export(network: StreetDetector, val: Path, folder: Path, name: str) -> None:
-    """The ONNX and the recipe, calibrated on the labeled images of `val`."""
+def judged_images(val: Path, kept: Path) -> list[Sample]:
+    """The labeled images of `val`. What its people left out and the teachers are sure of counts neither way: it is not
+    wrong to find it."""
+    teachers = [Detector.load(t, score_threshold=0.05, threads=1) for t in LABELERS]
+    samples = load(val, CLASSES)
+    for sample, path in zip(samples, sorted((val / "images").glob("*.jpg")), strict=True):
+        image = read_image(path)
+        found = taught(path, teachers, kept)
+        boxes = found.boxes[found.scores >= TEACHER_SURE] * (sample.image.shape[0] / image.shape[0])
+        left_out = boxes[iou(boxes, sample.boxes).max(1) < 0.5] if len(sample.boxes) and len(boxes) else boxes
+        sample.boxes = np.concatenate([sample.boxes, left_out]).astype(np.float32)
+        sample.labels = np.concatenate([sample.labels, np.zeros(len(left_out), np.int64)])
+        sample.weights = np.concatenate([sample.weights, np.full(len(left_out), -1, np.float32)])
+    return samples
+
+
+def export(network: StreetDetector, samples: list[Sample], folder: Path, name: str) -> None:
+    """The ONNX and the recipe, calibrated on labeled images."""
     shape, path = network.shape, folder / f"{name.replace('-', '_')}.onnx"
     settings = {"name": name, "summary": SUMMARY.format(shape.width, shape.height), "nms_iou": NMS_IOU}
     recipe = write_recipe(folder, export_onnx(network, path).name, network, **settings)
     detector = Detector.load(recipe, score_threshold=0.05, threads=1)
-    judged = judge_all(detector, load(val, CLASSES))
+    judged = judge_all(detector, samples)
     temperature, bias = fit(judged)
     scores = calibrated(judged.scores, temperature, bias)
     chosen = thresholds(judged._replace(scores=scores), len(CLASSES))
@@ -254,7 +272,7 @@ def main() -> None:
             shutil.copy(checkpoint, folder / f"at_{round(100 * step / total)}.pt")
 
     network = train_detector(task, processes=given.processes, progress=progress)
-    export(network, given.data / "roads" / "val", folder, name)
+    export(network, judged_images(given.data / "roads" / "val", given.out / "teachers"), folder, name)
     seconds = round(time.monotonic() - begin, 1)
     report = {"schedule": asdict(schedule), "shape": asdict(shape), "augmentations": AUGMENTATIONS, "seconds": seconds}
     (folder / "training.json").write_text(json.dumps(report, indent=1) + "\n")
