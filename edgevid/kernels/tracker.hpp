@@ -135,7 +135,7 @@ struct Motion {
     }
 };
 
-struct Observation {
+struct BoxObservation {  // its own name: ground_filter.hpp has another Observation
     Box box;
     double time;
 };
@@ -144,7 +144,7 @@ struct TrackedObject {
     std::int64_t id = 0;
     Motion motion, at_observation;  // now, and right after the last observation
     Box box{}, last_box{};       // predicted or filtered now; last observation
-    std::vector<Observation> recent;  // observations of the last quarter second, for the direction of travel
+    std::vector<BoxObservation> recent;  // observations of the last quarter second, for the direction of travel
     float score = 0;
     double label_votes = 0;  // by how much the class leads the others
     std::int32_t label = 0, match = -1;
@@ -163,7 +163,7 @@ struct TrackedObject {
         const auto fx = static_cast<float>(x), fy = static_cast<float>(y);
         const auto move = [&](Box& b) { b = {b.x1 + fx, b.y1 + fy, b.x2 + fx, b.y2 + fy}; };
         move(last_box);
-        for (Observation& o : recent) move(o.box);
+        for (BoxObservation& o : recent) move(o.box);
     }
 };
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,3 +64,16 @@ def test_an_unknown_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "fast", complete())
     with pytest.raises(InputError, match="expected auto, native or numpy, got 'fast'"):
         kernels._load()
+
+
+def test_no_two_headers_of_a_namespace_define_one_name() -> None:
+    """The linker takes either for both: a vector of the larger one then writes past the buffers of the smaller one."""
+    folder = Path(__file__).resolve().parents[2] / "edgevid" / "kernels"
+    texts = [path.read_text() for path in sorted(folder.glob("*.hpp"))]
+    found = [
+        (re.findall(r"^namespace ([\w:]+) \{$", text, re.MULTILINE)[0], name)
+        for text in texts
+        for name in re.findall(r"^(?:struct|class) (\w+)[^;]*?\{", text, re.MULTILINE)
+    ]
+    assert len(found) > 20
+    assert [one for one in set(found) if found.count(one) > 1] == []
