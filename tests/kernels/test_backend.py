@@ -71,8 +71,9 @@ def test_no_two_headers_of_a_namespace_define_one_name() -> None:
     folder = Path(__file__).resolve().parents[2] / "edgevid" / "kernels"
     texts = [path.read_text() for path in sorted(folder.glob("*.hpp"))]
     found = [
-        (re.findall(r"^namespace ([\w:]+) \{$", text, re.MULTILINE)[0], name)
+        (space, name)
         for text in texts
+        for space in re.findall(r"^namespace (edgevid[\w:]*) \{$", text, re.MULTILINE)
         for name in re.findall(r"^(?:struct|class) (\w+)[^;]*?\{", text, re.MULTILINE)
     ]
     assert len(found) > 20
