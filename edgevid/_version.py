@@ -1,3 +1,3 @@
 """The version, in its one place: the build and the package read it here."""
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
