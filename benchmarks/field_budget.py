@@ -37,13 +37,17 @@ def clip(size: tuple[int, int], path: Path) -> str:
 
 def cost(path: Path, outputs: tuple[str, ...], frames: int) -> tuple[float, float]:
     """CPU seconds and peak MB of one run."""
-    call = [*EDGEVID, "run", str(path), "--model", "street-nano", "--threads", "1", "--max-frames", str(frames)]
+    call = [*EDGEVID, "run", str(path), "--model", "street-nano", "--threads", "1", "--force"]
+    call += ["--max-frames", str(frames)]
     for option in outputs:
         call += [option, str(path.parent / NAMES[option])]
-    process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
-    _, status, used = os.wait4(process.pid, 0)
+    log = path.with_suffix(".log")
+    with log.open("wb") as errors:
+        process = subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=errors, env=environment())
+        _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
+    if process.returncode:
+        raise SystemExit(f"edgevid run ended with status {process.returncode}: {log.read_text()[-2000:]}")
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 

@@ -85,20 +85,26 @@ def clip_of(size: tuple[int, int], folder: Path) -> Path:
     return path
 
 
-def run_stage(stage: str, clip: Path, frames: int, folder: Path) -> list[dict[str, float]]:
-    """All stages up to `stage` on this many frames, in this process; the samples."""
-    level, rows, count = STAGES.index(stage), [], 0
+class Counter:
+    """Counts frames, and prints a sample every 1,000."""
 
-    def seen(*_: object) -> None:
-        nonlocal count
-        count += 1
-        if count % EVERY == 0:
-            rows.append({"frames": count, "s": round(time.monotonic() - begin, 1), **sample()})
+    def __init__(self) -> None:
+        self.frames, self._begin = 0, time.monotonic()
 
+    def __call__(self, *_: object) -> None:
+        self.frames += 1
+        if self.frames % EVERY == 0:
+            row = {"frames": self.frames, "s": round(time.monotonic() - self._begin, 1), **sample()}
+            print(json.dumps(row), flush=True)
+
+
+def run_stage(stage: str, clip: Path, frames: int, folder: Path) -> None:
+    """All stages up to `stage` on this many frames, in this process."""
+    level = STAGES.index(stage)
     faces = (RecognizerChoice("emotion", "emotion-mini-xception-64"),)
     loaded = load_site(replace(site(folder), source=str(clip), every=4,
                               recognizers=faces if level >= 4 else ()))  # fmt: skip
-    begin = time.monotonic()
+    seen = Counter()
     with ExitStack() as stack:
         source = stack.enter_context(FileSource(clip, loop=True, threads=1))
         if level < 3:
@@ -108,8 +114,8 @@ def run_stage(stage: str, clip: Path, frames: int, folder: Path) -> list[dict[st
             for frame in source:
                 steps[level]([frame])
                 seen()
-                if count == frames:
-                    return rows
+                if seen.frames == frames:
+                    return
         overlay = AnnotatedVideo(folder / "all.mp4")._overlay if level == 5 else None
         pipeline, zones = build_pipeline(loaded, source.size, threads=1), build_zones(loaded, source.size)
 
@@ -120,30 +126,19 @@ def run_stage(stage: str, clip: Path, frames: int, folder: Path) -> list[dict[st
 
         sinks = sinks_in(folder) if level == 6 else []
         run(pipeline, source, sinks, zones=zones, on_result=on_result, max_frames=frames)
-    return rows
 
 
-def run_fleet(frames: int, folder: Path) -> list[dict[str, float]]:
-    """Eight cameras in one process, this many frames in all; the samples."""
+def run_fleet(frames: int, folder: Path) -> None:
+    """Eight cameras in one process, this many frames in all."""
     import fleet as cameras
     from tiny_detector import compare_folder
-
-    rows: list[dict[str, float]] = []
-    count, begin = 0, time.monotonic()
-
-    def on_result(*_: object) -> None:
-        nonlocal count
-        count += 1
-        if count % EVERY == 0:
-            rows.append({"frames": count, "s": round(time.monotonic() - begin, 1), **sample()})
 
     model = str(compare_folder(folder) / "tiny.toml")
     cameras.room.open_video = lambda uri, **_: FileSource(uri, loop=True, threads=1)  # type: ignore[assignment]
     Fleet(
-        [replace(cameras.site(clip), model=model) for clip in cameras.CLIPS], threads=1, on_result=on_result,
+        [replace(cameras.site(clip), model=model) for clip in cameras.CLIPS], threads=1, on_result=Counter(),
         max_frames=frames // len(cameras.CLIPS), sinks=lambda _: [SqliteSink(folder / "fleet.db")],
     ).run(status_s=600)  # fmt: skip
-    return rows
 
 
 def sinks_in(folder: Path) -> list[Any]:
@@ -158,13 +153,22 @@ def sinks_in(folder: Path) -> list[Any]:
 
 
 def child(stage: str, clip: Path, frames: int, tuned: bool) -> list[dict[str, float]]:
+    """The samples of a process of its own, shown as they come; Ctrl-C ends it, and what it gave until then counts."""
     command = [sys.executable, __file__, "--child", stage, "--clip", str(clip), "--soak", str(frames)]
+    rows: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        given = subprocess.run(
-            [*command, "--folder", scratch, *(["--malloc"] if tuned else [])], check=True, stdout=subprocess.PIPE,
-            env={**os.environ, "EDGEVID_SPOOL": scratch},
-        )  # fmt: skip
-    rows: list[dict[str, float]] = json.loads(given.stdout.splitlines()[-1])
+        call = [*command, "--folder", scratch, *(["--malloc"] if tuned else [])]
+        environment = {**os.environ, "EDGEVID_SPOOL": scratch}
+        with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            try:
+                for line in filter(lambda line: line.startswith('{"frames"'), process.stdout or ()):
+                    rows.append(json.loads(line))
+                    print(line, end="", file=sys.stderr, flush=True)
+            except KeyboardInterrupt:
+                process.terminate()
+                return rows
+    if process.returncode:
+        raise SystemExit(f"the stage {stage} ended with status {process.returncode}")
     return rows
 
 
@@ -195,13 +199,10 @@ def main() -> None:
     if given.child:
         if given.malloc:
             limit_free_memory()
-        fleet = given.child == "fleet"
-        rows = (
+        if given.child == "fleet":
             run_fleet(given.soak, given.folder)
-            if fleet
-            else run_stage(given.child, given.clip, given.soak, given.folder)
-        )
-        print(json.dumps(rows))
+        else:
+            run_stage(given.child, given.clip, given.soak, given.folder)
         return
     if not (CLIPS / CLIP).is_file():
         raise SystemExit(f"needs the clip {CLIP} of the shared test data")

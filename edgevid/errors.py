@@ -22,6 +22,7 @@ import importlib
 import inspect
 import logging
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from types import ModuleType
@@ -30,16 +31,17 @@ log = logging.getLogger("edgevid")  # What is no error
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, separators of lines, what turns the direction of writing around, and bytes that are no UTF-8."""
 SCHEMES = "rtsp[stu]?|rtmp[a-z]*|https?|srt|udp|tcp|tls|rtp|ftps?|sftp|mms|rist|wss?"
-_START = re.compile(rf"(?i)\b(?:{SCHEMES}):/{{0,3}}|(?<![\w:/@.%-])[a-z][a-z0-9+.-]*://|(?<![\w:/])//")
+_START = re.compile(rf"(?i)\b(?:{SCHEMES}):/{{0,3}}|(?<![\w:/@.%-])[a-z][a-z0-9+.-]{{0,30}}://|(?<![\w:/])//")
 """Where an address begins: with one slash too, as one mistyped or normalized as a path."""
 _IP_HOST = re.compile(r"(?i)(?:\d+(?:\.\d+){3}|\[[0-9a-f:.]+\]|localhost)(?::\d+)?$")
+_HOST_END = re.compile(r"[^:\s/?#]*(?::\d+)?(?::\s|[/?#\s])")
 _FIELD = r"(?=[\w-]*(?:pas|pwd|psw|token|key|secret|auth|user|usr|loginuse|cred|sig|jwt))[\w-]+|pw|[pu]"
 """Names of query fields whose values are secrets."""
 _FIELDS = tuple(
     re.compile(pattern, re.I)
     for pattern in (
         # In a query a value may have blanks; a message goes on after ": ", "; ", ", " or a quotation mark.
-        rf"([?&;#](?:{_FIELD})=)(?!\*\*\*)((?:(?!(?:[:;,]\s|[\"'`](?:[\s,;:.)\]]|$))(?!.*&[\w-]+=))[^&\n])+)",
+        rf"([?&;#](?:{_FIELD})=)(?!\*\*\*)((?:(?!(?:[:;,]\s|[\"'`](?:[\s,;:.)\]]|$))(?!.{{0,999}}&[\w-]+=))[^&\n])+)",
         rf"((?<![\w-])(?:{_FIELD.removesuffix('|[pu]')})=)(?!\*\*\*)([^&\s]*[^&\s:;,.)'\"\]])",
         rf"((?:%(?:25)*(?:3F|26|3B|23)|[?&;#])(?:{_FIELD})%(?:25)*3D)((?:(?!%(?:25)*26)[^&\s])+)",
     )
@@ -75,19 +77,24 @@ def masked(text: str) -> str:
         text = text.replace(secret, "***")
     for field in _FIELDS:  # first: their values may hold an "@"
         text = field.sub(r"\1***", text)
-    for begin, end in reversed(_login_spans(text)):
-        text = f"{text[:begin]}***:***{text[end:]}"
+    parts, end = list[str](), 0
+    for begin, stop in _login_spans(text):
+        parts += text[end:begin], "***:***"
+        end = stop
+    text = "".join(parts) + text[end:]
     return _NESTED.sub(lambda one: f"{one[1]}***{one[2]}" if one[2] else one[0], text)
 
 
 def _login_spans(text: str) -> list[tuple[int, int]]:
     """Begin and end of each "user:password" in front of the "@" of an address in `text`."""
-    starts: list[tuple[int, int]] = []
+    starts, over = list[tuple[int, int]](), 0  # Where the login of the last one has ended at the latest
+    ends = [*(one.end() for one in re.finditer(r"@[\w\[*]|\n", text)), len(text)]
     for start in _START.finditer(text):
-        before = text[starts[-1][1] : start.start()] if starts else ""
-        inside = ":" in before and not re.match(r".*@[\w\[*]|[^:\s]*(:\d+)?(:\s|[/?#\s])", before)
+        inside = start.start() < over and text.find(":", starts[-1][1], start.start()) >= 0
         if not inside or re.match(rf"(?i)(?:{SCHEMES})://", start[0]):  # else it is a part of a password
             starts.append(start.span())
+            host = _HOST_END.match(text, start.end())
+            over = min(ends[bisect_left(ends, start.end())], host.end() if host else len(text))
     stops = [begin for begin, _ in starts[1:]] + [len(text)]
     spans = [(begin, stop) for (_, begin), stop in zip(starts, stops, strict=False)]
     lengths = [login_length(text[begin:stop].partition("\n")[0]) for begin, stop in spans]

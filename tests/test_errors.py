@@ -67,3 +67,15 @@ def test_a_hostile_text_is_masked_in_linear_time(part: str) -> None:
     start = time.process_time()
     assert errors.masked(part * 10_000) == part * 10_000  # a minute and more where the time is quadratic
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("part", ["a+", "?token=a: b", "rtsp:", "rtsp://u:p@h/1 ", "http://h/1 ", "//", "@x:"])
+def test_secrets_are_masked_behind_a_long_text(part: str) -> None:
+    long = part * (200_000 // len(part))  # minutes, where the time is quadratic
+    text = errors.masked(f"rtsp://u:p{long} rtsp://gate:hunter2@host/1")
+    assert "hunter2" not in text
+    assert text.endswith("***@host/1")
+
+
+def test_a_login_in_another_line_is_masked_too() -> None:
+    assert errors.masked("rtsp://u:p\n//gate:hunter2@host/1") == "rtsp://u:p\n//***:***@host/1"

@@ -11,14 +11,16 @@ Four checks, as ASGI middleware, for HTTP and WebSocket:
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import re
 import secrets
 import threading
 import time as clock
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +28,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from edgevid.actions.clip_buffer import TokenBucket
 from edgevid.errors import InputError, hide
-from edgevid.output.listener import STRANGER
+from edgevid.output.listener import MOST, STRANGER
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 MIN_TOKEN_LENGTH, GOOD_TOKEN_LENGTH = 8, 16
 MAX_BODY = 1 << 20
 WRONG_AT_ONCE, WRONG_PER_S = 20, 0.5  # Requests with wrong tokens from one host
+AT_ONCE = 2  # Requests of those who may not change something that are worked on, for each role
 LINES, LINES_PER_S = 10, 1 / 60  # Of the log, about what clients do
 CSP = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self'; "
        "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")  # fmt: skip
@@ -63,6 +66,8 @@ class SecurityMiddleware:
         self._hosts = {name.lower() for name in (*allowed_hosts, "localhost")}
         self._cookie = f"edgevid-{port}"
         self._tries = lru_cache(maxsize=1000)(lambda host: TokenBucket(WRONG_PER_S, WRONG_AT_ONCE))
+        self._turns = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(AT_ONCE))
+        self._requests = Counter[str]()  # Of each role, without those whose answers began
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Rejects what fails a check; forwards the rest."""
@@ -97,8 +102,27 @@ class SecurityMiddleware:
             await _reject(scope, receive, send, 403, "This token may look, and change nothing.")
         elif self._tokens and role != STRANGER and scope["type"] == "http" and "token" in request.query_params:
             await self._store_token(request, receive, send, str(dict(self._tokens)[role]))
+        elif role != "operator" and scope["type"] == "http":
+            await self._in_turn(request, role, receive, send)
         else:
             await self._app(scope, receive, _with_headers(send))
+
+    async def _in_turn(self, request: HTTPConnection, role: str, receive: Receive, send: Send) -> None:
+        """Answers few requests of a role at once, until their answers begin: threads and locks stay for the owner."""
+        if self._requests[role] >= MOST:
+            await _reject(request.scope, receive, send, 503, "Too many requests at once: try again.")
+            return
+
+        async def send_begun(message: Message) -> None:
+            turn.close()
+            await send(message)
+
+        with ExitStack() as turn:
+            self._requests[role] += 1
+            turn.callback(self._requests.subtract, [role])
+            await self._turns[role].acquire()
+            turn.callback(self._turns[role].release)
+            await self._app(request.scope, receive, _with_headers(send_begun))
 
     def _is_allowed_host(self, host: str) -> bool:
         try:
@@ -203,4 +227,5 @@ class FewLines(logging.Filter):
         """Whether a line is written."""
         if record.thread != self._thread.ident:
             return True
-        return record.levelno >= logging.WARNING and self._bucket.take(1, clock.monotonic()) > 0
+        told = record.levelno >= logging.WARNING and not str(record.msg).startswith("Invalid UTF-8")  # a client's text
+        return told and self._bucket.take(1, clock.monotonic()) > 0

@@ -13,6 +13,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,6 +33,8 @@ import viewer_scene as scene
 from brokers import certificate
 from event_samples import an_event
 from one_page import application
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from edgevid.cli import options
@@ -168,6 +171,49 @@ def test_a_flood_of_messages_waits_in_the_buffers_of_its_client(server: Server, 
     client = state.broadcast.clients[0]
     assert not client.operator
     flood.close()
+
+
+def test_a_flood_of_viewers_leaves_threads_and_locks_to_the_owner() -> None:
+    going_on, running, most, lock = threading.Event(), 0, 0, threading.Lock()
+
+    def slow(request: Any) -> Any:  # as a frame of the calibration page, or the items of the review page
+        nonlocal running, most
+        if not security.is_operator(request.scope):
+            with lock:
+                running += 1
+                most = max(most, running)
+            assert going_on.wait(SLOW_S)
+            with lock:
+                running -= 1
+        return JSONResponse({})
+
+    with Server(serve.make_app("calibration.html", [Route("/api/frame", slow)]), port=0, token=OWNER,
+                viewer_token=VIEWER) as server:  # fmt: skip
+        ask = head(f"authorization: Bearer {VIEWER}", "connection: close", first="GET /api/frame HTTP/1.1")
+        flood = [connected(server, ask) for _ in range(60)]
+        while running < security.AT_ONCE:
+            time.sleep(0.01)
+        assert httpx.get(f"{server.address}api/frame", headers=BEARER, timeout=SLOW_S / 2).status_code == 200
+        going_on.set()
+        assert all(answered(one).startswith(b"HTTP/1.1 200 ") for one in flood)
+    assert most == security.AT_ONCE
+
+
+def test_more_requests_of_a_role_than_connections_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(security, "MOST", 0)
+    guarded = SecurityMiddleware(application(), token=OWNER, viewer_token=VIEWER)
+    with TestClient(guarded, base_url="http://127.0.0.1") as client:
+        status = [client.get("/", headers={"authorization": f"Bearer {one}"}).status_code for one in (VIEWER, OWNER)]
+    assert status == [503, 200]
+
+
+def test_text_that_is_no_utf8_ends_its_connection_without_a_line(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    with websocket(server, VIEWER) as one:
+        one.sendall(frame(b"\xff\xfe\xfd"))
+        assert struct.pack("!H", 1007) in answered(one)  # RFC 6455: not consistent with the type of the message
+    assert not caplog.records
 
 
 def test_viewers_take_no_place_of_an_operator(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
