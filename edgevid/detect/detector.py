@@ -38,9 +38,8 @@ class Detector(Hinted):
     def __init__(
         self, model: Engine | LocalRecipe | str | Path | None = None, recipe: Recipe | None = None, *,
         device: str | int = "auto", precision: Precision = "fp32", threads: int | None = None,
-        score_threshold: float | None = None, nms_iou: float | None = None,
-        classes: Iterable[str | int] | None = None, max_detections: int = MAX_DETECTIONS,
-        same_object_iou: float | None = SAME_OBJECT_IOU, **peers: Any,
+        score_threshold: float | None = None, nms_iou: float | None = None, classes: Iterable[str | int] | None = None,
+        max_detections: int = MAX_DETECTIONS, same_object_iou: float | None = SAME_OBJECT_IOU, **peers: Any,
     ) -> None:  # fmt: skip
         """`model`: a name, an ONNX file, a recipe or its file or folder; None: the default; or an engine with its
         `recipe`.

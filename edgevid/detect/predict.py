@@ -59,9 +59,8 @@ def _check_size(size: Any, spec: InputSpec) -> None:
     sides = np.ravel(size).tolist()
     if sides not in ([max(spec.width, spec.height)], [spec.height, spec.width]):
         text = "x".join(map(str, sides))
-        raise InputError(f"imgsz: an exported model has one size, here {spec.height}x{spec.width} (height x width), "
-                         f"got {text}; leave it out, or export another size: `edgevid export model.pt --size "
-                         f"{text}`")  # fmt: skip
+        what = f"imgsz: an exported model has one size, here {spec.height}x{spec.width} (height x width), got {text}"
+        raise InputError(f"{what}; leave it out, or export another size: `edgevid export model.pt --size {text}`")
 
 
 class FunctionDetector:

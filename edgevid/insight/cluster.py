@@ -144,8 +144,7 @@ def read_clusters(path: str | Path) -> Clusters:
         rows = found["cluster"]
         return Clusters(
             tuple(found["features"]), np.array(found["center"], float), np.array(found["scale"], float),
-            np.array([row["centroid"] for row in rows], float),
-            np.array([row["limit"] for row in rows], float),
+            np.array([row["centroid"] for row in rows], float), np.array([row["limit"] for row in rows], float),
             tuple(str(row.get("name", "")) for row in rows),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:

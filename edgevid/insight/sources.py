@@ -121,9 +121,8 @@ def _wide(batches: Iterable[Any], name: str, value: str, limits: _Limits) -> Ite
             numbers = [one for one in batch.schema.names if one.lower() != "id"
                        and re.search("int|float|double|decimal", str(batch[one].type))]  # fmt: skip
             if len(numbers) < LEAST:
-                raise InputError(f"{name}: expected a row per series with at least {LEAST} columns of numbers, got "
-                                 f"{len(numbers)}; for a row per value, name the columns with --id and "
-                                 "--value")  # fmt: skip
+                what = f"{name}: expected a row per series with at least {LEAST} columns of numbers, got {len(numbers)}"
+                raise InputError(f"{what}; for a row per value, name the columns with --id and --value")
             rows = np.stack([_floats(batch[one]) for one in numbers], 1)
         named = [one for one in batch.schema.names if one.lower() == "id"]
         ids = batch[named[0]].to_pylist() if named else range(seen, seen + batch.num_rows)
@@ -279,14 +278,12 @@ def shape_features(values: Array) -> Array:
     smooth = (padded[:, :-2] + x + padded[:, 2:]) / 3
     up, down = smooth > ((p50 + peak) / 2)[:, None], smooth < ((p50 + low) / 2)[:, None]
     found = {
-        "peak": peak, "peak_at": at / t, "p05": p05, "p25": p25, "p50": p50, "p75": p75, "p95": p95,
-        "low": low, "std": x.std(1), "plateau": plateau,
-        "peak_over_plateau": peak / np.maximum(np.abs(plateau), 1e-6), "rise": rise, "fall": fall,
-        "width": (x > ((low + peak) / 2)[:, None]).mean(1), "peak_width": up.mean(1),
+        "peak": peak, "peak_at": at / t, "p05": p05, "p25": p25, "p50": p50, "p75": p75, "p95": p95, "low": low,
+        "std": x.std(1), "plateau": plateau, "peak_over_plateau": peak / np.maximum(np.abs(plateau), 1e-6),
+        "rise": rise, "fall": fall, "width": (x > ((low + peak) / 2)[:, None]).mean(1), "peak_width": up.mean(1),
         "dip_width": down.mean(1), "slope": slope, "end_minus_start": x[row, -1] - x[:, 0],
-        "mean_change": np.abs(np.diff(x, axis=1)).mean(1), "largest_rise": step.max(1),
-        "largest_drop": -step.min(1), "stops": _starts(x < (0.1 * p95)[:, None]),
-        "peaks": _starts(up), "dips": _starts(down),
+        "mean_change": np.abs(np.diff(x, axis=1)).mean(1), "largest_rise": step.max(1), "largest_drop": -step.min(1),
+        "stops": _starts(x < (0.1 * p95)[:, None]), "peaks": _starts(up), "dips": _starts(down),
     }  # fmt: skip
     return np.stack([found[name] for name in SHAPE], 1).astype(np.float32)
 

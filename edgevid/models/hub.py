@@ -122,9 +122,8 @@ def _from_path(path: Path) -> LocalRecipe:
     if not path.is_file():
         raise InputError(f"model: {path} is neither a name nor a file; `edgevid models list` shows the names")
     if path.suffix in ENGINE_SUFFIXES:
-        raise InputError(f"model: {path} is a TensorRT engine, which does not state its preprocessing; "
-                         "give the model's name, recipe or ONNX file, and the precision: "
-                         "then the engine in its build/ is taken")  # fmt: skip
+        what = f"model: {path} is a TensorRT engine, which does not state its preprocessing; give the model's name"
+        raise InputError(f"{what}, recipe or ONNX file, and the precision: then the engine in its build/ is taken")
     from edgevid.models.draft import draft_recipe
 
     return draft_recipe(path)

@@ -279,9 +279,8 @@ def _few_rows(model: ModelSignature) -> DecoderGuess | None:
     known: Mapping[int, dict[str, Any]] = {6: {"masks": masks}, 7: {"rotated": True}, 6 + 17 * 3: {"keypoints": 17}}
     extra = known.get(values)
     if extra is None:
-        raise ModelError(f"output {output}: box, score, label and {values - 6} more values, and the file does not "
-                         "state which. Export it with its metadata, "
-                         "or write a recipe (masks, keypoints): docs/models.md")  # fmt: skip
+        what = f"output {output}: box, score, label and {values - 6} more values, and the file does not state which"
+        raise ModelError(f"{what}. Export it with its metadata, or write a recipe (masks, keypoints): docs/models.md")
     if "RTDETR" in model.head:
         extra = {"box": "cxcywh", "normalized": True}
     family = "YOLOv10, YOLO26, RT-DETR or another end-to-end export"

@@ -60,9 +60,8 @@ class Timing:
         figures = {s: {f"p{k}": round(self.at(s, k), 4) for k in (50, 90, 99)} for s in self.ms}
         return {
             "engine": self.title, "model": self.model, "file": self.path.name, "precision": self.precision,
-            "device": self.device, "threads": self.threads, "input": self.shape,
-            "load_s": round(self.load_s, 4), "ms": figures, "cpu_ms": round(self.cpu_ms, 4),
-            "fps": round(1000 / self.at("frame", 50), 2),
+            "device": self.device, "threads": self.threads, "input": self.shape, "load_s": round(self.load_s, 4),
+            "ms": figures, "cpu_ms": round(self.cpu_ms, 4), "fps": round(1000 / self.at("frame", 50), 2),
         }  # fmt: skip
 
 
@@ -209,10 +208,8 @@ def _notes(runs: int, load: float, cores: int) -> tuple[str, ...]:
     if runs < 100:
         notes.append("below 100 runs p99 is the slowest of them")
     if load > 0.5 * cores:
-        notes.append(
-            f"other work shares this machine (load {load:.1f} on {cores} cores before the run): "
-            "rely on the CPU column and the order, not on the milliseconds"
-        )
+        what = f"other work shares this machine (load {load:.1f} on {cores} cores before the run)"
+        notes.append(f"{what}: rely on the CPU column and the order, not on the milliseconds")
     return tuple(notes)
 
 

@@ -44,10 +44,8 @@ def read_frames(source: str | Path, count: int | None = None) -> Iterator[NamedF
         raise InputError(f"--max-frames: expected at least 1, got {count}")
     text = str(source)
     if is_live(text):
-        raise InputError(
-            f"--data: {masked(text)} is a live source, whose frames cannot be repeated; record it "
-            "(`edgevid run SOURCE --out clip.mp4` or a recorder) and give the file"
-        )
+        what = f"--data: {masked(text)} is a live source, whose frames cannot be repeated"
+        raise InputError(f"{what}; record it (`edgevid run SOURCE --out clip.mp4` or a recorder) and give the file")
     if Path(text).is_file() and Path(text).suffix.lower() in LISTS:
         frames = _images(_listed(Path(text)), count)
     else:
@@ -83,10 +81,8 @@ def _listed(path: Path) -> list[Path]:
         raise SourceError(f"--data: {path}: expected one image per line, got an empty list")
     missing = [p for p in found if not p.is_file()]
     if missing:
-        raise SourceError(
-            f"--data: {path}: {len(missing)} of {len(found)} images do not exist, the first is {missing[0]} "
-            "(lines are relative to the list's own folder)"
-        )
+        what = f"--data: {path}: {len(missing)} of {len(found)} images do not exist"
+        raise SourceError(f"{what}, the first is {missing[0]} (lines are relative to the list's own folder)")
     return found
 
 

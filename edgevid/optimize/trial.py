@@ -73,10 +73,8 @@ def _findings(
     if whole > max(frames // 2, total // 2):
         yield f"{whole} of {total} boxes cover the whole frame: [decode] box, normalized or kind are wrong"
     if len(objects) == 1 and len(recipe.names) > 2 and total >= ENOUGH:
-        yield (
-            f"all {total} boxes are of the class {objects[0][0]!r}, of {len(recipe.names)}: unless the "
-            "frames show nothing else, the class values are read wrongly"
-        )
+        what = f"all {total} boxes are of the class {objects[0][0]!r}, of {len(recipe.names)}"
+        yield f"{what}: unless the frames show nothing else, the class values are read wrongly"
     if all(len(one) >= MAX_DETECTIONS for one in found):
         yield f"each frame has {MAX_DETECTIONS} boxes, the most that are kept: scores or nms_iou are wrong"
     scores = np.concatenate([one.scores for one in found])

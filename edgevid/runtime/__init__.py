@@ -6,7 +6,6 @@ from edgevid.runtime.recipe import DetectorRecipe, LocalRecipe, Precision, Recip
 from edgevid.runtime.variants import check_exported, model_digest
 
 __all__ = [
-    "DetectorRecipe", "Engine", "InputSpec", "LoadedEngine", "LocalRecipe", "Precision", "Recipe",
-    "Source", "TensorSpec", "check_exported", "input_shape", "load_engine", "model_digest", "read_recipe",
-    "write_recipe",
+    "DetectorRecipe", "Engine", "InputSpec", "LoadedEngine", "LocalRecipe", "Precision", "Recipe", "Source",
+    "TensorSpec", "check_exported", "input_shape", "load_engine", "model_digest", "read_recipe", "write_recipe",
 ]  # fmt: skip

@@ -104,8 +104,7 @@ def conditions() -> dict[str, Any]:
     heat = map(text_of, Path("/sys/class/thermal").glob("thermal_zone*/temp"))
     degrees = max((int(t) / 1000 for t in heat if t.isdigit() and 0 < int(t) < 150_000), default=0)
     found: dict[str, Any] = {
-        "processor": processor_name(),
-        "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
+        "processor": processor_name(), "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
         "cores": str(cores) if cores == os.cpu_count() else f"{cores} of {os.cpu_count()} usable",
         "governor": ", ".join(sorted({*map(text_of, governors)} - {""})), "clocks": clocks(),
         "temperature": f"{degrees:.0f} °C (hottest sensor)" if degrees else "",

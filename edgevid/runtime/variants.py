@@ -112,10 +112,8 @@ def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path
         raise ModelError(f"{name}: has no {variant} file yet (expected {path}); make it with: {command}")
     record = read_record(path)
     if record.get("source_sha256") != model_digest(source):
-        raise ModelError(
-            f"{path}: was made of another file than {source} is now (SHA-256 {record.get('source_sha256')}); "
-            f"make it again with: {command}"
-        )
+        what = f"{path}: was made of another file than {source} is now (SHA-256 {record.get('source_sha256')})"
+        raise ModelError(f"{what}; make it again with: {command}")
     if record.get("sha256") != model_digest(path):
         raise ModelError(f"{path}: differs from {record_path(path).name}; make it again with: {command}")
     return path

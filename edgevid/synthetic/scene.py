@@ -130,8 +130,7 @@ class Scene:
         visible = np.isfinite(boxes).all(1) & ((clipped[:, 2:] - clipped[:, :2]) >= 4).all(1)
         speeds = np.abs(states[:, 3])
         columns = (
-            np.array([m.id for m in present], np.int64),
-            np.array([CLASSES.index(m.kind) for m in present], np.int32),
+            np.array([m.id for m in present], np.int64), np.array([CLASSES.index(m.kind) for m in present], np.int32),
             states[:, :2], states[:, 2] + math.pi * (states[:, 3] < 0), speeds,
             np.array([m.action(v) for m, v in zip(present, speeds, strict=True)], int), corners, clipped,
         )  # fmt: skip

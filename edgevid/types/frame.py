@@ -205,24 +205,18 @@ class FrameClock:
         """The time in seconds of an update; InputError for one that is not later than the last."""
         if timestamp is None:
             if not self._gap:
-                raise InputError(
-                    f"{self._owner} time: expected seconds, got None; pass timestamp=..., or state the rate: "
-                    "frame_rate=30"
-                )
+                what = f"{self._owner} time: expected seconds, got None"
+                raise InputError(f"{what}; pass timestamp=..., or state the rate: frame_rate=30")
             timestamp = 0.0 if self.last == -math.inf else self.last + self._gap
         try:
             if self.last < timestamp < math.inf:
                 self.last = float(timestamp)
                 return self.last
         except (TypeError, ValueError):  # an array, or another type
-            raise InputError(
-                f"{self._owner} time: expected seconds as a number, got {shown(timestamp)}; "
-                "write update(..., timestamp=frame.time)"
-            ) from None
-        raise InputError(
-            f"{self._owner} time: expected more than the last {self.last:g} s, got {timestamp:g} s. "
-            "Call reset() when the source starts again"
-        )
+            what = f"{self._owner} time: expected seconds as a number, got {shown(timestamp)}"
+            raise InputError(f"{what}; write update(..., timestamp=frame.time)") from None
+        what = f"{self._owner} time: expected more than the last {self.last:g} s, got {timestamp:g} s"
+        raise InputError(f"{what}. Call reset() when the source starts again")
 
     def reset(self) -> None:
         """The next time may be any."""

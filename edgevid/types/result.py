@@ -131,10 +131,8 @@ class Result(Hinted):
         return True  # a result without tracks is one too
 
     def __getitem__(self, key: object) -> NoReturn:
-        raise InputError(
-            f"Result[{key!r}]: a result is that of one frame; its rows are result.tracks[mask], "
-            "result.to_dicts() or result.to_supervision()"
-        )
+        what = f"Result[{key!r}]: a result is that of one frame"
+        raise InputError(f"{what}; its rows are result.tracks[mask], result.to_dicts() or result.to_supervision()")
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """A row per track of plain Python values, each with the same keys; None where there is no value.

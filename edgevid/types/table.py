@@ -180,10 +180,8 @@ class Table(Hinted):
     def _error(self, name: str, dtype: object, tail: tuple[int | None, ...], got: object) -> InputError:
         shape = "(" + ", ".join(["N", *("any" if n is None else str(n) for n in tail)]) + ",)"
         found = f"{got.dtype} {got.shape}" if isinstance(got, np.ndarray) else type(got).__name__
-        return InputError(
-            f"{type(self).__name__}.{name}: expected {dtype} of shape {shape}, got {found}. "
-            f"{type(self).__name__}.of(...) converts lists and other dtypes."
-        )
+        what = f"{type(self).__name__}.{name}: expected {dtype} of shape {shape}, got {found}"
+        return InputError(f"{what}. {type(self).__name__}.of(...) converts lists and other dtypes.")
 
     @classmethod
     def of(cls: type[T], **columns: Any) -> T:
@@ -230,10 +228,8 @@ class Table(Hinted):
         """The same type with the rows of a boolean mask, an index array or a slice."""
         if isinstance(rows, str):
             names = ", ".join(column.name for column in _columns(type(self)))
-            raise InputError(
-                f"{type(self).__name__}[{rows!r}]: a mask, slice or index array selects rows; the columns "
-                f"are attributes: {names}"
-            )
+            what = f"{type(self).__name__}[{rows!r}]: a mask, slice or index array selects rows"
+            raise InputError(f"{what}; the columns are attributes: {names}")
         if isinstance(rows, (int, np.integer)):
             rows = slice(rows, rows + 1 or None)
         picked = {name: getattr(self, name)[rows] for name, *_ in _columns(type(self))}

@@ -162,10 +162,8 @@ class Tracks(_Boxed):
         ids = getattr(detections, "tracker_id", None)
         found = Detections.from_supervision(detections)
         if ids is None and len(found):
-            raise InputError(
-                "from_supervision: expected supervision.Detections with a tracker_id, got none; "
-                "give them to a tracker first: detections = tracker.update(detections)"
-            )
+            what = "from_supervision: expected supervision.Detections with a tracker_id, got none"
+            raise InputError(f"{what}; give them to a tracker first: detections = tracker.update(detections)")
         ids = np.asarray([] if ids is None else ids, np.int64)
         zero, rows = np.zeros(len(ids), np.float32), np.arange(len(ids), dtype=np.int32)
         return cls(ids, found.boxes, found.scores, found.labels, rows, zero, zero)[ids >= 0]
@@ -263,13 +261,9 @@ def as_detections(found: Any, owner: str) -> Detections:
         if columns in (4, 5, 6):
             scores = array[:, 4] if columns > 4 else np.ones(n)
             if n and (scores.min() < 0 or scores.max() > 1):
-                raise InputError(
-                    f"{owner}: expected rows of x1, y1, x2, y2, score, label with scores from 0 to 1, got "
-                    f"scores from {scores.min():g} to {scores.max():g}"
-                )
+                what = f"{owner}: expected rows of x1, y1, x2, y2, score, label with scores from 0 to 1"
+                raise InputError(f"{what}, got scores from {scores.min():g} to {scores.max():g}")
             return Detections.of(boxes=array[:, :4], scores=scores, labels=array[:, 5] if columns > 5 else np.zeros(n))
     got = f"an array {array.shape}" if isinstance(array, np.ndarray) else shown(array)
-    raise InputError(
-        f"{owner}: expected Detections, such as Detections.of(boxes=..., scores=..., labels=...), "
-        f"supervision.Detections or an (N, 6) array of x1, y1, x2, y2, score, label, got {got}"
-    )
+    what = f"{owner}: expected Detections, such as Detections.of(boxes=..., scores=..., labels=...)"
+    raise InputError(f"{what}, supervision.Detections or an (N, 6) array of x1, y1, x2, y2, score, label, got {got}")

@@ -121,9 +121,8 @@ def _graph(model: LocalRecipe | Path, options: BuildOptions) -> tuple[Path, str,
 
 
 def build(
-    model: LocalRecipe | str | Path, options: BuildOptions | None = None, *,
-    verification: Verification | None = None, out: Path | None = None,
-    progress: Progress | None = None, report: Report = log.info,
+    model: LocalRecipe | str | Path, options: BuildOptions | None = None, *, verification: Verification | None = None,
+    out: Path | None = None, progress: Progress | None = None, report: Report = log.info,
 ) -> BuildResult:  # fmt: skip
     """Builds the engine of a model and verifies it; ParityError below the floor, ModelError for the rest. With
     `verification.try_next` the next precision (int8, fp16, fp32) is tried where one is rejected."""
@@ -143,8 +142,7 @@ def build(
 
 
 def _build(
-    plan: Plan, verification: Verification, rejected: list[ParityError], progress: Progress | None,
-    report: Report,
+    plan: Plan, verification: Verification, rejected: list[ParityError], progress: Progress | None, report: Report,
 ) -> BuildResult:  # fmt: skip
     if plan.missing:
         raise ModelError(plan.missing)
@@ -157,8 +155,7 @@ def _build(
         with suppress(OSError):
             tactics = plan.timing_cache.read_bytes()
     built = build_engine.build_engine(
-        plan.graph, plan.options, plan.backend, sizes=_sizes(plan.recipe), timing_cache=tactics,
-        progress=progress,
+        plan.graph, plan.options, plan.backend, sizes=_sizes(plan.recipe), timing_cache=tactics, progress=progress,
     )  # fmt: skip
     if plan.timing_cache and built.timing_cache:
         write_atomic(plan.timing_cache, built.timing_cache)
@@ -232,17 +229,13 @@ def _check_precision(plan: Plan, built: build_engine.Built) -> None:
     stated = variants.read_record(plan.graph) if variants.record_path(plan.graph).is_file() else {}
     if plan.variant == "fp16" and (kept := stated.get("fp32_nodes")):
         name, why = next(iter(kept.items()))
-        raise ParityError(
-            f"{plan.graph.name}: all convolutions stay in FP32 ({name}: {why}), so FP16 gains nothing; use "
-            "--precision fp32 (--try-next does)"
-        )
+        what = f"{plan.graph.name}: all convolutions stay in FP32 ({name}: {why}), so FP16 gains nothing"
+        raise ParityError(f"{what}; use --precision fp32 (--try-next does)")
     model = variants.model_argument(plan.recipe or plan.model)
     command = shlex.join(["edgevid", "quantize", model, "--precision", precision, "--data"])
     remedy = "give a model in FP32" if precision == "fp32" else f"make the graph again with: {command} VIDEO"
-    raise ModelError(
-        f"{plan.graph}: expected {precision} convolutions, but the builder's log shows none in {expected} "
-        f"(it shows {counts}); {remedy}"
-    )
+    what = f"{plan.graph}: expected {precision} convolutions"
+    raise ModelError(f"{what}, but the builder's log shows none in {expected} (it shows {counts}); {remedy}")
 
 
 def _manifest(plan: Plan, built: build_engine.Built, seconds: float) -> Manifest:

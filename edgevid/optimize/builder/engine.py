@@ -126,10 +126,8 @@ def build_engine(
     options.check_backend(backend)
     trt = load_backend(backend)
     if backend == "tensorrt" and not gpus():
-        raise ModelError(
-            "TensorRT builds on the device that will run the engine, and no NVIDIA driver was found; "
-            "build on that device, or use --backend tensorrt-rtx, which builds without one"
-        )
+        what = "TensorRT builds on the device that will run the engine, and no NVIDIA driver was found"
+        raise ModelError(f"{what}; build on that device, or use --backend tensorrt-rtx, which builds without one")
     logger = make_logger(trt)
     if backend == "tensorrt":
         trt.init_libnvinfer_plugins(logger, "")
@@ -236,10 +234,8 @@ def _profile(builder: Any, network: Any, options: BuildOptions, sizes: dict[str,
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
     firsts = {tensor.shape[0] for tensor in inputs if len(tensor.shape)}
     if options.batch != (1, 1, 1) and -1 not in firsts and firsts != set(options.batch):
-        raise InputError(
-            f"--batch: got {options.batch}, but the model's batch is fixed at {max(firsts, default=1)}; "
-            "export it with a dynamic batch"
-        )
+        what = f"--batch: got {options.batch}, but the model's batch is fixed at {max(firsts, default=1)}"
+        raise InputError(f"{what}; export it with a dynamic batch")
     dynamic = [tensor for tensor in inputs if -1 in tuple(tensor.shape)]
     for tensor in dynamic:
         shape = tuple(tensor.shape)
@@ -256,9 +252,7 @@ def _shapes(name: str, shape: Shape, options: BuildOptions, sizes: dict[str, Sha
     known = sizes.get(name, shape)
     filled = tuple(n if n > 0 else k for n, k in zip(shape, known, strict=False))
     if len(known) != len(shape) or -1 in filled[1:]:
-        raise InputError(
-            f"input {name!r} has the shape {shape}, and no recipe fixes its dynamic axes; "
-            f"set them with --shape {name}={'x'.join(str(max(n, 1)) for n in shape)}"
-        )
+        what = f"input {name!r} has the shape {shape}, and no recipe fixes its dynamic axes"
+        raise InputError(f"{what}; set them with --shape {name}={'x'.join(str(max(n, 1)) for n in shape)}")
     low, best, high = ((n if filled[0] < 0 else filled[0], *filled[1:]) for n in options.batch)
     return low, best, high

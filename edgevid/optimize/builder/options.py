@@ -73,10 +73,8 @@ class BuildOptions:
                 "device that runs the engine (or with --hardware-compatibility ampere+)"
             )
         if self.hardware_compatibility != "none" and backend == "tensorrt-rtx":
-            raise InputError(
-                "--hardware-compatibility: TensorRT-RTX engines run on every card from compute capability "
-                "8.0; select others with --compute-capability"
-            )
+            what = "--hardware-compatibility: TensorRT-RTX engines run on every card from compute capability 8.0"
+            raise InputError(f"{what}; select others with --compute-capability")
 
     def as_dict(self) -> dict[str, Any]:
         """The options as the manifest stores them."""
@@ -139,10 +137,8 @@ class Verifier:
     def __post_init__(self) -> None:
         if self.options.data is not None and self.recipe is None:
             command = shlex.join(["edgevid", "inspect", str(self.model), "--write"])
-            raise InputError(
-                f"{self.model}: no recipe states its preprocessing, so it cannot be compared on frames; "
-                f"write one (`{command}`), or build with --skip-verification"
-            )
+            what = f"{self.model}: no recipe states its preprocessing, so it cannot be compared on frames"
+            raise InputError(f"{what}; write one (`{command}`), or build with --skip-verification")
 
     def graph(self, graph: Path, engine: Path, report: Report) -> str | dict[str, Any]:
         """Metrics of the precision's graph in ONNX Runtime; ParityError below the floor."""

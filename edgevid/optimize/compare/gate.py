@@ -61,10 +61,8 @@ class ParityReport:
         """The result in one sentence: agreement, floor, and what to do where it failed."""
         a, b = self.names
         if not self.task.total:
-            return (
-                f"{b} is unverified: neither it nor {a} found any {self.task.unit} in {self.frames} frames; "
-                "give frames that show what the model detects"
-            )
+            what = f"{b} is unverified: neither it nor {a} found any {self.task.unit} in {self.frames} frames"
+            return f"{what}; give frames that show what the model detects"
         if self.non_finite:
             what = f"{b} has {self.non_finite} NaN or infinite values where {a} has finite ones (overflow)"
             return f"{what}; {self.remedy}"
@@ -149,17 +147,13 @@ def check_comparable(reference: Engine, candidate: Engine, recipe: Recipe, other
     if recipe.task != other.task:
         raise InputError(f"compare: {recipe.name} is for {recipe.task!r}, {other.name} for {other.task!r}")
     if recipe.names != other.names:
-        raise InputError(
-            f"compare: expected two models of the same classes; {recipe.name} has {_few(recipe.names)}, "
-            f"{other.name} has {_few(other.names)}"
-        )
+        what = "compare: expected two models of the same classes"
+        raise InputError(f"{what}; {recipe.name} has {_few(recipe.names)}, {other.name} has {_few(other.names)}")
     same_decoding = recipe.decode == other.decode and recipe.outputs == other.outputs
     if same_decoding and not _same_shapes(reference.outputs, candidate.outputs):
         first, second = (", ".join(map(str, engine.outputs)) for engine in (reference, candidate))
-        raise InputError(
-            f"compare: expected two engines with the same outputs; the reference has {first}, the candidate "
-            f"{second}. Another model needs its own recipe"
-        )
+        what = f"compare: expected two engines with the same outputs; the reference has {first}, the candidate {second}"
+        raise InputError(f"{what}. Another model needs its own recipe")
 
 
 def _same_shapes(a: tuple[TensorSpec, ...], b: tuple[TensorSpec, ...]) -> bool:
@@ -175,10 +169,8 @@ def _notes(found: Iterable[str], metrics: TaskMetrics, tally: OutputTally, frame
     notes = list(found)
     if frames < FEW_FRAMES or 0 < metrics.count < FEW_THINGS:
         found = f" with {metrics.count} {metrics.unit}" if metrics.unit != "frames" else ""
-        notes.append(
-            f"{frames} frames{found} are little evidence: one more difference "
-            f"moves the agreement by {percent(1 / max(metrics.count, 1))}"
-        )
+        what = f"{frames} frames{found} are little evidence"
+        notes.append(f"{what}: one more difference moves the agreement by {percent(1 / max(metrics.count, 1))}")
     if tally.uncompared:
         notes.append(f"raw outputs had different shapes on {tally.uncompared} frames, and were not compared")
     return notes

@@ -37,10 +37,9 @@ class ComparedModel:
 
 
 def compare(
-    a: str | Path, b: str | Path, data: str | Path, *, max_frames: int | None = 100,
-    precision: Precision | None = None, min_agreement: float | None = None, score_threshold: float | None = None,
-    device: str = "auto", threads: int | None = None, keep_worst: int = 6,
-    on_frame: Callable[[int], None] | None = None,
+    a: str | Path, b: str | Path, data: str | Path, *, max_frames: int | None = 100, precision: Precision | None = None,
+    min_agreement: float | None = None, score_threshold: float | None = None, device: str = "auto",
+    threads: int | None = None, keep_worst: int = 6, on_frame: Callable[[int], None] | None = None,
 ) -> tuple[ParityReport, dict[str, Any]]:  # fmt: skip
     """The report on candidate `b` against reference `a`, and the conditions of the measurement.
 
@@ -55,10 +54,8 @@ def compare(
     elsewhere = there.suffix.lower() in FILES and not Path(b).exists() and there.is_file()
     second = find_model(there if elsewhere else b, precision)
     if first.recipe is None and second.recipe is None and first.file.suffix.lower() != ".onnx":
-        raise InputError(
-            f"compare: neither model has a recipe, and none can be drafted from {first.file.name}; "
-            "give the model's name as one of the two"
-        )
+        what = f"compare: neither model has a recipe, and none can be drafted from {first.file.name}"
+        raise InputError(f"{what}; give the model's name as one of the two")
     recipe = first.recipe or second.recipe or resolve_model(first.file)
     other = second.recipe or recipe
     same = first.title == second.title
@@ -135,10 +132,8 @@ def load_model(
     own = model.precision == "fp32" and file == model.file  # whatever it stores its weights in
     if not own and (given := precision_of(file)) != model.precision:
         engine.close()
-        raise InputError(
-            f"{model.title}: runs in {given} on this device ({file.name}); give the path of a file or an "
-            f"engine in {model.precision}, or a device that has one"
-        )
+        what = f"{model.title}: runs in {given} on this device ({file.name})"
+        raise InputError(f"{what}; give the path of a file or an engine in {model.precision}, or a device that has one")
     return engine
 
 

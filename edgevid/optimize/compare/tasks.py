@@ -283,10 +283,8 @@ class ClipTask(Task):
         """Top-1 agreement over the clips."""
         recognizer, steps = self.sides[0]
         if not self.drifts:
-            raise InputError(
-                f"compare: expected at least the {recognizer.spec.steps} frames of one clip of "
-                f"{self.recipe.name}, got {len(steps)}"
-            )
+            what = f"compare: expected at least the {recognizer.spec.steps} frames of one clip of {self.recipe.name}"
+            raise InputError(f"{what}, got {len(steps)}")
         return self.top_classes("clips")
 
 

@@ -120,10 +120,8 @@ def normalize(path: Path) -> Any:
         if wanted := MIN_OPSET if version < MIN_OPSET else MAX_OPSET if version > MAX_OPSET else 0:
             model = onnx.version_converter.convert_version(model, wanted)
     except Exception as error:  # the converter's errors share no base
-        raise ModelError(
-            f"{path}: cannot be converted from opset {version} ({' '.join(str(error).split())}); export it "
-            f"again with an opset from {MIN_OPSET} to {MAX_OPSET}"
-        ) from error
+        what = f"{path}: cannot be converted from opset {version} ({' '.join(str(error).split())})"
+        raise ModelError(f"{what}; export it again with an opset from {MIN_OPSET} to {MAX_OPSET}") from error
     try:
         model = onnx.load_from_string(optimize_basic(model.SerializeToString()))
     except Exception as error:

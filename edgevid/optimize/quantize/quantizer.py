@@ -132,10 +132,8 @@ def _quantize_variants(
     for file in report.files:
         count, total = len(file.plan.layers), len(file.plan.layers) + len(file.plan.float_layers)
         if 2 * count < total:
-            report.warnings.append(
-                f"{file.variant}: only {count} of {total} layers are INT8, which gains little: use FP16 on a GPU, "
-                "FP32 on a CPU, or a lower --min-agreement"
-            )
+            what = f"{file.variant}: only {count} of {total} layers are INT8, which gains little"
+            report.warnings.append(f"{what}: use FP16 on a GPU, FP32 on a CPU, or a lower --min-agreement")
 
 
 def _repeat(
@@ -163,10 +161,8 @@ def _frame_warnings(report: Report, selection: FrameSelection) -> list[str]:
             f"{count} frames are few to calibrate on: ranges converge from about {FEW_FRAMES}; give more with --data"
         )
     if not report.calibration.measured.reduce_range and lacks_vnni():
-        warnings.append(
-            "this processor has no VNNI: its sums of byte products may saturate; where the agreement is low, "
-            "try --reduce-range"
-        )
+        what = "this processor has no VNNI: its sums of byte products may saturate"
+        warnings.append(f"{what}; where the agreement is low, try --reduce-range")
     if not selection.held_out:
         warnings.append("only one frame: the agreement is measured on the frame of the calibration")
     return warnings
@@ -195,10 +191,8 @@ def _write(
     ratio = speedup(report.recipe, path) if variant == "int8-cpu" and report.recipe.input else None
     if ratio is not None and ratio < MIN_SPEEDUP:
         how = "slower" if ratio < 1 / MIN_SPEEDUP else "no faster"
-        report.warnings.append(
-            f"{variant} is {how} than FP32 on this processor ({ratio:.2f}x its speed): use FP32 here, and "
-            "measure with edgevid bench where it will run"
-        )
+        what = f"{variant} is {how} than FP32 on this processor ({ratio:.2f}x its speed)"
+        report.warnings.append(f"{what}: use FP32 here, and measure with edgevid bench where it will run")
     return QuantizedFile(variant, path, sha256, plan, agreement, excluded, sensitivities, ratio)
 
 

@@ -102,9 +102,8 @@ class Cuda(Closing):
             try:
                 yield
             except self._memory_error as error:
-                raise ModelError(f"{self.gpu}: out of memory: {nbytes / 1e6:.1f} MB could "
-                                 f"not be allocated ({error}); close other engines, or use a "
-                                 "smaller batch or another precision") from error  # fmt: skip
+                what = f"{self.gpu}: out of memory: {nbytes / 1e6:.1f} MB could not be allocated ({error})"
+                raise ModelError(f"{what}; close other engines, or use a smaller batch or another precision") from error
 
     def alloc(self, nbytes: int) -> Memory:
         """Device memory, not cleared; ModelError where the device is out of memory."""

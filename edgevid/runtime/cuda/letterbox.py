@@ -125,8 +125,7 @@ class DeviceLetterbox:
         return changed
 
     def _prepare(
-        self, row: int, frame: Frame, rectangle: Rectangle, target: int, shape: tuple[object, ...],
-        stream: Stream,
+        self, row: int, frame: Frame, rectangle: Rectangle, target: int, shape: tuple[object, ...], stream: Stream,
     ) -> _Slot:  # fmt: skip
         """Buffers and tables for frames of a new size."""
         self._free(row)

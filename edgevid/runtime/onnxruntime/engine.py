@@ -103,10 +103,8 @@ def choose_providers(device: str) -> list[Any]:
     if kind == "cpu" or (kind == "auto" and not has_cuda()):
         return list(CPU)
     if not has_cuda():
-        raise ModelError(
-            f"device {device!r}: this onnxruntime has no CUDA (it has {', '.join(providers())}); "
-            "install onnxruntime-gpu in its place, or take device='cpu'"
-        )
+        what = f"device {device!r}: this onnxruntime has no CUDA (it has {', '.join(providers())})"
+        raise ModelError(f"{what}; install onnxruntime-gpu in its place, or take device='cpu'")
     return [("CUDAExecutionProvider", {"device_id": number}), *CPU]
 
 
@@ -136,19 +134,15 @@ def find_provider(device: str) -> tuple[str, dict[str, str]] | list[Any]:
             raise ModelError(f"device {device!r}: {name} takes no choice of hardware; take device={word!r}")
         return name, {"device_type": hardware.upper()} if hardware else {}
     if not hasattr(onnxruntime, "register_execution_provider_library"):
-        raise ModelError(
-            f"device {device!r}: plug-ins need onnxruntime 1.23 or later, this is {onnxruntime.__version__}; "
-            "upgrade it with: pip install -U onnxruntime"
-        )
+        what = f"device {device!r}: plug-ins need onnxruntime 1.23 or later, this is {onnxruntime.__version__}"
+        raise ModelError(f"{what}; upgrade it with: pip install -U onnxruntime")
     plugin = None
     with suppress(ImportError):
         plugin = importlib.import_module(module) if module else None
     if plugin is None:
         here = sorted(w for w, one in PROVIDERS.items() if one.name in onnxruntime.get_available_providers())
-        raise ModelError(
-            f"device {device!r}: it is not installed (here are {', '.join(['cpu', *here])}). "
-            f"Add it with: pip install {package}"
-        )
+        what = f"device {device!r}: it is not installed (here are {', '.join(['cpu', *here])})"
+        raise ModelError(f"{what}. Add it with: pip install {package}")
     return _devices_of(plugin, device, name, hardware)
 
 
@@ -164,10 +158,8 @@ def _devices_of(plugin: Any, device: str, name: str, hardware: str) -> list[Any]
     chosen = [one for one in found if one.device.type.name.lower() == hardware] if hardware else found[:1]
     if not chosen:
         others = ", ".join(one.device.type.name for one in found) or "none"
-        raise ModelError(
-            f"device {device!r}: {plugin.__name__} finds no such hardware here (it finds {others}); take "
-            "device='cpu', or check the hardware's driver"
-        )
+        what = f"device {device!r}: {plugin.__name__} finds no such hardware here (it finds {others})"
+        raise ModelError(f"{what}; take device='cpu', or check the hardware's driver")
     return chosen[:1]
 
 
