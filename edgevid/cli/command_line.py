@@ -19,7 +19,7 @@ from typer import Option
 
 from edgevid._version import __version__
 from edgevid.cli.console import BROKEN_PIPE, end_output, errors, log_shown, mask_process_title, set_verbosity
-from edgevid.cli.options import give_options
+from edgevid.cli.options import give_options, readable_inputs
 from edgevid.errors import EdgevidError, did_you_mean
 
 COMMANDS = ("run", "calibrate", "health", "models", "inspect", "export", "quantize", "build", "compare", "bench",
@@ -45,9 +45,8 @@ def _print_version(requested: bool) -> None:
         raise typer.Exit
 
 
-Version = Annotated[
-    bool, Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit.")
-]
+_VERSION = Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit.")
+Version = Annotated[bool, _VERSION]
 Verbose = Annotated[bool, Option("-v", "--verbose", help="Show the log's debug messages too.")]
 Quiet = Annotated[bool, Option("-q", "--quiet", help="Show only results and errors.")]
 
@@ -168,7 +167,7 @@ def _shared(command: Any, name: str, part: str = "", *, version: bool = False) -
         if verbose or quiet:
             set_verbosity(verbose=verbose, quiet=quiet)
         with log_shown():
-            return command(*args, **options)
+            return command(*args, **readable_inputs(name, options))
 
     hints = get_type_hints(command, include_extras=True)
     shape = inspect.signature(command)

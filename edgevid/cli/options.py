@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from edgevid.errors import InputError, check_choice
+from edgevid.files.pipe import readable
 from edgevid.files.toml import read_toml
 
 if TYPE_CHECKING:
@@ -60,6 +61,23 @@ def parameters_of(callee: Callable[..., Any], options: dict[str, Any]) -> dict[s
     """The options that are given and that a function, or a class, has as parameters of the same names."""
     names = inspect.signature(callee).parameters
     return {name: value for name, value in options.items() if name in names and value is not None}
+
+
+OUTPUTS = {"out", "jsonl", "csv", "mot", "events", "timeline", "sqlite", "parquet", "coco", "yolo", "html", "json_out",
+           "image", "export", "report", "keep_worst", "save_ranges", "save_abstained", "record", "write"}  # fmt: skip
+STREAMS = {(command, name) for command in ("run", "demo", "doctor") for name in ("source", "source_option")}
+
+
+def readable_inputs(command: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a command, with copies of pipes where it reads files; SourceError for devices."""
+
+    def ready(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(ready, value))
+        return readable(value) if isinstance(value, (str, Path)) else value
+
+    kept = {name for name in options if name in OUTPUTS or (command, name) in STREAMS}
+    return {name: value if name in kept else ready(value) for name, value in options.items()}
 
 
 SERVING = ("token_file", "viewer_token_file", "tls_cert", "tls_key", "allow_host")

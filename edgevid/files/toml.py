@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevid.errors import FileFormatError, InputError, check_type
+from edgevid.files.pipe import readable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,7 +24,7 @@ _HEADER = re.compile(r"\s*\[(\[?)\s*([\w\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*\]\]?\s*
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The file's values; InputError where it cannot be read, FileFormatError where it is not TOML."""
     check_type(path, (str, Path), "a TOML file", "its path")
-    path = Path(path)
+    path = readable(Path(path))
     try:
         values = parse_toml(path.read_text(encoding="utf-8-sig"))
         _must_be_64_bit(values)

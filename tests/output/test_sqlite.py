@@ -14,6 +14,7 @@ import pytest
 from event_samples import an_event
 from result_samples import sample_result
 
+from edgevid.cli.command_line import run_program
 from edgevid.errors import InputError, SourceError
 from edgevid.output import tables
 from edgevid.output.tables import SqliteSink, read_database
@@ -45,6 +46,21 @@ def test_objects_have_their_speeds_and_verdicts(tmp_path: Path) -> None:
     assert (first["speed_mps"], first["speed_sigma_mps"], second["speed_reason"]) == (10.0, 0.5, "OFF_PLANE")
     assert json.loads(first["verdicts"]) == {"action": "run", "action_confidence": 0.8}
     assert not hasattr(SqliteSink(tmp_path / "b.db"), "write")  # objects only where they are requested
+
+
+@pytest.mark.parametrize("name", ["events", "Objects", "runs"])
+def test_a_view_without_an_end_is_not_read(tmp_path: Path, name: str) -> None:
+    with SqliteSink(tmp_path / "a.db") as sink:
+        sink.send([an_event(1)])
+    with sqlite3.connect(tmp_path / "a.db") as base:
+        base.execute(f"DROP TABLE {name}")
+        columns = ", ".join(f"n AS {column}" for column in EVENT_FIELDS)
+        endless = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t)"
+        base.execute(f"CREATE VIEW {name} AS {endless} SELECT {columns} FROM t")
+    base.close()
+    with pytest.raises(InputError, match=f"a.db: expected the table {name}, got something else of its name"):
+        read_database(tmp_path / "a.db", f"SELECT count(*) FROM {name}")
+    assert run_program("edgevid", ["report", str(tmp_path / "a.db")]) == 2
 
 
 def test_tracks_are_the_ended_ones(tmp_path: Path) -> None:
