@@ -91,6 +91,7 @@ def made(name: str, begins: str | None = None) -> str:
         part = [result["head"], *(row for row in chosen if "not run" not in row)]
         absent = [row[0] for row in chosen if "not run" in row]
     head, *rows = grid(part)
+    head = [re.sub(r"\bof ours\b", "times edgevid's", name) for name in head]
     return table(head, rows) + ("" if parts else f"\n\n{note(conditions, absent)}")
 
 
