@@ -75,10 +75,11 @@ def test_builds_share_no_folder_and_the_version_has_one_place() -> None:
 
 
 def requirements() -> dict[str, list[Requirement]]:
-    """The requirements of the core ("") and of each extra that users install."""
-    project = read_toml(ROOT / "pyproject.toml")["project"]
-    lists = {"": project["dependencies"], **project["optional-dependencies"]}
-    return {extra: [Requirement(text) for text in lists[extra]] for extra in lists if extra != "dev"}
+    """The requirements of the core ("") and of each extra, but for the project itself, and those of its build."""
+    read = read_toml(ROOT / "pyproject.toml")
+    lists = {"": read["project"]["dependencies"], **read["project"]["optional-dependencies"]}
+    lists["build system"] = read["build-system"]["requires"]
+    return {extra: [Requirement(t) for t in lists[extra] if not t.startswith("edgevid[")] for extra in lists}
 
 
 def test_every_dependency_has_a_lower_and_an_upper_bound() -> None:
