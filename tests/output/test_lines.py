@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,28 @@ def test_lines_are_flushed_to_the_disk(tmp_path: Path, sync_s: float, monkeypatc
         file.put("two\n")
     assert flushed[-1] == 8
     assert len(flushed) == 2 or sync_s
+
+
+def test_a_disk_that_flushes_slowly_delays_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, flushed = threading.Event(), threading.Event()
+
+    def slow(handle: int) -> None:
+        begun.set()
+        assert flushed.wait(30)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    file = TextFile(tmp_path / "a.txt", sync_s=0.001)
+    file.put("one\n")
+    assert begun.wait(30)
+    for _ in range(200):  # while the first flush goes on
+        file.put("more\n")
+    assert file.size == 1004
+    end = threading.Thread(target=file.close)
+    end.start()
+    assert end.is_alive()  # the end waits until everything is on the disk
+    flushed.set()
+    end.join(30)
+    assert not end.is_alive()
 
 
 def test_a_failed_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
