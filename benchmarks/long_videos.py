@@ -109,9 +109,10 @@ def main() -> None:
         make(Path(folder))
         data, found = read_features(Path(folder), RATE_HZ), list[dict[str, Any]]()
         (halves,) = folds(Path(folder), data).values()
+        name = "long_videos" if options.epochs == 40 else f"long_videos_{options.epochs}_epochs"
         for kind, lookahead in (("linear", 0.0), *TRIALS):
             found.append(trained(data, halves, kind, lookahead, options.epochs))
-            save("long_videos", {"set": {"train": TRAIN, "test": TEST, "actions": ACTIONS, "rate_hz": RATE_HZ}, **HEAD,
+            save(name, {"set": {"train": TRAIN, "test": TEST, "actions": ACTIONS, "rate_hz": RATE_HZ}, **HEAD,
                                  "epochs": options.epochs, "trials": found}, where)  # fmt: skip
     columns = ("accuracy", "edit", "f1_10", "f1_25", "f1_50")
     rows = [[o["head"], f"{o['lookahead_s']:g}", *(f"{o[c]:.1f}" for c in columns)] for o in found]

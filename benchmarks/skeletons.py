@@ -1,6 +1,10 @@
 """Heads on skeletons, next to kernel machines on the same features, with true joints and as a pose model finds them.
 
     python benchmarks/skeletons.py [--data ../shared/data/actions] [--cache FOLDER] [--heads transformer] [--seeds 3]
+    python benchmarks/skeletons.py --heads gru,graph,transformer/mean,transformer/max/none --seeds 1 --sets jhmdb
+
+A head may name its pooling and its positions after slashes; heads other than the Transformer as the command trains it
+are saved as skeletons_heads.json.
 
 JHMDB: 14 actions, 15 joints in 2-D, three official splits. MSRAction3D: 20 actions, 20 joints in 3-D (Kinect), the
 cross-subject split: subjects 1, 3, 5, 7 and 9 train, the others are held out. Options are those of `edgevid train
@@ -15,6 +19,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +41,7 @@ def judged(train: Corpus, test: Corpus, kind: str, options: TrainOptions, path: 
     if path.exists():
         with np.load(path) as file:
             return dict(file)
-    make = lambda: make_head(kind, train.width, len(train.names), options, layout=train.layout)  # type: ignore[arg-type]  # noqa: E731
+    make = lambda: make_head(kind.split("/")[0], train.width, len(train.names), options, layout=train.layout)  # type: ignore[arg-type]  # noqa: E731
     head, found = fit(make, train, None, options).head, {way: [] for way in WAYS}
     rng, layout = np.random.default_rng(options.seed), test.layout
     assert layout is not None
@@ -89,8 +94,9 @@ def main() -> None:
             cells = []
             for name, (train, test) in data.items():
                 for seed in range(given.seeds) if name.startswith(group) else ():
-                    options = TrainOptions(window_of(train, 15.0), epochs=given.epochs, seed=seed)
-                    path = given.cache / f"{name.replace(' ', '_')}_{kind}_{seed}.npz"
+                    more: Any = dict(zip(("pooling", "positions"), kind.split("/")[1:], strict=False))
+                    options = TrainOptions(window_of(train, 15.0), epochs=given.epochs, seed=seed, **more)
+                    path = given.cache / f"{name.replace(' ', '_')}_{kind.replace('/', '_')}_{seed}.npz"
                     one = judged(train, test, kind, options, path)
                     cells.append((name, {way: one[way] == one["labels"] for way in WAYS}))
                     print(
@@ -112,7 +118,8 @@ def main() -> None:
                 shown = [f"{100 * share[way][key]:.1f} %" for key in ("true joints", "estimated-like")]
                 rows.append([group, kind if way in ("head", "with opinion") else "", way, *shown, over])
     print(table(["data", "head", "way", "true joints", "estimated-like", "head with opinion over it"], rows))
-    save("skeletons", {"results": made}, conditions({"torch": torch.__version__}))
+    name = "skeletons" if given.heads == "transformer" else "skeletons_heads"
+    save(name, {"results": made}, conditions({"torch": torch.__version__}))
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ class ClipRecognizer(CropModel):
         if clips.pixels.shape[1] != self.spec.steps:
             raise InputError(f"{self.recipe.name}: expected clips of {self.spec.steps} steps, got "
                              f"{clips.pixels.shape[1]}; use ClipBuffer(recognizer.spec)")  # fmt: skip
-        tensor = clip_tensor(filled(clips), self._image, self._layout)
+        tensor = np.ascontiguousarray(clip_images(filled(clips)[0], self._image).transpose(ORDER[self._layout]))
         values = self._probabilities(pooled(run_batch(self.engine, {self._input.name: tensor})[self._output]))
         times = np.nanmax(clips.times, axis=1)
         if self._mean is not None:
@@ -123,43 +123,53 @@ class ClipExtractor(FeatureExtractor):
     """A frozen network of clips: at each moment the features of the `steps` crops that end there, maps averaged. So
     they are known at once; the middle of a clip lies half its length before."""
 
+    channels, more = 0, 0  # Of its input, or 0: the image's; crops that it takes beyond those of its input
+
     def __init__(self, engine: Engine, recipe: Recipe) -> None:
         super().__init__(engine, recipe)
-        table = ClipSection.read(recipe)
-        self.steps, self._layout = table.steps, table.layout
-        check_clip_input(recipe, input_named(engine, self._input, recipe), self._image, self.steps, self._layout)
+        table, given = ClipSection.read(recipe), input_named(engine, self._input, recipe)
+        self.steps, self._layout, self._flow_bound = table.steps + self.more, table.layout, table.flow_bound
+        check_clip_input(recipe, given, self._image, table.steps, self._layout, self.channels)
 
     def extract(self, crops: Array, boxes: Array) -> Array:
         """(M, D) float32 features of clips (M, T, h, w, 3)."""
-        return pooled(run_batch(self.engine, {self._input: clip_tensor(crops, self._image, self._layout)})[self.output])
+        return self.features(clip_images(crops, self._image))
+
+    def features(self, images: Array) -> Array:
+        """(M, D) float32 of images (M, T, C, H, W)."""
+        made = np.ascontiguousarray(images.transpose(ORDER[self._layout]))
+        return pooled(run_batch(self.engine, {self._input: made})[self.output])
 
 
 def extract_newest(extractor: Extractor, clips: Clips) -> tuple[Array, Array]:
     """Seconds (M,) of the newest moment of clips, and the extractor's rows (M, R): of its crop, or of the clip."""
     crops, times, boxes = newest_crops(clips)
-    return times, extractor.extract(filled(clips) if isinstance(extractor, ClipExtractor) else crops, boxes)
+    return times, extractor.extract(*(filled(clips) if extractor.steps else (crops, boxes)))
 
 
-def check_clip_input(recipe: Recipe, given: TensorSpec, image: InputSpec, steps: int, layout: Layout) -> None:
-    """ModelError unless a model takes clips of this layout and length."""
-    sides = (-1, steps, 1 if image.color == "GRAY" else 3, image.height, image.width)
+def check_clip_input(
+    recipe: Recipe, given: TensorSpec, image: InputSpec, steps: int, layout: Layout, channels: int = 0
+) -> None:
+    """ModelError unless a model takes clips of this layout and length, of the image's channels unless stated."""
+    sides = (-1, steps, channels or (1 if image.color == "GRAY" else 3), image.height, image.width)
     shape = np.array(sides)[list(ORDER[layout])]
     if len(given.shape) != 5 or any(g not in (-1, w) for g, w in zip(given.shape[1:], shape[1:], strict=True)):
         raise ModelError(f"{recipe.name}: expected a {layout} input (N, {', '.join(map(str, shape[1:]))}) as in the "
                          f"recipe, the model has {given}")  # fmt: skip
 
 
-def clip_tensor(crops: Array, image: InputSpec, layout: Layout) -> Array:
-    """The input of a clip model for crops (M, T, h, w, 3), each preprocessed like other images."""
+def clip_images(crops: Array, image: InputSpec) -> Array:
+    """(M, T, C, H, W) crops (M, T, h, w, 3), each preprocessed like other images."""
     made = preprocess_crops(crops.reshape(-1, *crops.shape[2:]), image)
     if image.layout == "NHWC":
         made = made.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(made.reshape(*crops.shape[:2], *made.shape[1:]).transpose(ORDER[layout]))
+    return made.reshape(*crops.shape[:2], *made.shape[1:])
 
 
-def filled(clips: Clips) -> Array:
-    """(M, T, h, w, 3) crops; missing steps repeat their neighbor."""
-    return clips.pixels[np.arange(len(clips))[:, None], fill_steps(~np.isnan(clips.times))]
+def filled(clips: Clips) -> tuple[Array, Array]:
+    """(M, T, h, w, 3) crops and their rectangles (M, T, 4); missing steps repeat their neighbor."""
+    place = np.arange(len(clips))[:, None], fill_steps(~np.isnan(clips.times))
+    return clips.pixels[place], clips.boxes[place]
 
 
 def fill_steps(observed: Array) -> Array:

@@ -72,6 +72,7 @@ class ClipSection(ClipSpec):
 
     layout: Layout = "NTCHW"  # Axes of a clip model's input; the images in it are as [input] says
     activation: Activation = "softmax"  # "softmax": the model gives logits; "none": it gives probabilities
+    flow_bound: Positive = 0.0  # Of a network of optical flow: pixels from moment to moment that are 1; 0: of colors
     inside: str = ""  # Detector of the part of an object that is recognized, aligned by key points: a name, or a recipe
 
     @classmethod

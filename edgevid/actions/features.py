@@ -36,6 +36,11 @@ class Extractor(Protocol):
         """Steps that one step's features need, itself included."""
         ...
 
+    @property
+    def steps(self) -> int:
+        """Of the clips (M, T, h, w, 3) that `extract` takes, with boxes (M, T, 4); 0: single crops and their boxes."""
+        ...
+
     def extract(self, crops: Array, boxes: Array) -> Array: ...
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]: ...
 
@@ -59,7 +64,7 @@ class PoseTable:
 class FeatureExtractor:
     """A frozen image network: the features of each crop, spatial maps averaged."""
 
-    memory = 1
+    memory, steps = 1, 0
 
     def __init__(self, engine: Engine, recipe: Recipe) -> None:
         self.engine, self.recipe = engine, recipe
@@ -92,7 +97,7 @@ def pooled(values: Array) -> Array:
 class DetectedPose:
     """The joints of a pose detector's key points, as movement features: no model of its own."""
 
-    memory = 1 + max(LAGS)
+    memory, steps = 1 + max(LAGS), 0
 
     def __init__(self, *, layout: JointLayout = JHMDB15) -> None:
         """InputError for a layout with joints that COCO's key points do not give."""

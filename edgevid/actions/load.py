@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from edgevid._opencv import require_opencv
 from edgevid.actions.clip import ClipExtractor, ClipRecognizer, ImageRecognizer, StreamRecognizer
 from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import JHMDB15, DetectedPose, Extractor, FeatureExtractor, PoseExtractor, layout_of
+from edgevid.actions.flow import HOF, FlowExtractor, FlowHistograms, TwoStreamExtractor
 from edgevid.actions.inside import InsideRecognizer
 from edgevid.actions.layout import JointLayout
 from edgevid.actions.recognizer import Recognizer, input_named
@@ -40,7 +42,8 @@ def load_recognizer(
         layout = layout_of(recipe)
         front: Extractor = DetectedPose(layout=layout)
         if source != DETECTOR:
-            front = load_extractor(source, layout=layout, device=device, threads=threads, load=load)
+            flow = table.flow and _beside(recipe, table.flow)
+            front = load_extractor(source, layout=layout, flow=flow, device=device, threads=threads, load=load)
         found = SequenceRecognizer(front, load(recipe, device=device, threads=threads), recipe)
     elif recipe.task in KINDS:
         found = KINDS[recipe.task](load(recipe, device=device, threads=threads), recipe)
@@ -60,15 +63,27 @@ def _beside(recipe: Recipe, name: str) -> str | Path:
 
 
 def load_extractor(
-    model: str | Path, *, layout: JointLayout = JHMDB15, device: str = "auto", threads: int | None = None,
-    load: Callable[..., Engine] = load_engine,
+    model: str | Path, *, layout: JointLayout = JHMDB15, flow: str | Path = "", device: str = "auto",
+    threads: int | None = None, load: Callable[..., Engine] = load_engine,
 ) -> FeatureExtractor | PoseExtractor:  # fmt: skip
-    """The feature or pose model of a name, a recipe or its folder."""
+    """The feature or pose model of a name, a recipe or its folder. With `flow`, its features and those of optical flow:
+    "hof" for histograms, or a network of flow."""
     recipe = resolve_model(model)
     if recipe.task not in ("features", "pose"):
         raise InputError(f"{recipe.name}: expected a recipe of task features or pose, got {recipe.task!r}")
+    if flow or ClipSection.read(recipe).flow_bound:
+        require_opencv("Optical flow")
+    if flow and recipe.task == "pose":
+        raise InputError(f"flow: expected features of images before it, got the pose model {recipe.name}; cut an "
+                         "extractor out of an image model: edgevid train backbone")  # fmt: skip
     engine = load(recipe, device=device, threads=threads)
     if recipe.task == "pose":
         return PoseExtractor(engine, recipe, layout=layout)
     clips = len(input_named(engine, recipe.input_name, recipe).shape) == 5
-    return (ClipExtractor if clips else FeatureExtractor)(engine, recipe)
+    kind = FlowExtractor if ClipSection.read(recipe).flow_bound else ClipExtractor if clips else FeatureExtractor
+    if not flow:
+        return kind(engine, recipe)
+    motion = FlowHistograms() if flow == HOF else load_extractor(flow, device=device, threads=threads, load=load)
+    if not isinstance(motion, FlowHistograms | FlowExtractor):
+        raise InputError(f"flow: expected {HOF!r}, or a network with flow_bound in its table [clip], got {flow}")
+    return TwoStreamExtractor(kind(engine, recipe), motion)

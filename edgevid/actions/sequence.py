@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from annotated_types import Ge
 
-from edgevid.actions.clip import ClipExtractor, StateTable, Stepper, extract_newest
+from edgevid.actions.clip import StateTable, Stepper, extract_newest
 from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import DetectedPose, Extractor
 from edgevid.actions.recognizer import first_output, newest_crops, newest_keypoints, no_scores, probabilities, run_batch
@@ -29,6 +29,7 @@ class HeadSection(StateTable):
 
     kind: Literal["window", "step"]  # "window": features (B, T, D) and mask (B, T) at once; "step": one step and states
     extractor: str = ""  # Recipe of the feature or pose model, relative to this one, or a model's name
+    flow: str = ""  # "hof", or the recipe of a network of optical flow, whose features come after the extractor's
     features: Count  # D that the head was trained on
     window: Count = 32  # T, in moments of the clip's rate
     stride: Count = 16  # Moments between two windows of a track
@@ -60,10 +61,10 @@ class SequenceRecognizer:
         self.extractor, self.engine, self.recipe, self.names = extractor, engine, recipe, recipe.names
         self.head = HeadSection.read(recipe)
         table = ClipSection.read(recipe)
-        steps = extractor.steps if isinstance(extractor, ClipExtractor) else 1
-        self.spec = dataclasses.replace(table.spec(steps), stride_s=0.0)
+        self.spec = dataclasses.replace(table.spec(1), stride_s=0.0)
         self._activation, self._lag_s = table.activation, self.head.lookahead / self.spec.rate_hz
         self._check()
+        self.spec = dataclasses.replace(self.spec, steps=max(extractor.steps, 1))
         self._output = first_output(engine, recipe)
         stepping = self.head.kind == "step"
         self._typicality = None

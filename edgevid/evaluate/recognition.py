@@ -36,6 +36,8 @@ from edgevid.types import Array, Clips, Reason, Scores, Tracks
 class RowsExtractor:
     """An extractor for rows that were extracted before."""
 
+    steps = 0
+
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
         self.raw_width, self.width = int(corpus.examples[0].raw.shape[1]), corpus.width
@@ -83,8 +85,9 @@ def replay_crops(recognizer: Recognizer, crops: Array, boxes: Array, id_: int) -
 def crop_scores(recognizer: Recognizer, crops: Array, boxes: Array, id_: int) -> Iterator[Scores]:
     """The scores of a whole video's crops (L, h, w, 3), one after another."""
     steps = recognizer.spec.steps
+    every = max(steps // 2, 1) if recognizer.spec.stride_s else 1  # a head takes each moment
     for moment in range(len(crops)):
-        if moment == len(crops) - 1 or (moment + 1) % max(steps // 2, 1) == 0:
+        if moment == len(crops) - 1 or (moment + 1) % every == 0:
             expected = np.arange(moment - steps + 1, moment + 1)
             held, rows = expected >= 0, np.maximum(expected, 0)
             pixels, shown = crops[rows], boxes[rows].astype(np.float32)

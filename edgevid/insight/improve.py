@@ -71,7 +71,7 @@ def improve(recipe: Path, source: Path, out: Path, *, deploy: bool = True, repor
         log["built"] = _build_again(home, out / "model", [e.name for e in rest.examples])
     write_atomic(out / "improve.json", json.dumps(log, indent=1) + "\n")
     if log["deployed"]:
-        _deploy(out / "model", home, config.extractor)
+        _deploy(out / "model", home, config.extractor, config.flow)
     return log
 
 
@@ -160,9 +160,8 @@ def _graph(kind: Any, recipe: Path, clips: list[str]) -> str:
     return f"rejected: {told}; the head runs in FP32"
 
 
-def _deploy(model: Path, home: Path, extractor: str) -> None:
+def _deploy(model: Path, home: Path, *extractors: str) -> None:
     """Puts the new files in the place of the old ones, which move to previous/; the recipe comes last."""
-    there, here = (f'"{os.path.relpath(extractor, folder.resolve())}"' for folder in (model, home))
     make_folder(home / "previous")
     shutil.rmtree(home / "previous/build", ignore_errors=True)
     if (home / "build").is_dir():  # of the old head
@@ -171,7 +170,9 @@ def _deploy(model: Path, home: Path, extractor: str) -> None:
         if one.is_file():
             text = one.read_bytes()
             if one.parent == model and one.suffix == ".toml":
-                text = text.replace(there.encode(), here.encode())
+                for name in filter(None, extractors):
+                    there, here = (f'"{os.path.relpath(name, folder.resolve())}"' for folder in (model, home))
+                    text = text.replace(there.encode(), here.encode())
             write_atomic((home / "previous" if one.parent == home else home) / one.name, text)
     if (model / "build").is_dir():
         shutil.copytree(model / "build", home / "build")

@@ -49,7 +49,7 @@ def clips_of(path: Path, spec: ClipSpec) -> Iterator[Clips]:
 def timed_rows(path: Path, extractor: Any, spec: ClipSpec) -> tuple[Array, Array]:
     """(L,) seconds of each moment of a whole video and the extractor's row (L, R) there; a moment without a frame has
     the row before it. InputError for a video without a usable frame."""
-    found = {}
+    found, spec = {}, dataclasses.replace(spec, steps=max(extractor.steps, 1))
     for clips in clips_of(path, spec):
         times, rows = extract_newest(extractor, clips)
         found[round(float(times[0]) * spec.rate_hz)] = rows[0]
@@ -75,6 +75,14 @@ def cached(key: Sequence[Any], make: Callable[[], Sequence[Array]]) -> list[Arra
             np.savez(file, *make())
     with np.load(path) as kept:
         return list(kept.values())
+
+
+def identity_of(extractor: Any) -> str:
+    """What the rows of an extractor depend on: its kind, the joints, and of each stream the model's content, which may
+    differ from what its recipe states, and what the recipe says of pixels and outputs."""
+    recipes = [one.recipe for one in getattr(extractor, "streams", (extractor,)) if hasattr(one, "recipe")]
+    read = [(model_digest(model_file(one)), one.input, one.outputs, dict(one.tables)) for one in recipes]
+    return repr((type(extractor).__name__, getattr(extractor, "layout", ""), *read))
 
 
 class LongVideo(NamedTuple):
@@ -124,7 +132,7 @@ def read_long_videos(names: tuple[str, ...], videos: list[LongVideo], extractor:
     the cache where present, and the class at its time."""
     examples = []
     layout = extractor.layout if isinstance(extractor, PoseExtractor) else None
-    identity = [spec.digest, model_digest(model_file(extractor.recipe)), repr((extractor.recipe, layout))]
+    identity = [spec.digest, identity_of(extractor)]
     for number, video in enumerate(videos):
         progress(number, len(videos), f"reading {video.path.name}")
         content = sha256_of(video.path)

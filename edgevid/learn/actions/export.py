@@ -37,6 +37,7 @@ class Deployment:
     spec: ClipSpec  # How crops are cut; the size is the extractor's
     extractor: str  # Model name or relative path of the extractor's recipe
     layout: JointLayout | None = None  # Of skeletons
+    flow: str = ""  # Of two streams: "hof", or name or relative path of the recipe of a network of flow
     inside: str = ""  # Name or path of the detector of the part of an object that is recognized
     stride: int = 5
     min_steps: int = 5
@@ -121,8 +122,8 @@ def _write(
     more: Mapping[str, Any],
 ) -> None:  # fmt: skip
     table = {
-        "kind": kind, "extractor": deployment.extractor, "features": head.features, "window": options.window,
-        "stride": deployment.stride, "min_steps": deployment.min_steps,
+        "kind": kind, "extractor": deployment.extractor, "flow": deployment.flow or None, "features": head.features,
+        "window": options.window, "stride": deployment.stride, "min_steps": deployment.min_steps,
         "per_step": head.per_step and kind == "window", "lookahead": options.lookahead or None,
         "clip_digest": deployment.spec.digest, **more,
     }  # fmt: skip

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from edgevid.actions import Aligner, ClipSpec, FeatureExtractor, PoseExtractor, load_extractor
-from edgevid.actions.clip import ClipExtractor
 from edgevid.actions.layout import find_layout
 from edgevid.detect import Detector
 from edgevid.errors import InputError, SourceError, check_choice, log
@@ -27,7 +26,7 @@ from edgevid.learn.actions.segmentation import SegmentationKind
 from edgevid.learn.classifier.network import ImageOptions, augment_crops
 from edgevid.models.hub import find_recipe
 from edgevid.runtime import read_recipe
-from edgevid.runtime.variants import model_digest, model_file
+from edgevid.runtime.variants import model_digest
 from edgevid.types import Array, Progress
 
 LONG, BATCH_STEPS = 512, 1024  # Steps of a window of a long video, and of a batch of them
@@ -52,6 +51,7 @@ class TrainConfig:
     feature_rate: float = extract.FEATURES_HZ  # Of long videos that come as features
     layout: str = ""  # Of skeletons, or of a pose model's joints; empty: by their number, or jhmdb-15
     extractor: str = "movenet-lightning-192"
+    flow: str = ""  # Of two streams: "hof", or a network of optical flow
     bidirectional: bool = False
     augmentations: int = 0
     test: float = 0.25
@@ -84,7 +84,7 @@ def train_actions(
     if extract.is_features(config.data) and not Path(config.extractor or "-").exists():  # who knows what extracted them
         config = replace(config, extractor="")
     splits = {} if config.folds else official_splits(config.data, config.feature_rate, config.layout)
-    spec, path = clip_spec(config), Path(config.extractor or "-")
+    spec = clip_spec(config)
     patience, seed = 0 if splits else config.patience, config.seed
     if not splits:
         corpus = check(_read(config, spec, progress))
@@ -105,12 +105,10 @@ def train_actions(
         raise InputError(f"lookahead: expected a causal head that scores each step (asformer, mstcn), got {given}")
     seen = [*first.examples, *(checked.examples if checked else ())]
     deployment = Deployment(
-        first.names, spec,
-        os.path.relpath(path.resolve(), config.out.resolve()) if path.exists() else config.extractor,
-        first.layout, stride=max(window // 4, 1), min_steps=1 if by_step else max(window // 4, 1),
+        first.names, spec, _from(config.out, config.extractor), first.layout, _from(config.out, config.flow),
+        stride=max(window // 4, 1), min_steps=1 if by_step else max(window // 4, 1),
         summary=f"{config.attribute} {config.head} head over {config.extractor or 'pixels'}".strip(),
-        trained=sorted(set().union(*map(marks_of, seen))),
-        inside=config.images.inside if config.images else "",
+        trained=sorted(set().union(*map(marks_of, seen))), inside=config.images.inside if config.images else "",
     )  # fmt: skip
     report(
         f"{len(first.names)} classes, {len(first)} training and {len(test)} held-out clips in {len(splits)} "
@@ -129,7 +127,8 @@ def train_actions(
     if config.images:
         return outcome
     kept = {"data": config.data.resolve(), "held": [os.path.abspath(e.name) for e in test.examples]}
-    kept |= {"extractor": str(path.resolve())} if path.exists() else {}
+    models = {"extractor": config.extractor, "flow": config.flow}
+    kept |= {key: str(path.resolve()) for key, name in models.items() if (path := Path(name or "-")).exists()}
     write_atomic(config.out / TRAINING, json.dumps(vars_of(config) | kept, indent=1, default=str) + "\n")
     return outcome
 
@@ -139,10 +138,19 @@ def _read(config: TrainConfig, spec: ClipSpec, progress: Progress) -> Corpus:
     if extract.is_features(config.data):
         return extract.read_features(config.data, config.feature_rate)
     if listed := extract.list_long_videos(config.data):
-        layout = find_layout(config.layout or "jhmdb-15")
-        extractor = load_extractor(config.extractor, layout=layout, threads=config.threads)
-        return extract.read_long_videos(*listed, extractor, spec, progress)
+        return extract.read_long_videos(*listed, _extractor(config), spec, progress)
     return read_poses(config.data, config.layout) or read_videos(config, spec, progress)
+
+
+def _extractor(config: TrainConfig) -> FeatureExtractor | PoseExtractor:
+    layout = find_layout(config.layout or "jhmdb-15")
+    return load_extractor(config.extractor, layout=layout, flow=config.flow, threads=config.threads)
+
+
+def _from(folder: Path, model: str) -> str:
+    """A model as a recipe in a folder names it: a path relative to it, or its name."""
+    path = Path(model or "-")
+    return os.path.relpath(path.resolve(), folder.resolve()) if path.exists() else model
 
 
 def window_of(corpus: Corpus, rate_hz: float) -> int:
@@ -170,8 +178,7 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda
     Augmented copies (kornia: geometry, color, JPEG) are for training. Crop videos of several people to the one who
     acts first. Files that cannot be read, or in which nothing is found, are left out and named on the log."""
     names, videos = list_videos(config.data, config.attribute, config.group)
-    layout = find_layout(config.layout or "jhmdb-15")
-    extractor = load_extractor(config.extractor, layout=layout, threads=config.threads) if config.extractor else None
+    extractor = _extractor(config) if config.extractor else None
     inside, examples, copies, left_out = config.images.inside if config.images else "", [], {}, list[str]()
     align = Aligner(Detector(inside, threads=config.threads), spec) if inside else None
     each = 1 + config.augmentations
@@ -193,7 +200,7 @@ def read_videos(config: TrainConfig, spec: ClipSpec, progress: Progress = lambda
         examples.append(Example(str(video.path), video.group, rows[0], label, sha256_of(video.path)))
         copies[str(video.path)] = tuple(r for r in rows[1:] if len(r))
     progress(len(videos) * each, len(videos) * each, "")
-    joints = layout if isinstance(extractor, PoseExtractor) else None
+    joints = extractor.layout if isinstance(extractor, PoseExtractor) else None
     if left_out:
         log.warning("%d of %d files are left out: %s", len(left_out), len(videos), "; ".join(left_out[:8]))
     return Corpus(names, tuple(examples), spec.rate_hz, layout=joints, augmentations=copies)
@@ -211,17 +218,16 @@ def _features(
     path: Path, extractor: FeatureExtractor | PoseExtractor, spec: ClipSpec, copy: int, align: Aligner | None = None
 ) -> Array:
     """(T, R) rows of one video, or of an augmented copy of it, extracted or from the cache."""
-    state, recipe = path.stat(), extractor.recipe
-    read = repr((recipe.input, recipe.outputs, dict(recipe.tables), getattr(extractor, "layout", "")))
-    identity = f"{model_digest(model_file(recipe))} {read}"  # of the file itself: a recipe may state an older one's
+    state, identity = path.stat(), extract.identity_of(extractor)
     if align is not None and align.detector.recipe.local:
         identity += f" {align.searched.digest} {model_digest(align.detector.recipe.local)}"
     key = [str(path.resolve()), state.st_size, state.st_mtime_ns, spec.digest, identity, copy]
 
     def extracted() -> tuple[Array, ...]:
-        if isinstance(extractor, ClipExtractor):
-            if copy:
-                raise InputError(f"augmentations: expected a model of single images, got {recipe.name}: it takes clips")
+        if extractor.steps:
+            if copy or align:
+                raise InputError(f"{'augmentations' if copy else 'inside'}: expected a model of single images, got "
+                                 f"clips or flow before the head: {extractor.recipe.name}")  # fmt: skip
             return extract.timed_rows(path, extractor, spec)[1:]
         crops, boxes = _cut(path, spec, align)
         if not len(crops):

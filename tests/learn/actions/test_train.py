@@ -55,7 +55,7 @@ def test_features_of_another_model_of_that_name_are_extracted_again(
         model.write_text(str(min(value, 2.0)))  # the last one is the same file, which takes other pixels
         spec, source = InputSpec(4, 4, mean=(mean,) * 3), Source(sha256="0" * 64)  # as an older file's recipe states
         recipe = LocalRecipe("own", "features", model.name, tmp_path, source=source, input=spec, local=model)
-        extractor: Any = SimpleNamespace(recipe=recipe, extract=lambda *_, v=value: np.full((2, 3), v))
+        extractor: Any = SimpleNamespace(recipe=recipe, steps=0, extract=lambda *_, v=value: np.full((2, 3), v))
         clips = ClipSpec(steps=1, rate_hz=15, width=4, height=4, stride_s=0.0)
         values.append(float(module._features(video, extractor, clips, 0)[0, 0]))
     assert values == [1, 2, 2, 3]
