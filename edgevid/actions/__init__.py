@@ -11,9 +11,7 @@ from edgevid.actions.sequence import OnlineSegments, Segment, SequenceRecognizer
 from edgevid.actions.track_state import StateStore
 from edgevid.actions.typicality import Typicality
 
-__all__ = [
-    "Aligner", "ClipBuffer", "ClipRecognizer", "ClipSection", "ClipSpec", "FeatureExtractor", "FunctionRecognizer",
-    "ImageRecognizer", "InsideRecognizer", "OnlineSegments", "PoseExtractor", "Recognizer", "Segment",
-    "SequenceRecognizer", "StateStore", "StreamRecognizer", "Typicality", "input_named", "load_extractor",
-    "load_recognizer", "softmax",
-]  # fmt: skip
+__all__ = ["Aligner", "ClipBuffer", "ClipRecognizer", "ClipSection", "ClipSpec", "FeatureExtractor",
+           "FunctionRecognizer", "ImageRecognizer", "InsideRecognizer", "OnlineSegments", "PoseExtractor", "Recognizer",
+           "Segment", "SequenceRecognizer", "StateStore", "StreamRecognizer", "Typicality", "input_named",
+           "load_extractor", "load_recognizer", "softmax"]  # fmt: skip

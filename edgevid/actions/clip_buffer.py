@@ -73,10 +73,8 @@ def entropy_share(values: Array) -> Array:
 class ClipBuffer:
     """Crops of every track, in memory that is allocated once, and the clips that are due."""
 
-    def __init__(
-        self, spec: ClipSpec | None = None, *, capacity: int = 64, budget: float | None = None, burst: int = 16,
-        labels: Sequence[int] = (),
-    ) -> None:  # fmt: skip
+    def __init__(self, spec: ClipSpec | None = None, *, capacity: int = 64, budget: float | None = None,
+                 burst: int = 16, labels: Sequence[int] = ()) -> None:  # fmt: skip
         """`capacity` objects are held at a time (more are counted in `rejected` and wait); `budget` is
         the number of recognitions per second (None: no limit), `burst` the most clips of one frame. `labels`
         are the classes of the objects that get clips; all without."""

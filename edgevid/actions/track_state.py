@@ -18,10 +18,9 @@ WINDOWS = 4  # Windows of a track that are averaged
 class StateStore:
     """Rows of named arrays, one row per track."""
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], *, capacity: int = CAPACITY,
-        reset_after_s: float = RESET_AFTER_S, dtypes: Mapping[str, np.dtype[np.generic]] | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], *, capacity: int = CAPACITY,
+                 reset_after_s: float = RESET_AFTER_S,
+                 dtypes: Mapping[str, np.dtype[np.generic]] | None = None) -> None:  # fmt: skip
         """`shapes` of one track's state by name, without batch axis; a gap above `reset_after_s` resets a track."""
         if capacity < 1:
             raise InputError(f"capacity: expected at least 1 track, got {capacity}")

@@ -48,10 +48,8 @@ class Typicality:
     mixture: F32  # (2,) of `MIXTURES`
 
     @classmethod
-    def fit(
-        cls, features: Array, valid: Array, labels: Array, classes: int,
-        solve: Callable[[Array, Array], tuple[Array, Array]] | None = None,
-    ) -> Typicality:  # fmt: skip
+    def fit(cls, features: Array, valid: Array, labels: Array, classes: int,
+            solve: Callable[[Array, Array], tuple[Array, Array]] | None = None) -> Typicality:  # fmt: skip
         """From windows (N, T, D) of the training clips, their valid steps (N, T) and classes; to be `calibrated`.
         `solve` gives weights (N, C) and bias (C,) from the kernel (N, N) and targets (N, C); default: ridge."""
         pooled = pool(features, valid)
@@ -65,10 +63,8 @@ class Typicality:
         columns = (center, scale, reach, places, weights, bias, np.zeros(3), np.ones(3), np.zeros(1), MIXTURES[0])
         return cls(*(np.asarray(one, np.float32) for one in columns))
 
-    def calibrated(
-        self, logits: Array, features: Array, valid: Array, labels: Array | None = None,
-        mixtures: tuple[tuple[float, float], ...] = MIXTURES,
-    ) -> Typicality:  # fmt: skip
+    def calibrated(self, logits: Array, features: Array, valid: Array, labels: Array | None = None,
+                   mixtures: tuple[tuple[float, float], ...] = MIXTURES) -> Typicality:  # fmt: skip
         """The same with the logits (H, C) and windows of held-out clips, of scenes that training had none of. With
         their classes (H,) the mixture is the one that makes these likeliest."""
         opinion = self.opinion(features, valid)

@@ -4,6 +4,4 @@ from edgevid.health.monitor import Alarm, CameraHealth
 from edgevid.health.speed_drift import SpeedDriftDetector
 from edgevid.health.view_monitor import ImageQuality, Quality, State, ViewMonitor
 
-__all__ = [
-    "Alarm", "CameraHealth", "ImageQuality", "Quality", "SpeedDriftDetector", "State", "ViewMonitor"
-]  # fmt: skip
+__all__ = ["Alarm", "CameraHealth", "ImageQuality", "Quality", "SpeedDriftDetector", "State", "ViewMonitor"]

@@ -115,12 +115,10 @@ class CameraHealth(Closing):
     on, or invalidates them with CAMERA_MOVED: while the camera is suspected to have moved, and from an alarm on
     until `acknowledge` or `relearn`."""
 
-    def __init__(
-        self, folder: str | Path | None = None, *, view: ViewMonitor | None = None,
-        speed_drift: SpeedDriftDetector | None = None, calibration: CameraCalibration | None = None,
-        alarms: Sequence[Kind] = KINDS, start: datetime | None = None, save_s: float = 600.0,
-        on_alarm: Callable[[Alarm], None] | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, folder: str | Path | None = None, *, view: ViewMonitor | None = None,
+                 speed_drift: SpeedDriftDetector | None = None, calibration: CameraCalibration | None = None,
+                 alarms: Sequence[Kind] = KINDS, start: datetime | None = None, save_s: float = 600.0,
+                 on_alarm: Callable[[Alarm], None] | None = None) -> None:  # fmt: skip
         """`folder` keeps what is learned, and an open alarm, over restarts (None: nothing is kept).
 
         `view` and `speed_drift` are the two detectors (None: their defaults). With a `calibration`, an alarm

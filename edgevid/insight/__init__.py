@@ -4,7 +4,5 @@ from edgevid.insight.cluster import Clustering, ClusterLabels, Clusters, cluster
 from edgevid.insight.review import Review, audit_text, export_labels
 from edgevid.insight.sources import SeriesChunk, read_series
 
-__all__ = [
-    "ClusterLabels", "Clustering", "Clusters", "Review", "SeriesChunk", "audit_text", "cluster", "export_labels",
-    "read_clusters", "read_series",
-]  # fmt: skip
+__all__ = ["ClusterLabels", "Clustering", "Clusters", "Review", "SeriesChunk", "audit_text", "cluster", "export_labels",
+           "read_clusters", "read_series"]  # fmt: skip

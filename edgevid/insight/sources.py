@@ -43,10 +43,8 @@ class SeriesChunk:
     left_out: dict[str, int]  # Values by rule
 
 
-def read_series(
-    source: str | Path, *, id_column: str = "", time_column: str = "", value_column: str = "",
-    table: str = "", least: float = -np.inf, most: float = np.inf,
-) -> Iterator[SeriesChunk]:  # fmt: skip
+def read_series(source: str | Path, *, id_column: str = "", time_column: str = "", value_column: str = "",
+                table: str = "", least: float = -np.inf, most: float = np.inf) -> Iterator[SeriesChunk]:  # fmt: skip
     """Yields chunks of series.
 
     A database of edgevid with a table `objects`: speeds and paths of its tracks. Parquet and CSV: a row per series,
@@ -277,14 +275,13 @@ def shape_features(values: Array) -> Array:
     padded = np.pad(x, ((0, 0), (1, 1)), mode="edge")
     smooth = (padded[:, :-2] + x + padded[:, 2:]) / 3
     up, down = smooth > ((p50 + peak) / 2)[:, None], smooth < ((p50 + low) / 2)[:, None]
-    found = {
-        "peak": peak, "peak_at": at / t, "p05": p05, "p25": p25, "p50": p50, "p75": p75, "p95": p95, "low": low,
-        "std": x.std(1), "plateau": plateau, "peak_over_plateau": peak / np.maximum(np.abs(plateau), 1e-6),
-        "rise": rise, "fall": fall, "width": (x > ((low + peak) / 2)[:, None]).mean(1), "peak_width": up.mean(1),
-        "dip_width": down.mean(1), "slope": slope, "end_minus_start": x[row, -1] - x[:, 0],
-        "mean_change": np.abs(np.diff(x, axis=1)).mean(1), "largest_rise": step.max(1), "largest_drop": -step.min(1),
-        "stops": _starts(x < (0.1 * p95)[:, None]), "peaks": _starts(up), "dips": _starts(down),
-    }  # fmt: skip
+    found = {"peak": peak, "peak_at": at / t, "p05": p05, "p25": p25, "p50": p50, "p75": p75, "p95": p95, "low": low,
+             "std": x.std(1), "plateau": plateau, "peak_over_plateau": peak / np.maximum(np.abs(plateau), 1e-6),
+             "rise": rise, "fall": fall, "width": (x > ((low + peak) / 2)[:, None]).mean(1), "peak_width": up.mean(1),
+             "dip_width": down.mean(1), "slope": slope, "end_minus_start": x[row, -1] - x[:, 0],
+             "mean_change": np.abs(np.diff(x, axis=1)).mean(1), "largest_rise": step.max(1),
+             "largest_drop": -step.min(1), "stops": _starts(x < (0.1 * p95)[:, None]), "peaks": _starts(up),
+             "dips": _starts(down)}  # fmt: skip
     return np.stack([found[name] for name in SHAPE], 1).astype(np.float32)
 
 

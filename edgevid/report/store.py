@@ -214,10 +214,8 @@ class View(NamedTuple):
 class Report:
     """A report in the database of a store, which must stay open."""
 
-    def __init__(
-        self, store: Store, every: int = 0, zone: str = "UTC", *, unit: str = "km/h", camera: str = "",
-        classes: Sequence[str] = (),
-    ) -> None:  # fmt: skip
+    def __init__(self, store: Store, every: int = 0, zone: str = "UTC", *, unit: str = "km/h", camera: str = "",
+                 classes: Sequence[str] = ()) -> None:  # fmt: skip
         """By intervals of `every` seconds (0: about a hundred of a usual length), of one camera and some
         classes (empty: all). InputError for a camera, class or time zone that is not there."""
         self.store, self.zone, self.unit = store, zone, unit

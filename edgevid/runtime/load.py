@@ -26,10 +26,8 @@ from edgevid.runtime.variants import build_folder, find_variant, model_argument,
 ENGINE_SUFFIXES = (".engine", ".plan", ".trt")
 
 
-def load_engine(
-    model: Recipe | str | Path, *, device: str = "auto", precision: Precision = "fp32", threads: int | None = None,
-    rebuild: bool = False,
-) -> LoadedEngine:  # fmt: skip
+def load_engine(model: Recipe | str | Path, *, device: str = "auto", precision: Precision = "fp32",
+                threads: int | None = None, rebuild: bool = False) -> LoadedEngine:  # fmt: skip
     """The engine that runs `model`: a recipe with its local file, an ONNX file, or a TensorRT engine.
 
     `device` is "auto", "cpu" (ONNX Runtime's), "cuda:N", "openvino" ("openvino:npu" for its hardware), or an

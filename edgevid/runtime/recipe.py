@@ -275,14 +275,12 @@ def read_recipe(path: str | Path) -> Recipe:
         path = path / "recipe.toml"
     values = read_toml(path)
     read = checked(RecipeFile, values, path)
-    return Recipe(
-        **vars_of(read.model), path=path, source=read.source, outputs=read.output.names, decode=read.decode,
-        input_name=read.input.name if read.input else "",
-        input=InputSpec(**vars_of(read.input, InputSpec)) if read.input else None,
-        names=cast("tuple[str, ...]", read.names.classes) if read.names else (),
-        precisions=MappingProxyType({k: v for k, v in vars_of(read.precision).items() if v is not None}),
-        tables=MappingProxyType({name: values[name] for name in OPEN_TABLES if name in values}),
-    )  # fmt: skip
+    return Recipe(**vars_of(read.model), path=path, source=read.source, outputs=read.output.names, decode=read.decode,
+                  input_name=read.input.name if read.input else "",
+                  input=InputSpec(**vars_of(read.input, InputSpec)) if read.input else None,
+                  names=cast("tuple[str, ...]", read.names.classes) if read.names else (),
+                  precisions=MappingProxyType({k: v for k, v in vars_of(read.precision).items() if v is not None}),
+                  tables=MappingProxyType({name: values[name] for name in OPEN_TABLES if name in values}))  # fmt: skip
 
 
 def write_recipe(recipe: Recipe, path: Path, *, comment: str = "") -> None:

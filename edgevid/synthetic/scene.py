@@ -182,10 +182,8 @@ def box_corners(positions: Array, headings: Array, sizes: Array) -> Array:
     return np.concatenate([np.concatenate([base, base], 1), z], -1)
 
 
-def drive(
-    number: int, kmh: float, *, towards: bool, lane: float, legs: Sequence[tuple[float, float, float]] = (),
-    kind: str = "car", begin: float = 0.0, near: float = 14.0, far: float = 62.0,
-) -> Mover:  # fmt: skip
+def drive(number: int, kmh: float, *, towards: bool, lane: float, legs: Sequence[tuple[float, float, float]] = (),
+          kind: str = "car", begin: float = 0.0, near: float = 14.0, far: float = 62.0) -> Mover:  # fmt: skip
     """A vehicle that drives along the road from its far (or near) end."""
     start, heading = ((lane, far), -math.pi / 2) if towards else ((lane, near), math.pi / 2)
     speed = kmh / KMH

@@ -13,12 +13,10 @@ from edgevid.types.result import DisplaySpeed, Result, SpeedReport, with_speeds
 from edgevid.types.table import F32, F64, I32, I64, U8, Array, Table
 from edgevid.types.tables import KMH, Clips, Detections, Reason, Scores, Speeds, Tracks, Verdicts, as_detections
 
-__all__ = [
-    "F32", "F64", "I32", "I64", "KMH", "U8", "Array", "Clips", "Closing", "Detections", "DisplaySpeed", "Event",
-    "EventKind", "Frame", "FrameClock", "Header", "Hinted", "Mask", "Progress", "Reason", "Result", "Scores",
-    "SpeedReport", "Speeds", "Table", "Tracks", "Verdicts", "as_detections", "as_frame", "scale_between", "utc_seconds",
-    "utc_text", "with_speeds",
-]  # fmt: skip
+__all__ = ["F32", "F64", "I32", "I64", "KMH", "U8", "Array", "Clips", "Closing", "Detections", "DisplaySpeed", "Event",
+           "EventKind", "Frame", "FrameClock", "Header", "Hinted", "Mask", "Progress", "Reason", "Result", "Scores",
+           "SpeedReport", "Speeds", "Table", "Tracks", "Verdicts", "as_detections", "as_frame", "scale_between",
+           "utc_seconds", "utc_text", "with_speeds"]  # fmt: skip
 
 C = TypeVar("C", bound="Closing")
 Progress = Callable[[int, int, str], None]  # Called with what is done, its total, and a text

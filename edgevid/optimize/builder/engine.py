@@ -117,10 +117,8 @@ def load_backend(backend: Backend) -> Any:
     return trt
 
 
-def build_engine(
-    graph: Path, options: BuildOptions, backend: Backend, *, sizes: dict[str, Shape] | None = None,
-    timing_cache: bytes = b"", progress: Progress | None = None,
-) -> Built:  # fmt: skip
+def build_engine(graph: Path, options: BuildOptions, backend: Backend, *, sizes: dict[str, Shape] | None = None,
+                 timing_cache: bytes = b"", progress: Progress | None = None) -> Built:  # fmt: skip
     """The engine of an ONNX graph. `sizes` gives known shapes of inputs, -1 where batch stands. `progress` gets the
     steps of each phase, all done when it ends. ModelError quotes the parser's or the builder's error."""
     options.check_backend(backend)

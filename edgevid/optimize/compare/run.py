@@ -36,11 +36,10 @@ class ComparedModel:
     title: str
 
 
-def compare(
-    a: str | Path, b: str | Path, data: str | Path, *, max_frames: int | None = 100, precision: Precision | None = None,
-    min_agreement: float | None = None, score_threshold: float | None = None, device: str = "auto",
-    threads: int | None = None, keep_worst: int = 6, on_frame: Callable[[int], None] | None = None,
-) -> tuple[ParityReport, dict[str, Any]]:  # fmt: skip
+def compare(a: str | Path, b: str | Path, data: str | Path, *, max_frames: int | None = 100,
+            precision: Precision | None = None, min_agreement: float | None = None,
+            score_threshold: float | None = None, device: str = "auto", threads: int | None = None, keep_worst: int = 6,
+            on_frame: Callable[[int], None] | None = None) -> tuple[ParityReport, dict[str, Any]]:  # fmt: skip
     """The report on candidate `b` against reference `a`, and the conditions of the measurement.
 
     `a` and `b` are names of models, recipes, ONNX files or engines; a file without a recipe next to it takes the
@@ -64,11 +63,9 @@ def compare(
         _reference(first, recipe, device, threads) as reference,
         load_model(second, device, threads, recipe=other, as_on_device=True) as candidate,
     ):
-        report = compare_engines(
-            reference, candidate, recipe, frames,
-            precision=second.precision, min_agreement=min_agreement, candidate_recipe=other,
-            score_threshold=score_threshold, keep_worst=keep_worst, names=titles, on_frame=on_frame,
-        )  # fmt: skip
+        report = compare_engines(reference, candidate, recipe, frames, precision=second.precision,
+                                 min_agreement=min_agreement, candidate_recipe=other, score_threshold=score_threshold,
+                                 keep_worst=keep_worst, names=titles, on_frame=on_frame)  # fmt: skip
         found = {"reference": _described(first, reference), "candidate": _described(second, candidate)}
     found["frames"] = f"{report.frames} of {data}, spread evenly"
     if recipe.decode is not None:

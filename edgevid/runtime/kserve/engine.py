@@ -52,10 +52,8 @@ class KServeEngine(LoadedEngine):
     does not answer within `timeout_s` counts as away: it is logged once, and tried again in the background with
     exponential backoff. Threads may share an engine."""
 
-    def __init__(
-        self, address: str, *, local: Callable[[], LoadedEngine] | None = None, timeout_s: float = TIMEOUT_S,
-        first_s: float = FIRST_S,
-    ) -> None:  # fmt: skip
+    def __init__(self, address: str, *, local: Callable[[], LoadedEngine] | None = None, timeout_s: float = TIMEOUT_S,
+                 first_s: float = FIRST_S) -> None:  # fmt: skip
         """`address` is as of `parse_address`; `local` opens the engine that takes over. Raises MissingExtraError
         without tritonclient, ModelError for a server that is away where there is no `local`, or that lacks the model. A
         `local` with other inputs or outputs is a ModelError once it runs."""

@@ -45,10 +45,9 @@ class TrtEngine(LoadedEngine):
     """A serialized engine on an NVIDIA device. Inputs and outputs go through page-locked buffers; runs of one shape are
     replayed as one CUDA graph. What `run` returns is valid until the next `run`. Any thread may call, one at a time."""
 
-    def __init__(
-        self, path: str | Path, *, device: str = "auto", manifest: Manifest | None = None,
-        model: Path | None = None, recipe: Recipe | None = None, backend: Backend = "tensorrt", graphs: bool = True,
-    ) -> None:  # fmt: skip
+    def __init__(self, path: str | Path, *, device: str = "auto", manifest: Manifest | None = None,
+                 model: Path | None = None, recipe: Recipe | None = None, backend: Backend = "tensorrt",
+                 graphs: bool = True) -> None:  # fmt: skip
         """`manifest` replaces the JSON next to the engine; without either the engine is loaded unchecked by `backend`.
         `model` and `recipe` are what it must have been built of. `graphs=False` runs every call without a CUDA graph.
 
@@ -90,10 +89,8 @@ class TrtEngine(LoadedEngine):
             check_inputs(self.inputs, inputs)
             return self._session.run(inputs)
 
-    def run_frames(
-        self, frames: Sequence[Frame], rectangles: Sequence[Rectangle], spec: InputSpec, *, name: str = "",
-        extra_inputs: Mapping[str, Array] | None = None,
-    ) -> dict[str, Array]:  # fmt: skip
+    def run_frames(self, frames: Sequence[Frame], rectangles: Sequence[Rectangle], spec: InputSpec, *, name: str = "",
+                   extra_inputs: Mapping[str, Array] | None = None) -> dict[str, Array]:  # fmt: skip
         """The outputs for frames that are letterboxed on the device, straight into input `name`. `rectangles` (left,
         top, width, height) are where each frame lies in the model's input, `extra_inputs` the model's other inputs. The
         input is equal to the CPU's preprocessing, bit for bit."""

@@ -173,10 +173,8 @@ class Session:
                 np.copyto(self._buffers[spec.name].view, inputs[spec.name])
             return self._go("")
 
-    def run_frames(
-        self, frames: Sequence[Frame], rectangles: Sequence[Rectangle], spec: InputSpec, name: str,
-        extra_inputs: dict[str, Array],
-    ) -> dict[str, Array]:  # fmt: skip
+    def run_frames(self, frames: Sequence[Frame], rectangles: Sequence[Rectangle], spec: InputSpec, name: str,
+                   extra_inputs: dict[str, Array]) -> dict[str, Array]:  # fmt: skip
         """The outputs, with the input `name` preprocessed on the device."""
         expected = next((i for i in self.inputs if i.name == name), None)
         if expected is None or {i.name for i in self.inputs} != {name, *extra_inputs}:
