@@ -1,7 +1,6 @@
 """The `edgevid` command: one module per subcommand, each with `command`, a function or a Typer group.
 
-This module imports nothing heavy: Ctrl-C and SIGTERM are handled before the rest is loaded.
-"""
+This module imports nothing heavy: Ctrl-C and SIGTERM are handled before the rest is loaded."""
 
 from __future__ import annotations
 

@@ -27,8 +27,7 @@ def command(**options: Any) -> None:
     """Time preprocessing, inference, postprocessing and the whole frame of one or more models.
 
     CPU is the processor time of a frame over all threads: on a machine with other work it is more reliable
-    than the elapsed time.
-    """
+    than the elapsed time."""
     from edgevid.optimize.bench import RUNTIMES, bench, choose_runtime
 
     given = SimpleNamespace(**options)

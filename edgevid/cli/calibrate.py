@@ -25,8 +25,7 @@ LAST_FRAME_S = 1.0  # A time up to this much behind the last frame takes the las
 def command(**options: Any) -> None:
     """Calibrate a camera: pair pixels with meters on the road, and see the grid.
 
-    Opens a page, unless --rectangle, --point, --pairs, or --calibration with --out or --image is given.
-    """
+    Opens a page, unless --rectangle, --point, --pairs, or --calibration with --out or --image is given."""
     from edgevid._opencv import require_opencv
     from edgevid.site import camera_calibration as calibrate
     from edgevid.speed import read_calibration

@@ -1,7 +1,6 @@
 """The assembled command line: what every command has in common, and the exit status of a program.
 
--h, -v and -q in every command; errors name the value that was given; the reader of the output may end early.
-"""
+-h, -v and -q in every command; errors name the value that was given; the reader of the output may end early."""
 
 import ctypes
 import functools
@@ -137,8 +136,7 @@ def make_app() -> typer.Typer:
         """On-device video analytics: detect, track, recognize actions and measure ground speed.
 
         Every value has a standard error or a score, or a reason for abstaining. 'edgevid COMMAND --help'
-        describes a command; 'edgevid-demo' shows everything on a sample video.
-        """
+        describes a command; 'edgevid-demo' shows everything on a sample video."""
         set_verbosity(verbose=verbose, quiet=quiet)
 
     for name in COMMANDS:

@@ -58,8 +58,7 @@ def findings() -> list[Finding]:
 def command(site: Path | None, source: str, licenses: bool, seconds: float) -> None:
     """Show what is installed and in use, or check a site file or a camera, with remedies.
 
-    The exit status is 1 if something must be fixed.
-    """
+    The exit status is 1 if something must be fixed."""
     console = results(soft_wrap=False)
     if licenses:
         _print_licenses(console)

@@ -124,8 +124,7 @@ END_KEYS = (27, ord("q"))  # Escape and q
 class Window(Closing):
     """A sink that shows each frame with its overlay; q or Escape ends the run as Ctrl-C does.
 
-    InputError where there is no display, or where OpenCV was built without windows.
-    """
+    InputError where there is no display, or where OpenCV was built without windows."""
 
     def __init__(self, unit: str = "km/h", *, scores: bool = False) -> None:
         from edgevid.output import Overlay
@@ -160,8 +159,7 @@ def print_summary(summary: Summary, names: Sequence[str], *, seconds: float, wri
                   notes: Sequence[str] = (), off: Sequence[str] = (), stderr: bool = False) -> None:  # fmt: skip
     """Objects by class, abstentions by reason, time by stage (but those that are `off`), files written.
 
-    On standard output, or on standard error; nothing with -q.
-    """
+    On standard output, or on standard error; nothing with -q."""
     if is_quiet():
         return
     console = (console_of_notes if stderr else results)(soft_wrap=False)

@@ -94,11 +94,9 @@ class TensorSpec:
 
     def accepts(self, array: Array) -> bool:
         """Whether `array` is of this element type and fits `shape`, as (-1, 3, H, W)."""
-        return (
-            array.dtype == self.dtype
-            and array.ndim == len(self.shape)
-            and all(s in (-1, n) for s, n in zip(self.shape, array.shape, strict=True))
-        )
+        if array.dtype != self.dtype or array.ndim != len(self.shape):
+            return False
+        return all(s in (-1, n) for s, n in zip(self.shape, array.shape, strict=True))
 
     def __str__(self) -> str:
         return f"{self.name}: {self.dtype} ({', '.join('any' if s < 0 else str(s) for s in self.shape)})"

@@ -85,9 +85,8 @@ def import_backend(backend: Backend, purpose: str) -> Any:
     except MissingExtraError:
         raise
     except ImportError as error:
-        raise ModelError(f"{TITLES[backend]} is installed, but does not load: {error}. "
-                         "Install its libraries in the version of its Python package, where "
-                         "the loader finds them (LD_LIBRARY_PATH)") from error  # fmt: skip
+        remedy = "its libraries in the version of its Python package, where the loader finds them (LD_LIBRARY_PATH)"
+        raise ModelError(f"{TITLES[backend]} is installed, but does not load: {error}. Install {remedy}") from error
 
 
 def manifest_path(engine: str | Path) -> Path:
@@ -110,11 +109,9 @@ def engine_name(stem: str, precision: str, backend: Backend) -> str:
 
 def recipe_hash(recipe: Recipe) -> str:
     """SHA-256 of the recipe's preprocessing, outputs and decoder; its descriptive text may change."""
-    relevant = {
-        "task": recipe.task, "input": dataclasses.asdict(recipe.input) if recipe.input else None,
-        "input_name": recipe.input_name, "outputs": recipe.outputs,
-        "decode": dataclasses.asdict(recipe.decode) if recipe.decode else None,
-    }  # fmt: skip
+    relevant = {"task": recipe.task, "input": dataclasses.asdict(recipe.input) if recipe.input else None,
+                "input_name": recipe.input_name, "outputs": recipe.outputs,
+                "decode": dataclasses.asdict(recipe.decode) if recipe.decode else None}  # fmt: skip
     return sha256(json.dumps(relevant, sort_keys=True))
 
 
@@ -138,10 +135,8 @@ def read_manifest(path: Path) -> Manifest:
     return checked(Manifest, values, path)
 
 
-def check(
-    engine: Path, manifest: Manifest, *, gpu: Gpu | None, version: str | None, model: Path | None = None,
-    recipe: Recipe | None = None,
-) -> None:  # fmt: skip
+def check(engine: Path, manifest: Manifest, *, gpu: Gpu | None, version: str | None, model: Path | None = None,
+          recipe: Recipe | None = None) -> None:  # fmt: skip
     """ModelError, with the rebuild command, unless this engine may be deserialized here. `gpu` is the device it would
     run on, `version` the installed version of its backend; None leaves that comparison out. `model` is the ONNX file as
     it is now."""
@@ -150,13 +145,9 @@ def check(
         of_the_model = f"it was built of another {manifest.onnx} than {model} is now (SHA-256 differs)"
     elif recipe is not None and manifest.recipe_sha256 and recipe_hash(recipe) != manifest.recipe_sha256:
         of_the_model = f"the recipe {recipe.name} has other preprocessing or decoding than when it was built"
-    problem = (
-        _of_the_file(engine, manifest)
-        or of_the_model
-        or (_of_the_version(manifest, version) if version is not None else "")
-        or (_of_the_device(manifest, gpu) if gpu is not None else "")
-    )
-    if problem:
+    of_the_version = _of_the_version(manifest, version) if version is not None else ""
+    of_the_device = _of_the_device(manifest, gpu) if gpu is not None else ""
+    if problem := _of_the_file(engine, manifest) or of_the_model or of_the_version or of_the_device:
         command = manifest.rebuild_command(model_argument(recipe) if recipe else model)
         # `edgevid build` takes frames, or the word to do without as when this one was built.
         how = "--skip-verification" if manifest.parity.get("engine") == SKIPPED else "--data VIDEO"

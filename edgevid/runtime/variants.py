@@ -24,9 +24,8 @@ the CPU. int8-trt: S8S8 symmetric Q/DQ, for TensorRT. int8-trt-fp16: the same wi
 FOR_TENSORRT = ("int8-trt", "int8-trt-fp16")
 """Variants that ONNX Runtime runs as a reference only, without its optimizations."""
 
-OTHER_FORMATS = (
-    ".pth", ".ckpt", ".safetensors", ".torchscript", ".tflite", ".h5", ".keras", ".pb", ".mlpackage", ".xml",
-)  # fmt: skip
+OTHER_FORMATS = (".pth", ".ckpt", ".safetensors", ".torchscript", ".tflite", ".h5", ".keras", ".pb", ".mlpackage",
+                 ".xml")  # fmt: skip
 """Endings of weights and models that are to be exported by another project."""
 
 
@@ -94,9 +93,8 @@ def read_record(variant: Path) -> dict[str, Any]:
     try:
         return {**json.loads(path.read_text(encoding="utf-8"))}
     except (OSError, ValueError, TypeError) as error:  # TypeError: another value than an object
-        raise ModelError(
-            f"{path}: expected the record of how {variant.name} was made, got {error}; make both again"
-        ) from error
+        what = f"{path}: expected the record of how {variant.name} was made, got {error}"
+        raise ModelError(f"{what}; make both again") from error
 
 
 def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path | None = None) -> Path:
@@ -104,10 +102,8 @@ def find_variant(model: Recipe | str | Path, variant: str, *, folder: str | Path
     none, where the model has changed since, and where the variant is not the file that its record describes."""
     source, path = model_file(model), variant_path(model, variant, folder=folder)
     name = model.name if isinstance(model, Recipe) else source
-    precision = "fp16" if variant == "fp16" else "int8"
-    command = f"edgevid quantize {shlex.quote(model_argument(model))}" + (
-        " --precision fp16" if precision == "fp16" else " --data VIDEO|FOLDER"
-    )
+    how = "--precision fp16" if variant == "fp16" else "--data VIDEO|FOLDER"
+    command = f"edgevid quantize {shlex.quote(model_argument(model))} {how}"
     if not path.is_file():
         raise ModelError(f"{name}: has no {variant} file yet (expected {path}); make it with: {command}")
     record = read_record(path)
@@ -206,15 +202,11 @@ def model_digest(path: Path) -> str:
 
 def check_exported(path: Path) -> None:
     """InputError for a file of weights or of another format, with the way to ONNX."""
-    suffix = path.suffix.lower()
-    if suffix not in (".pt", *OTHER_FORMATS):
+    if (suffix := path.suffix.lower()) not in (".pt", *OTHER_FORMATS):
         return
-    if suffix in OTHER_FORMATS:
-        way = "export it to ONNX with the project that trained it: docs/models.md has the commands"
-    else:
-        way = (
-            f"`{shlex.join(['edgevid', 'export', str(path), '--data'])} VIDEO` makes the ONNX and its recipe "
-            'once (pip install "edgevid[export]"), and `edgevid run` and `edgevid-demo` take a .pt as it is'
-        )
+    way = "export it to ONNX with the project that trained it: docs/models.md has the commands"
+    if suffix == ".pt":
+        way = f"`{shlex.join(['edgevid', 'export', str(path), '--data'])} VIDEO` makes the ONNX and its recipe once"
+        way += ' (pip install "edgevid[export]"), and `edgevid run` and `edgevid-demo` take a .pt as it is'
     kind = "a file of weights" if path.is_file() else "which does not exist"
     raise InputError(f"model: expected an ONNX file, a recipe or a name, got {path}, {kind}; {way}")

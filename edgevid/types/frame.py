@@ -26,9 +26,8 @@ class Frame(Hinted):
     """One image of a stream: RGB pixels, the stream's own time, and its index. Decoders hand over YUV 4:2:0
     planes; the first access to `image` converts them to RGB."""
 
-    __slots__ = (
-        "_image", "_to_rgb", "damaged", "full_range", "height", "index", "matrix", "planes", "time", "width"
-    )  # fmt: skip
+    __slots__ = ("_image", "_to_rgb", "damaged", "full_range", "height", "index", "matrix", "planes", "time",
+                 "width")  # fmt: skip
 
     def __init__(self, image: U8, time: float, index: int) -> None:
         """`image` (H, W, 3) uint8 RGB, `time` seconds on the stream's clock, `index` from 0."""
@@ -54,19 +53,16 @@ class Frame(Hinted):
         return cls(_rgb_of(image), time, index)
 
     @classmethod
-    def from_yuv420(
-        cls, planes: Planes, time: float, index: int, *, to_rgb: Callable[[Frame], U8], full_range: bool = False,
-        matrix: Matrix = "bt601",
-    ) -> Frame:  # fmt: skip
+    def from_yuv420(cls, planes: Planes, time: float, index: int, *, to_rgb: Callable[[Frame], U8],
+                    full_range: bool = False, matrix: Matrix = "bt601") -> Frame:  # fmt: skip
         """A frame of planes y (H, W), u and v ((H+1)//2, (W+1)//2), uint8; rows may be strided. `to_rgb` converts the
         frame on the first access to `image`. The planes must stay valid as long as the frame lives."""
         y, u, v = planes
         half = ((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2)
         for name, plane, expected in (("y", y, y.shape), ("u", u, half), ("v", v, half)):
             if plane.dtype != np.uint8 or plane.ndim != 2 or plane.shape != expected:
-                raise InputError(
-                    f"Frame plane {name}: expected uint8 of shape {expected}, got {plane.dtype} {plane.shape}"
-                )
+                got = f"{plane.dtype} {plane.shape}"
+                raise InputError(f"Frame plane {name}: expected uint8 of shape {expected}, got {got}")
         check_choice(matrix, get_args(Matrix), "Frame matrix")
         frame = cls.__new__(cls)
         frame._image, frame._to_rgb, frame.planes = None, to_rgb, planes

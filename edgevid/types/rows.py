@@ -21,13 +21,10 @@ def object_rows(result: Result) -> list[dict[str, Any]]:
     tracks = result.tracks
     labels = tracks.labels.tolist()
     names = {label: result.class_name(label) for label in set(labels)}
-    rows = [
-        {"id": i, "box": box, "class": names[label], "score": score, "detected": detected, "age_s": age}
-        for i, box, label, score, detected, age in zip(
-            tracks.ids.tolist(), _rounded(tracks.boxes, 2), labels, _rounded(tracks.scores, 4),
-            (tracks.match >= 0).tolist(), _rounded(tracks.age, 3), strict=True,
-        )
-    ]  # fmt: skip
+    columns = (tracks.ids.tolist(), _rounded(tracks.boxes, 2), [names[label] for label in labels],
+               _rounded(tracks.scores, 4), (tracks.match >= 0).tolist(), _rounded(tracks.age, 3))  # fmt: skip
+    keys = ("id", "box", "class", "score", "detected", "age_s")
+    rows: list[dict[str, Any]] = [dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True)]
     if result.has_instances:
         _add_instances(rows, result)
     speeds = _displayed(result)
@@ -131,12 +128,11 @@ def _verdicts(result: Result, task: str, table: Verdicts) -> dict[int, dict[str,
     labels = table.labels.tolist()
     names = {label: result.class_name(label, task) for label in set(labels)}
     columns = table.ids.tolist(), labels, _rounded(np.nan_to_num(table.confidence), 4), table.reason.tolist()
-    return {
-        i: {"label": names[label], "confidence": confidence}
-        if label >= 0
-        else {"reason": _REASONS[reason], "confidence": confidence}
-        for i, label, confidence, reason in zip(*columns, strict=True)
-    }
+    made = {}
+    for i, label, confidence, reason in zip(*columns, strict=True):
+        found = {"label": names[label]} if label >= 0 else {"reason": _REASONS[reason]}
+        made[i] = {**found, "confidence": confidence}
+    return made
 
 
 def _rounded(column: Array, digits: int) -> list[Any]:

@@ -130,9 +130,8 @@ _ROWS: dict[type, Callable[..., Any]] = {}
 def _columns(cls: type) -> tuple[_Column, ...]:
     if cls not in _COLUMNS:
         found = {f.name: f.metadata for f in dataclasses.fields(cls) if "dtype" in f.metadata}
-        _COLUMNS[cls] = tuple(
-            _Column(name, m["dtype"], m["tail"], {e.value: e for e in m["enum"] or ()}) for name, m in found.items()
-        )
+        kinds = {n: (m["dtype"], m["tail"], {e.value: e for e in m["enum"] or ()}) for n, m in found.items()}
+        _COLUMNS[cls] = tuple(_Column(name, *kind) for name, kind in kinds.items())
         _ROWS[cls] = namedtuple(cls.__name__ + "Row", [m["row"] for m in found.values()])
     return _COLUMNS[cls]
 
@@ -143,9 +142,8 @@ def _check_names(cls: type, columns: Iterable[str]) -> None:
     for name in columns:
         if name not in known:
             hint = f"; {cls.__name__}.of(...) takes it" if name in getattr(cls, "ALIASES", ()) else ""
-            raise InputError(
-                f"{cls.__name__}: expected columns {', '.join(known)}, got {name!r}{hint or did_you_mean(name, known)}"
-            )
+            hint = hint or did_you_mean(name, known)
+            raise InputError(f"{cls.__name__}: expected columns {', '.join(known)}, got {name!r}{hint}")
 
 
 class Table(Hinted):
@@ -171,10 +169,8 @@ class Table(Hinted):
             if not right or any(n not in (None, got) for got, n in zip(array.shape[1:], tail, strict=True)):
                 raise self._error(name, dtype, tail, array)
             if length >= 0 and len(array) != length:
-                first = _columns(type(self))[0].name
-                raise InputError(
-                    f"{type(self).__name__}.{name}: expected {length} rows as in {first!r}, got {len(array)}"
-                )
+                rows = f"{length} rows as in {_columns(type(self))[0].name!r}"
+                raise InputError(f"{type(self).__name__}.{name}: expected {rows}, got {len(array)}")
             length = len(array)
 
     def _error(self, name: str, dtype: object, tail: tuple[int | None, ...], got: object) -> InputError:
@@ -244,9 +240,8 @@ class Table(Hinted):
     def _shown(self) -> tuple[str, Iterator[dict[str, Any]], int]:
         """Title, rows and their number; columns without elements are left out."""
         columns = {one.name: getattr(self, one.name) for one in _columns(type(self))}
-        used = [
-            name for name, c in columns.items() if c[:1].size and (c.dtype != object or not all(v is None for v in c))
-        ]
+        blank = [name for name, c in columns.items() if c.dtype == object and all(v is None for v in c)]
+        used = [name for name, c in columns.items() if c[:1].size and name not in blank]
         names = [f.metadata["row"] for f in dataclasses.fields(type(self)) if f.name in used]  # type: ignore[arg-type]
         rows = ({name: getattr(row, name) for name in names} for row in self)
         count = len(self)

@@ -49,10 +49,8 @@ class Reason(IntEnum):
         return _DESCRIPTIONS.get(self, self.name.lower().replace("_", " "))
 
 
-_DESCRIPTIONS = {
-    Reason.TOO_SHORT: "track too short", Reason.DISAGREEMENT: "observations disagree",
-    Reason.STALE: "no recent observation", Reason.OFF_PLANE: "outside the calibration",
-}  # fmt: skip
+_DESCRIPTIONS = {Reason.TOO_SHORT: "track too short", Reason.DISAGREEMENT: "observations disagree",
+                 Reason.STALE: "no recent observation", Reason.OFF_PLANE: "outside the calibration"}  # fmt: skip
 """Descriptions that are clearer than the name in lower case."""
 
 
@@ -91,11 +89,9 @@ class _Boxed(Table):
         data = {"class_name": np.array([names[i] for i in labels], str)} if names else {}
         if self.keypoints.shape[1]:
             data["keypoints"] = self.keypoints.copy()
-        return sv.Detections(
-            xyxy=np.array(self.boxes), confidence=self.scores.copy(), class_id=self.labels.astype(int),
-            tracker_id=None if ids is None else ids.astype(int),
-            mask=full_masks(getattr(self, "masks", ()), size) if size else None, data=data,
-        )  # fmt: skip
+        return sv.Detections(xyxy=np.array(self.boxes), confidence=self.scores.copy(), class_id=self.labels.astype(int),
+                             data=data, mask=full_masks(getattr(self, "masks", ()), size) if size else None,
+                             tracker_id=None if ids is None else ids.astype(int))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -122,15 +118,11 @@ class Detections(_Boxed):
         Without a confidence each score is 1, without a class each label is 0. InputError without xyxy."""
         boxes = getattr(detections, "xyxy", None)
         if boxes is None:
-            raise InputError(
-                f"from_supervision: expected supervision.Detections with xyxy, got {type(detections).__name__}"
-            )
+            got = type(detections).__name__
+            raise InputError(f"from_supervision: expected supervision.Detections with xyxy, got {got}")
         scores, labels = (getattr(detections, name, None) for name in ("confidence", "class_id"))
-        return cls.of(
-            boxes=boxes,
-            scores=np.ones(len(boxes)) if scores is None else scores,
-            labels=np.zeros(len(boxes)) if labels is None else labels,
-        )
+        scores = np.ones(len(boxes)) if scores is None else scores
+        return cls.of(boxes=boxes, scores=scores, labels=np.zeros(len(boxes)) if labels is None else labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

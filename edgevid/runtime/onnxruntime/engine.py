@@ -56,10 +56,8 @@ def has_openvino() -> bool:
     return one.name in onnxruntime.get_available_providers() or find_spec(one.module) is not None
 
 
-def open_session(
-    model: str | Path | bytes, *, providers: Any = CPU, threads: int | None = None,
-    optimization: Optimization = "all", save: Path | None = None,
-) -> Any:  # fmt: skip
+def open_session(model: str | Path | bytes, *, providers: Any = CPU, threads: int | None = None,
+                 optimization: Optimization = "all", save: Path | None = None) -> Any:  # fmt: skip
     """An onnxruntime.InferenceSession of a file or of a model's bytes; `run(names or None, inputs)` runs it. `threads`
     None takes one for each physical core; `save` is where the optimized graph is written. InputError for fewer than one
     thread; other errors are ONNX Runtime's own (`error_text`)."""
@@ -185,10 +183,8 @@ class OrtEngine(LoadedEngine):
     arrays at every run, so that the loop allocates nothing; what `run` returns is valid until the next `run` of the
     same thread. Threads may share an engine: each has arrays of its own."""
 
-    def __init__(
-        self, model: str | Path | bytes, *, device: str = "auto", threads: int | None = None,
-        disable_optimizations: bool = False,
-    ) -> None:  # fmt: skip
+    def __init__(self, model: str | Path | bytes, *, device: str = "auto", threads: int | None = None,
+                 disable_optimizations: bool = False) -> None:  # fmt: skip
         """`model` is an ONNX file, or the bytes of one; `device` is as of `load_engine`; `threads` None takes one for
         each physical core that this process may use, within the CPU quota of its container.
 
@@ -309,10 +305,8 @@ def _check_device(requested: str, providers: list[Any], device: str, path: Path)
         return
     if parse_device(requested)[0] == "provider":
         raise ModelError(f"{path}: device {requested!r} did not start; check its driver, or take device='cpu'")
-    why = (
-        "CUDA did not start (check the NVIDIA driver, and that CUDA and cuDNN have the versions that "
-        f"onnxruntime {version()} needs)"
-    )
+    needed = f"the versions that onnxruntime {version()} needs"
+    why = f"CUDA did not start (check the NVIDIA driver, and that CUDA and cuDNN have {needed})"
     if requested != "auto":
         raise ModelError(f"{path}: device {requested!r}: {why}; fix that, or take device='cpu'")
     log_once(f"{path.name}: {why}; it runs on the CPU", logging.WARNING)
