@@ -76,6 +76,7 @@ class BoxTable:
         )  # fmt: skip
 
 
+MOST_FRAMES = 1 << 23  # Of a clip: 77 hours at 30 fps
 Ids = tuple[dict[int, str], dict[int, tuple[str, int | str]]]  # COCO's class names and images by id; results have none
 
 
@@ -96,7 +97,7 @@ def read_boxes(path: Path, ids: Ids = ({}, {})) -> tuple[BoxTable, Ids]:
         rows = [row for one, name in named for row in _records(one, name)]
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror or error}; check the path") from None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, ArithmeticError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         expected = "boxes of MOTChallenge, KITTI, YOLO, COCO or edgevid"
@@ -152,6 +153,8 @@ def _texts(path: Path, files: list[tuple[Path, str]]) -> BoxTable:
         rows += found
         length = re.search(r"seqLength *= *(\d+)", known.get(name, ""))
         last = int(length[1]) if length else max((int(r.key) for r in found), default=-1) + 1
+        if last > MOST_FRAMES:
+            raise ValueError(f"{last:,} frames, expected {MOST_FRAMES:,} at most")
         frames += [(name, n) for n in range(last)]
     return BoxTable.of(rows, frames, KITTI_HEIGHT if kitti else 0.0)
 
@@ -176,8 +179,8 @@ def _yolo(path: Path, texts: list[tuple[str, str]]) -> BoxTable:
     for file in (path / "data.yaml", path.parent / "data.yaml", path / "classes.txt", path.parent / "classes.txt"):
         if file.is_file() and not names:
             text = file.read_text(encoding="utf-8-sig")
-            listed = re.search(r"names:\s*\[([^\]]*)\]", text)
-            names = (listed[1].split(",") if listed else re.findall(r"^\s+\d+: *(.+)$", text, re.MULTILINE)
+            listed = re.search(r"names:\s*\[([^][]*)\]", text)
+            names = (listed[1].split(",") if listed else re.findall(r"^[^\S\n]+\d+: *(.+)$", text, re.MULTILINE)
                      if file.suffix == ".yaml" else text.splitlines())  # fmt: skip
     rows, frames = [], []
     for stem, text in texts:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgevid.errors import InputError
+from edgevid.errors import FileFormatError, InputError
 from edgevid.evaluate.boxes import overlaps, read_boxes
 from edgevid.evaluate.tracking import TrackCounts, count_tracks, evaluate
 
@@ -221,3 +221,36 @@ def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:
     damaged.write_text("1,1,2,3\n")
     with pytest.raises(InputError, match="boxes of MOTChallenge, KITTI, YOLO, COCO or edgevid"):
         evaluate(damaged, known)
+
+
+@pytest.mark.parametrize(("line", "got"), [
+    ("1000000000000,1,10,10,20,20,1,1,1", "1,000,000,000,000 frames, expected 8,388,608 at most"),
+    ("inf,1,10,10,20,20,1,1,1", "cannot convert float infinity to integer"),
+    ("99999999999 1 Car 0 0 0 1 1 20 20 1 1 1 1 1 1 1", "100,000,000,000 frames, expected 8,388,608 at most"),
+])  # fmt: skip
+def test_a_frame_that_no_clip_has_is_a_mistake_of_the_file(tmp_path: Path, line: str, got: str) -> None:
+    (tmp_path / "gt.txt").write_text(f"{line}\n")
+    with pytest.raises(FileFormatError, match=got):
+        read_boxes(tmp_path / "gt.txt")
+
+
+def test_a_length_that_no_clip_has_is_a_mistake_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "a" / "gt").mkdir(parents=True)
+    (tmp_path / "a" / "gt" / "gt.txt").write_text("1,1,10,10,20,20,1,1,1\n")
+    (tmp_path / "a" / "seqinfo.ini").write_text("[Sequence]\nseqLength = 900000000000\n")
+    with pytest.raises(FileFormatError, match="900,000,000,000 frames"):
+        read_boxes(tmp_path)
+
+
+@pytest.mark.parametrize("names", ["names:[" * 100_000, "names:\n" + "\n" * 400_000])
+def test_names_of_a_hostile_file_are_read_in_linear_time(tmp_path: Path, names: str) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (tmp_path / "data.yaml").write_text(names)  # an hour, where the time is quadratic
+    assert set(read_boxes(tmp_path)[0].names) == {"0"}
+
+
+def test_boxes_that_are_nested_too_deeply_are_a_mistake_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a":' * 200_000)
+    with pytest.raises(FileFormatError, match="recursion"):
+        read_boxes(tmp_path / "a.json")
