@@ -27,19 +27,10 @@ MIN_JOINT = 0.1  # Confidence below which a joint is missing
 class Extractor(Protocol):
     """Rows to store per track (`extract`), and the features of a window of them (`encode`)."""
 
-    @property
-    def raw_width(self) -> int: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def memory(self) -> int:
-        """Steps that one step's features need, itself included."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """Of the clips (M, T, h, w, 3) that `extract` takes, with boxes (M, T, 4); 0: single crops and their boxes."""
-        ...
+    raw_width: int
+    width: int
+    memory: int  # Steps that one step's features need, itself included
+    steps: int  # Of the clips (M, T, h, w, 3) that `extract` takes, with boxes (M, T, 4); 0: crops, and boxes (M, 4)
 
     def extract(self, crops: Array, boxes: Array) -> Array: ...
     def encode(self, raw: Array, valid: Array) -> tuple[Array, Array]: ...
