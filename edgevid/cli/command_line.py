@@ -203,7 +203,8 @@ def run_program(program: str, arguments: list[str] | None) -> Any:
         made(args=arguments, prog_name=program, standalone_mode=True)
     except SystemExit as end:
         return end.code
-    except EdgevidError as error:
-        errors().print(f"[bold red]edgevid:[/] {escape(str(error))}")
+    except (EdgevidError, RecursionError) as error:
+        nested = "a file is nested too deeply: " * isinstance(error, RecursionError)
+        errors().print(f"[bold red]edgevid:[/] {nested}{escape(str(error))}")
         return 2
     return 0

@@ -103,18 +103,15 @@ def _pair(text: str | None, default: tuple[int, int]) -> tuple[int, int]:
 
 def _literal(text: str | None, default: Any) -> Any:
     for read in (ast.literal_eval, json.loads):
-        with suppress(ValueError, SyntaxError):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):  # the latter two of deep nesting
             return read(text) if text else default
     return default
 
 
 def size_inputs(width: int, height: int) -> dict[str, tuple[int, int]]:
     """One row of each input by which exporters ask for sizes, so that boxes come in pixels of the input."""
-    return {
-        "orig_target_sizes": (width, height),  # RT-DETR, D-FINE
-        "im_shape": (height, width),  # PaddleDetection
-        "scale_factor": (1, 1),
-    }
+    paddle = {"im_shape": (height, width), "scale_factor": (1, 1)}
+    return {"orig_target_sizes": (width, height), **paddle}  # RT-DETR and D-FINE; PaddleDetection
 
 
 def _with_trial(engine: OrtEngine, found: ModelSignature) -> ModelSignature:

@@ -176,3 +176,11 @@ def test_a_command_of_another_program_is_answered_with_ours(
     with pytest.raises(SystemExit):
         cli.main([theirs, "clip.mp4"])
     assert f"No such command '{theirs}'; use '{ours}'" in capsys.readouterr().err
+
+
+def test_a_file_that_is_nested_too_deeply_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.engine").write_bytes(b"not one")
+    (tmp_path / "a.engine.json").write_text('{"a":' * 200_000)  # the manifest of an engine from elsewhere
+    assert status("bench", tmp_path / "a.engine") == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert error.startswith("edgevid: a file is nested too deeply: maximum recursion depth exceeded")

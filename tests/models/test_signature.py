@@ -10,7 +10,7 @@ import pytest
 from onnx_models import constant_model, node, save
 
 from edgevid.errors import ModelError
-from edgevid.models.signature import ModelSignature, read_signature
+from edgevid.models.signature import ModelSignature, _literal, read_signature
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 
 INT64 = 7
@@ -138,3 +138,8 @@ def test_a_model_without_an_image_names_its_inputs(tmp_path: Path) -> None:
     path = constant_model(tmp_path / "m.onnx", {"o": BOXES}, image=(1, 16), name="features")
     with pytest.raises(ModelError, match=r"expected an input for images, .* got features: float32 \(1, 16\)"):
         signature(path)
+
+
+@pytest.mark.parametrize("text", ["-" * 100_000 + "1", "[" * 200_000, "1+" * 100_000 + "1"])
+def test_metadata_that_is_nested_too_deeply_is_left_out(text: str) -> None:
+    assert _literal(text, "default") == "default"
