@@ -13,9 +13,8 @@ from edgevid.detect import Detector, crop
 from edgevid.files import vars_of
 from edgevid.types import F32, U8, Array, Clips, Frame, Scores
 
-FACE = (
-    np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]) / 112
-)
+FACE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655],
+                 [70.7299, 92.2041]]) / 112  # fmt: skip
 """Where eyes, nose and corners of the mouth lie in an aligned face, in shares of the crop (J. Deng et al., "ArcFace",
 arXiv 1801.07698)."""
 

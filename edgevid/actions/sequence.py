@@ -72,9 +72,8 @@ class SequenceRecognizer:
             path = recipe.path.parent / self.head.typicality
             self._typicality = Typicality.read(path, features=self.head.features, classes=len(self.names))
         length = extractor.memory if stepping and not self._typicality else max(extractor.memory, self.head.window)
-        shapes: dict[str, tuple[int, ...]] = {
-            "raw": (length, extractor.raw_width), "moment": (length,), "count": (), "scored": (),
-        }  # fmt: skip
+        shapes: dict[str, tuple[int, ...]] = {"raw": (length, extractor.raw_width), "moment": (length,), "count": (),
+                                              "scored": ()}  # fmt: skip
         whole = {n: np.dtype(np.int64) for n in ("moment", "count", "scored")}
         gap = RESET_AFTER_S if stepping else length / self.spec.rate_hz
         self.store = StateStore(shapes, reset_after_s=gap, dtypes=whole)

@@ -98,7 +98,6 @@ def _serve_page(frames: FrameSeeker, existing: CameraCalibration | None, out: Pa
     if existing is None and path.is_file():
         existing = read_calibration(path)
     session = CalibrationSession(frames, folder=path.parent, name=path.stem, existing=existing, time=time)
-
     serve(calibration_app(session), purpose="The calibration page", **served,
           announce=lambda url: typer.echo(f"calibration page: {url}   (Ctrl-C ends it)"))  # fmt: skip
     typer.echo(f"written: {session.saved}" if session.saved else "nothing was written")

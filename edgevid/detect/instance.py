@@ -94,9 +94,8 @@ def _covariance(rotated: F32) -> tuple[Array, Array, Array]:
     return xx, along * sine**2 + across * cosine**2, (along - across) * cosine * sine
 
 
-def rotated_nms(
-    boxes: F32, scores: F32, labels: Array, threshold: float, class_aware: bool, max_detections: int
-) -> Array:
+def rotated_nms(boxes: F32, scores: F32, labels: Array, threshold: float, class_aware: bool,
+                max_detections: int) -> Array:  # fmt: skip
     """Rows of rotated boxes (N, 5) that stay, best score first, at most `max_detections`.
 
     A box is suppressed where any better-scoring one, suppressed or not, has a `prob_iou` above `threshold` with it:

@@ -37,9 +37,8 @@ class Review(Closing):
     """A folder of `--save-abstained`, or a database of events, and the decisions on its verdicts. Several reviewers and
     programs may decide at once; a decision is on the disk when `decide` returns."""
 
-    def __init__(
-        self, source: str | Path, *, rate: float = 0.05, camera: str = "", after: str = "", later: bool = False
-    ) -> None:
+    def __init__(self, source: str | Path, *, rate: float = 0.05, camera: str = "", after: str = "",
+                 later: bool = False) -> None:  # fmt: skip
         """Of a `camera`, and from a time (ISO 8601) on, where given; of a database's emitted verdicts, those drawn
         with the probability `rate` are the audit sample. `later`: a folder, which may be empty still, is read by
         `scan`. SourceError where a file cannot be used, InputError where there is nothing to review."""
@@ -88,9 +87,8 @@ class Review(Closing):
         with self._lock, database_errors(self.path):
             return [dict(row) for row in self._base.execute(sql, values)]
 
-    def decide(
-        self, batch: str, reviewer: str, labels: Mapping[str, str], *, blind: bool = False, second: bool = False
-    ) -> None:
+    def decide(self, batch: str, reviewer: str, labels: Mapping[str, str], *, blind: bool = False,
+               second: bool = False) -> None:  # fmt: skip
         """Adds labels of items, as one step to undo; a `batch` that is there already changes nothing."""
         if not (batch and reviewer.strip() and labels and all(labels.values())):
             raise InputError(f"review: expected a reviewer's name and labels, got {reviewer!r} and {labels!r}")

@@ -30,9 +30,8 @@ class HeatMap(NamedTuple):
     cell: float
 
 
-def heat_maps(
-    report: Report, camera: str, size: tuple[int, int] | None, calibration: CameraCalibration | None
-) -> list[HeatMap]:
+def heat_maps(report: Report, camera: str, size: tuple[int, int] | None,
+              calibration: CameraCalibration | None) -> list[HeatMap]:  # fmt: skip
     """The heat map on the image and, with a calibration, on the ground. An object goes in a straight line, at
     constant speed, from one box of its events to the next: from its first box over those where it crossed a
     line or entered a zone to its last. `size` is that of the image."""

@@ -156,9 +156,8 @@ def as_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield key, ", ".join(map(" ".join, value.items())) if isinstance(value, dict) else str(value)
 
 
-def take_turns(
-    work: Sequence[Callable[[int], T]], runs: int, warm_up: int = 0, on_turn: Callable[[int], None] | None = None
-) -> list[list[T]]:
+def take_turns(work: Sequence[Callable[[int], T]], runs: int, warm_up: int = 0,
+               on_turn: Callable[[int], None] | None = None) -> list[list[T]]:  # fmt: skip
     """Calls each of `work` in turn, run by run, so that what disturbs one disturbs all. Each call gets the number of
     the run, negative while warming up. Returns one list per callable, of the results of its `runs` counted calls.
     `on_turn` is called with the number after each turn."""

@@ -48,10 +48,8 @@ class Deployment:
 TYPICALITY = "typicality.npz"
 
 
-def export_head(
-    head: Head, folder: Path, name: str, options: TrainOptions, deployment: Deployment,
-    typicality: Typicality | None = None,
-) -> Path:  # fmt: skip
+def export_head(head: Head, folder: Path, name: str, options: TrainOptions, deployment: Deployment,
+                typicality: Typicality | None = None) -> Path:  # fmt: skip
     """Writes the graphs and recipes of `head` and returns the recipe to deploy. A causal head gets
     `recipe.toml` with the step graph and `window.toml` with the whole-window one; another head only the latter,
     as `recipe.toml`. `typicality` is written with them."""
@@ -111,22 +109,16 @@ def export_onnx(module: nn.Module, inputs: Mapping[str, Tensor], path: Path, out
         options["dynamo"] = False  # the tracing exporter writes smaller graphs, without onnxscript
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module, tuple(inputs.values()), str(path), input_names=list(inputs), output_names=outputs,
-            opset_version=OPSET, **options,
-        )  # fmt: skip
+        torch.onnx.export(module, tuple(inputs.values()), str(path), input_names=list(inputs), output_names=outputs,
+                          opset_version=OPSET, **options)  # fmt: skip
 
 
-def _write(
-    path: Path, name: str, kind: str, head: Head, options: TrainOptions, deployment: Deployment,
-    more: Mapping[str, Any],
-) -> None:  # fmt: skip
-    table = {
-        "kind": kind, "extractor": deployment.extractor, "flow": deployment.flow or None, "features": head.features,
-        "window": options.window, "stride": deployment.stride, "min_steps": deployment.min_steps,
-        "per_step": head.per_step and kind == "window", "lookahead": options.lookahead or None,
-        "clip_digest": deployment.spec.digest, **more,
-    }  # fmt: skip
+def _write(path: Path, name: str, kind: str, head: Head, options: TrainOptions, deployment: Deployment,
+           more: Mapping[str, Any]) -> None:  # fmt: skip
+    table = {"kind": kind, "extractor": deployment.extractor, "flow": deployment.flow or None,
+             "features": head.features, "window": options.window, "stride": deployment.stride,
+             "min_steps": deployment.min_steps, "per_step": head.per_step and kind == "window",
+             "lookahead": options.lookahead or None, "clip_digest": deployment.spec.digest, **more}  # fmt: skip
     layout = vars_of(deployment.layout) if deployment.layout else {}
     write_recipe(Recipe(
         name, "head", f"{kind}.onnx", path, summary=deployment.summary, names=deployment.names,
@@ -148,9 +140,8 @@ class Parity:
     pipeline: float  # Probabilities: training framework against the recognizer, moment by moment
 
 
-def check_parity(
-    head: Head, folder: Path, corpus: Corpus, options: TrainOptions, shares: Array | None = None
-) -> Parity:
+def check_parity(head: Head, folder: Path, corpus: Corpus, options: TrainOptions,
+                 shares: Array | None = None) -> Parity:  # fmt: skip
     """Runs up to 64 examples in every way; `shares` are the probabilities of all, of the head alone where they are not
     given. ParityError as `verified`."""
     some = corpus.pick(range(min(len(corpus), 64)))
@@ -175,9 +166,8 @@ def verified(found: Parity, path: Path) -> Parity:
     return found
 
 
-def _parity_of_images(
-    head: ImageHead, folder: Path, corpus: Corpus, rows: Tensor, expected: Array, shares: Array
-) -> Parity:
+def _parity_of_images(head: ImageHead, folder: Path, corpus: Corpus, rows: Tensor, expected: Array,
+                      shares: Array) -> Parity:  # fmt: skip
     """ONNX Runtime on the training's pixels, and the recognizer on the files."""
     with load_engine(folder / "classifier.onnx", device="cpu", threads=1) as engine:
         whole = np.array(engine.run({"images": head.normalized(rows).contiguous().numpy()})["logits"])

@@ -138,9 +138,8 @@ def label_lines(detections: Detections) -> str:
     return "".join(label_line(CLASSES[r.label], r.box, weight) for r, weight in zip(rows, weights, strict=True))
 
 
-def write_clip(
-    clip: str, frames: Iterable[Frame], detectors: Sequence[Detector], folder: Path, *, every_s: float
-) -> Mapping[str, int]:
+def write_clip(clip: str, frames: Iterable[Frame], detectors: Sequence[Detector], folder: Path, *,
+               every_s: float) -> Mapping[str, int]:  # fmt: skip
     """Labels one clip's frames, `every_s` seconds apart, into a data folder; counts labels by class."""
     kept: list[Array] = []
     labeled: list[tuple[float, Detections]] = []

@@ -96,9 +96,8 @@ class Trainer:
             network.load_state_dict(own | taken)
         return len(taken)
 
-    def run(
-        self, checkpoint: Path, *, save_every: int = 500, progress: Progress = lambda done, total, text: None
-    ) -> list[float]:
+    def run(self, checkpoint: Path, *, save_every: int = 500,
+            progress: Progress = lambda done, total, text: None) -> list[float]:  # fmt: skip
         """Trains to the end of the schedule, resuming from `checkpoint` if it exists; returns the losses. `progress` is
         called after every step, with the mean loss of the last 50. Where `torch.distributed` is initialized, its
         processes train one network, each on its own batches; the first of them saves and reports."""

@@ -108,9 +108,8 @@ def find_model(requested: str | Path, precision: Precision | None) -> ComparedMo
     return ComparedModel(str(requested), recipe, recipe.local, kind, f"{recipe.name} {kind}")
 
 
-def load_model(
-    model: ComparedModel, device: str, threads: int | None, *, recipe: Recipe | None = None, as_on_device: bool = False
-) -> LoadedEngine:
+def load_model(model: ComparedModel, device: str, threads: int | None, *, recipe: Recipe | None = None,
+               as_on_device: bool = False) -> LoadedEngine:  # fmt: skip
     """The engine of a model: exactly the file that was given, or what `load_engine` selects for a name. `as_on_device`
     lets the CPU round FP16 as a device does, which takes longer than the file itself. InputError where a name would run
     in another precision than the requested one: that verifies nothing."""

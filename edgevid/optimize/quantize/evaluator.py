@@ -68,9 +68,8 @@ class DriftMeter:
         return sum(_box_drift(a, b) for a, b in pairs) / max(sum(map(len, self._answers)), 1)
 
 
-def median_cpu_ms(
-    recipe: LocalRecipe, files: Sequence[Path], frames: Sequence[Frame], *, runs: int = 15, warm_up: int = 3
-) -> list[float]:
+def median_cpu_ms(recipe: LocalRecipe, files: Sequence[Path], frames: Sequence[Frame], *, runs: int = 15,
+                  warm_up: int = 3) -> list[float]:  # fmt: skip
     """Median processor time in ms/frame of each file on one thread, the files taking turns over `frames`. Preprocessing
     is not counted. ModelError where a file does not run."""
 

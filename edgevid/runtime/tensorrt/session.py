@@ -83,9 +83,8 @@ class Buffer:
 class Session:
     """Runs an engine; used by one thread at a time. Close it before its `cuda`."""
 
-    def __init__(
-        self, trt: Any, runtime: Any, engine: Any, cuda: Cuda, path: Path, *, graphs: bool, cache: Path | None
-    ) -> None:
+    def __init__(self, trt: Any, runtime: Any, engine: Any, cuda: Cuda, path: Path, *, graphs: bool,
+                 cache: Path | None) -> None:  # fmt: skip
         self._cuda, self._runtime, self._engine, self._path = cuda, runtime, engine, path
         self._closers: list[Callable[[], None]] = []
         self._graphs: dict[tuple[Shapes, str], Graph] = {}
