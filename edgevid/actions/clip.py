@@ -9,6 +9,7 @@ from annotated_types import Ge
 
 from edgevid.actions.clip_spec import ClipSection, Layout
 from edgevid.actions.features import Extractor, FeatureExtractor, FeaturesTable, pooled
+from edgevid.actions.flow import crop_flow
 from edgevid.actions.recognizer import CropModel, input_named, newest_crops, preprocess_crops, run_batch
 from edgevid.actions.track_state import CAPACITY, RESET_AFTER_S, OverlapMean, StateStore
 from edgevid.actions.typicality import Typicality
@@ -111,7 +112,7 @@ class ClipRecognizer(CropModel):
         if clips.pixels.shape[1] != self.spec.steps:
             raise InputError(f"{self.recipe.name}: expected clips of {self.spec.steps} steps, got "
                              f"{clips.pixels.shape[1]}; use ClipBuffer(recognizer.spec)")  # fmt: skip
-        tensor = np.ascontiguousarray(clip_images(filled(clips)[0], self._image).transpose(ORDER[self._layout]))
+        tensor = clip_tensor(filled(clips)[0], self._image, self._layout)
         values = self._probabilities(pooled(run_batch(self.engine, {self._input.name: tensor})[self._output]))
         times = np.nanmax(clips.times, axis=1)
         if self._mean is not None:
@@ -120,25 +121,24 @@ class ClipRecognizer(CropModel):
 
 
 class ClipExtractor(FeatureExtractor):
-    """A frozen network of clips: at each moment the features of the `steps` crops that end there, maps averaged. So
-    they are known at once; the middle of a clip lies half its length before."""
-
-    channels, more = 0, 0  # Of its input, or 0: the image's; crops that it takes beyond those of its input
+    """A frozen network of clips: at each moment the features of the crops that end there, maps averaged. So they are
+    known at once; the middle of a clip lies half its length before. One of flow takes a crop more than its T steps."""
 
     def __init__(self, engine: Engine, recipe: Recipe) -> None:
         super().__init__(engine, recipe)
         table, given = ClipSection.read(recipe), input_named(engine, self._input, recipe)
-        self.steps, self._layout, self._flow_bound = table.steps + self.more, table.layout, table.flow_bound
-        check_clip_input(recipe, given, self._image, table.steps, self._layout, self.channels)
+        self._layout, self.flow_bound, of_flow = table.layout, table.flow_bound, table.flow_bound > 0
+        check_clip_input(recipe, given, self._image, table.steps, self._layout, channels=2 * of_flow)
+        self.steps = table.steps + of_flow
 
     def extract(self, crops: Array, boxes: Array) -> Array:
-        """(M, D) float32 features of clips (M, T, h, w, 3)."""
-        return self.features(clip_images(crops, self._image))
-
-    def features(self, images: Array) -> Array:
-        """(M, D) float32 of images (M, T, C, H, W)."""
-        made = np.ascontiguousarray(images.transpose(ORDER[self._layout]))
-        return pooled(run_batch(self.engine, {self._input: made})[self.output])
+        """(M, D) float32 features of clips (M, T, h, w, 3) that show `boxes` (M, T, 4)."""
+        if self.flow_bound:
+            flow = crop_flow(crops, boxes, (self._image.width, self._image.height)) / self.flow_bound
+            images = np.ascontiguousarray(flow.clip(-1, 1).transpose(0, 1, 4, 2, 3).transpose(ORDER[self._layout]))
+        else:
+            images = clip_tensor(crops, self._image, self._layout)
+        return pooled(run_batch(self.engine, {self._input: images})[self.output])
 
 
 def extract_newest(extractor: Extractor, clips: Clips) -> tuple[Array, Array]:
@@ -147,9 +147,8 @@ def extract_newest(extractor: Extractor, clips: Clips) -> tuple[Array, Array]:
     return times, extractor.extract(*(filled(clips) if extractor.steps else (crops, boxes)))
 
 
-def check_clip_input(
-    recipe: Recipe, given: TensorSpec, image: InputSpec, steps: int, layout: Layout, channels: int = 0
-) -> None:
+def check_clip_input(recipe: Recipe, given: TensorSpec, image: InputSpec, steps: int, layout: Layout,
+                     channels: int = 0) -> None:  # fmt: skip
     """ModelError unless a model takes clips of this layout and length, of the image's channels unless stated."""
     sides = (-1, steps, channels or (1 if image.color == "GRAY" else 3), image.height, image.width)
     shape = np.array(sides)[list(ORDER[layout])]
@@ -158,12 +157,12 @@ def check_clip_input(
                          f"recipe, the model has {given}")  # fmt: skip
 
 
-def clip_images(crops: Array, image: InputSpec) -> Array:
-    """(M, T, C, H, W) crops (M, T, h, w, 3), each preprocessed like other images."""
+def clip_tensor(crops: Array, image: InputSpec, layout: Layout) -> Array:
+    """The input of a clip model for crops (M, T, h, w, 3), each preprocessed like other images."""
     made = preprocess_crops(crops.reshape(-1, *crops.shape[2:]), image)
     if image.layout == "NHWC":
         made = made.transpose(0, 3, 1, 2)
-    return made.reshape(*crops.shape[:2], *made.shape[1:])
+    return np.ascontiguousarray(made.reshape(*crops.shape[:2], *made.shape[1:]).transpose(ORDER[layout]))
 
 
 def filled(clips: Clips) -> tuple[Array, Array]:

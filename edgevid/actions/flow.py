@@ -6,7 +6,6 @@ from itertools import pairwise
 import numpy as np
 
 from edgevid._opencv import cv2
-from edgevid.actions.clip import ClipExtractor
 from edgevid.actions.features import FeatureExtractor
 from edgevid.types import F32, U8, Array
 
@@ -53,21 +52,10 @@ class FlowHistograms:
         return np.asarray(np.sqrt(share), np.float32)
 
 
-class FlowExtractor(ClipExtractor):
-    """A frozen network of flow, such as (N, 2, T, h, w): it takes the crops of T + 1 moments."""
-
-    channels, more = 2, 1
-
-    def extract(self, crops: Array, boxes: Array) -> Array:
-        """(M, D) float32 features of clips (M, T + 1, h, w, 3) that show `boxes` (M, T + 1, 4)."""
-        flow = crop_flow(crops, boxes, (self._image.width, self._image.height))
-        return self.features(np.clip(flow / self._flow_bound, -1, 1).transpose(0, 1, 4, 2, 3))
-
-
 class TwoStreamExtractor(FeatureExtractor):
     """Features of the image or the clip, then those of its flow."""
 
-    def __init__(self, spatial: FeatureExtractor, temporal: FlowHistograms | FlowExtractor) -> None:
+    def __init__(self, spatial: FeatureExtractor, temporal: FlowHistograms | FeatureExtractor) -> None:
         self.streams, self.recipe = (spatial, temporal), spatial.recipe
         self.steps = max(spatial.steps, temporal.steps)
         self.raw_width = self.width = spatial.width + temporal.width

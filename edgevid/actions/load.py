@@ -7,7 +7,7 @@ from edgevid._opencv import require_opencv
 from edgevid.actions.clip import ClipExtractor, ClipRecognizer, ImageRecognizer, StreamRecognizer
 from edgevid.actions.clip_spec import ClipSection
 from edgevid.actions.features import JHMDB15, DetectedPose, Extractor, FeatureExtractor, PoseExtractor, layout_of
-from edgevid.actions.flow import HOF, FlowExtractor, FlowHistograms, TwoStreamExtractor
+from edgevid.actions.flow import HOF, FlowHistograms, TwoStreamExtractor
 from edgevid.actions.inside import InsideRecognizer
 from edgevid.actions.layout import JointLayout
 from edgevid.actions.recognizer import Recognizer, input_named
@@ -21,10 +21,8 @@ DETECTOR = "detector"  # Stands for the detector's key points in the place of a 
 KINDS = {"classify": ImageRecognizer, "clip": ClipRecognizer, "stream": StreamRecognizer}
 
 
-def load_recognizer(
-    model: str | Path, *, extractor: str | Path | None = None, inside: str = "", device: str = "auto",
-    threads: int | None = None, load: Callable[..., Engine] = load_engine,
-) -> Recognizer:  # fmt: skip
+def load_recognizer(model: str | Path, *, extractor: str | Path | None = None, inside: str = "", device: str = "auto",
+                    threads: int | None = None, load: Callable[..., Engine] = load_engine) -> Recognizer:  # fmt: skip
     """The recognizer of a model's name, a recipe or its folder; inside what a detector finds, where `inside` or the
     recipe's table [clip] names one. A temporal head also loads the extractor that its recipe names, or `extractor`
     where given; "detector", as extractor or as `inside`, takes the key points of the pipeline's own detector, such as
@@ -62,16 +60,16 @@ def _beside(recipe: Recipe, name: str) -> str | Path:
     return path if path.exists() else name
 
 
-def load_extractor(
-    model: str | Path, *, layout: JointLayout = JHMDB15, flow: str | Path = "", device: str = "auto",
-    threads: int | None = None, load: Callable[..., Engine] = load_engine,
-) -> FeatureExtractor | PoseExtractor:  # fmt: skip
+def load_extractor(model: str | Path, *, layout: JointLayout = JHMDB15, flow: str | Path = "", device: str = "auto",
+                   threads: int | None = None,
+                   load: Callable[..., Engine] = load_engine) -> FeatureExtractor | PoseExtractor:  # fmt: skip
     """The feature or pose model of a name, a recipe or its folder. With `flow`, its features and those of optical flow:
     "hof" for histograms, or a network of flow."""
     recipe = resolve_model(model)
     if recipe.task not in ("features", "pose"):
         raise InputError(f"{recipe.name}: expected a recipe of task features or pose, got {recipe.task!r}")
-    if flow or ClipSection.read(recipe).flow_bound:
+    of_flow = ClipSection.read(recipe).flow_bound > 0
+    if flow or of_flow:
         require_opencv("Optical flow")
     if flow and recipe.task == "pose":
         raise InputError(f"flow: expected features of images before it, got the pose model {recipe.name}; cut an "
@@ -79,11 +77,11 @@ def load_extractor(
     engine = load(recipe, device=device, threads=threads)
     if recipe.task == "pose":
         return PoseExtractor(engine, recipe, layout=layout)
-    clips = len(input_named(engine, recipe.input_name, recipe).shape) == 5
-    kind = FlowExtractor if ClipSection.read(recipe).flow_bound else ClipExtractor if clips else FeatureExtractor
+    clips = of_flow or len(input_named(engine, recipe.input_name, recipe).shape) == 5
+    found = (ClipExtractor if clips else FeatureExtractor)(engine, recipe)
     if not flow:
-        return kind(engine, recipe)
-    motion = FlowHistograms() if flow == HOF else load_extractor(flow, device=device, threads=threads, load=load)
-    if not isinstance(motion, FlowHistograms | FlowExtractor):
+        return found
+    of = FlowHistograms() if flow == HOF else load_extractor(flow, device=device, threads=threads, load=load)
+    if not (isinstance(of, FlowHistograms) or (isinstance(of, ClipExtractor) and of.flow_bound)):
         raise InputError(f"flow: expected {HOF!r}, or a network with flow_bound in its table [clip], got {flow}")
-    return TwoStreamExtractor(kind(engine, recipe), motion)
+    return TwoStreamExtractor(found, of)

@@ -11,8 +11,8 @@ from flow_models import flow_model, scene, texture
 from recognizer_models import feature_model, pose_model
 
 from edgevid.actions import load_extractor
-from edgevid.actions.clip import extract_newest
-from edgevid.actions.flow import BINS, CELLS, SIDE, FlowExtractor, FlowHistograms, TwoStreamExtractor, crop_flow
+from edgevid.actions.clip import ClipExtractor, extract_newest
+from edgevid.actions.flow import BINS, CELLS, SIDE, FlowHistograms, TwoStreamExtractor, crop_flow
 from edgevid.detect.preprocess import crop
 from edgevid.errors import InputError, MissingExtraError, ModelError
 from edgevid.types import Clips, Frame
@@ -56,7 +56,7 @@ def test_a_histogram_tells_where_and_in_which_direction(step: tuple[int, int], t
 def test_a_network_of_flow_gets_shares_of_its_bound(tmp_path: Path, shape: tuple[int, ...], layout: str) -> None:
     """A sixteenth of the image moves by (2, -1) pixels of 4."""
     extractor = load_extractor(flow_model(tmp_path, shape, layout))
-    assert isinstance(extractor, FlowExtractor)
+    assert isinstance(extractor, ClipExtractor)
     assert (extractor.steps, extractor.width) == (2, 2)
     crops = np.stack([scene(56, 28), scene(58, 27)])[None]
     found = extractor.extract(crops, np.tile(WHOLE, (1, 2, 1)))
