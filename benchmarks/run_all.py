@@ -3,6 +3,8 @@
     python benchmarks/run_all.py DATA              hours; DATA is the test data folder
     python benchmarks/run_all.py DATA --quick      under 15 minutes: those that README shows, and the cheap ones
     python benchmarks/run_all.py DATA --only tracker,speed
+    python benchmarks/run_all.py DATA --list       names the commands, and runs nothing
+    python benchmarks/run_all.py DATA --here       with this Python and the peers that it has; nothing is installed
 
 Makes two environments under build/bench: edgevid with the peers that agree on one set of packages, and one of
 Roboflow's `inference`, which does not. A peer that cannot be installed is named, and its row says so. Each benchmark
@@ -32,6 +34,8 @@ OWN = {"roboflow": ("inference-cpu",)}
 QUICK = """letterbox.py
 tracker.py
 whole_frame.py
+whole_application.py {data}
+calibration_points.py
 speed.py --seeds 1 --python roboflow={roboflow}
 overlay.py
 records.py
@@ -66,6 +70,7 @@ field_budget.py
 field_fuzz.py
 field_kill.py
 field_rtsp.py
+field_http.py
 field_latency.py
 field_soak.py
 cluster.py
@@ -91,14 +96,23 @@ def main() -> int:
     parser.add_argument("data", type=Path)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default="", help="names of scripts, separated by commas")
+    parser.add_argument("--here", action="store_true", help="use this Python and what it has, install nothing")
+    parser.add_argument("--list", action="store_true", help="print the commands alone")
     given = parser.parse_args()
     chosen = [line for line in (QUICK if given.quick else FULL)
               if not given.only or line.split(".")[0] in given.only.split(",")]  # fmt: skip
     if not chosen:
         names = ", ".join(line.split(".")[0] for line in FULL)
         parser.error(f"--only: expected some of {names}, got {given.only}")
-    python = environment("main", ((".[dev]",), *PEERS))
-    places = {name: environment(name, (packages,)) for name, packages in OWN.items() if any(name in c for c in chosen)}
+    if given.list:
+        print(*chosen, sep="\n")
+        return 0
+    if given.here:
+        python, places = Path(sys.executable), dict.fromkeys(OWN, Path(sys.executable))
+    else:
+        python = environment("main", ((".[dev]",), *PEERS))
+        needed = [name for name in OWN if any(name in line for line in chosen)]
+        places = {name: environment(name, (OWN[name],)) for name in needed}
     failed = []
     for line in chosen:
         begin = time.monotonic()
