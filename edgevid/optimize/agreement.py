@@ -1,10 +1,9 @@
 """The agreement of two models, and the minimum agreement that passes: one for quantize, build and compare.
 
-Agreement of detectors: in each frame and class, pairs of boxes (one of each model) are matched in order of
-decreasing IoU, each box at most once, down to IoU 0.5. With M matches, A boxes of the reference and B of the
-candidate, summed over all frames, the agreement is 2 M / (A + B), the F1 score of one against the other. A box
-counts where its score is greater than the score threshold, as in `Detector`. The other tasks have their own
-definitions in compare/tasks.py."""
+Agreement of detectors: in each frame and class, pairs of boxes (one of each model) are matched in order of decreasing
+IoU, each box at most once, down to IoU 0.5. With M matches, A boxes of the reference and B of the candidate, summed
+over all frames, the agreement is 2 M / (A + B), the F1 score of one against the other. A box counts where its score is
+greater than the score threshold, as in `Detector`. The other tasks have their own definitions in compare/tasks.py."""
 
 import math
 import time
@@ -108,10 +107,9 @@ class FramePair:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        values: dict[str, Any] = {
-            "frame": self.frame.name, "differing": round(self.total - self.agreeing, 4), "of": round(self.total, 4),
-            "drift": round(self.drift, 4), "difference": self.difference,
-        }  # fmt: skip
+        values: dict[str, Any] = {"frame": self.frame.name, "differing": round(self.total - self.agreeing, 4),
+                                  "of": round(self.total, 4), "drift": round(self.drift, 4),
+                                  "difference": self.difference}  # fmt: skip
         if isinstance(self.reference, Detections):
             values["reference"], values["candidate"] = map(_plain, (self.reference, self.candidate))
         elif isinstance(self.reference, TopClass):

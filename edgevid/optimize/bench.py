@@ -58,20 +58,17 @@ class Timing:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         figures = {s: {f"p{k}": round(self.at(s, k), 4) for k in (50, 90, 99)} for s in self.ms}
-        return {
-            "engine": self.title, "model": self.model, "file": self.path.name, "precision": self.precision,
-            "device": self.device, "threads": self.threads, "input": self.shape, "load_s": round(self.load_s, 4),
-            "ms": figures, "cpu_ms": round(self.cpu_ms, 4), "fps": round(1000 / self.at("frame", 50), 2),
-        }  # fmt: skip
+        return {"engine": self.title, "model": self.model, "file": self.path.name, "precision": self.precision,
+                "device": self.device, "threads": self.threads, "input": self.shape, "load_s": round(self.load_s, 4),
+                "ms": figures, "cpu_ms": round(self.cpu_ms, 4),
+                "fps": round(1000 / self.at("frame", 50), 2)}  # fmt: skip
 
 
 class Subject:
     """One engine under test."""
 
-    def __init__(
-        self, model: str | Path, precision: Precision | None, device: str, threads: int | None,
-        others: "Sequence[Subject]", *, named: bool = False,
-    ) -> None:  # fmt: skip
+    def __init__(self, model: str | Path, precision: Precision | None, device: str, threads: int | None,
+                 others: "Sequence[Subject]", *, named: bool = False) -> None:  # fmt: skip
         """A file without a recipe takes that of the first of `others` with the same outputs. `named` adds the device to
         the title, where several are timed."""
         found = find_model(model, precision)
@@ -92,10 +89,8 @@ class Subject:
         used, start = time.process_time(), time.perf_counter()
         self._work(frame)
         end, engine = time.perf_counter(), self.engine
-        return StageTimes(
-            engine.called - start, engine.returned - engine.called, end - engine.returned, end - start,
-            time.process_time() - used,
-        )  # fmt: skip
+        stages = engine.called - start, engine.returned - engine.called, end - engine.returned
+        return StageTimes(*stages, end - start, time.process_time() - used)
 
     def timing(self, rows: Sequence[StageTimes]) -> Timing:
         """The timing of all counted runs."""
@@ -105,13 +100,12 @@ class Subject:
         times = {stage: np.array([getattr(row, stage) for row in rows]) * 1e3 for stage in StageTimes._fields}
         name = self.recipe.input_name if self.recipe else ""
         spec = next((s for s in self.engine.inputs if s.name == name), self.engine.inputs[0])
-        return Timing(
-            title=self.title, model=self.recipe.name if self.recipe else self.model.file.stem,
-            path=Path(getattr(self.raw, "path", self.model.file)), precision=self.model.precision,
-            device=str(getattr(self.raw, "device", "")), threads=getattr(self.raw, "threads", None),
-            shape="x".join("any" if n < 0 else str(n) for n in spec.shape) + f" {spec.dtype}", load_s=self.load_s,
-            ms={stage: times[stage] for stage, exists in stages.items() if exists}, cpu_ms=float(times["cpu"].mean()),
-        )  # fmt: skip
+        return Timing(title=self.title, model=self.recipe.name if self.recipe else self.model.file.stem,
+                      path=Path(getattr(self.raw, "path", self.model.file)), precision=self.model.precision,
+                      device=str(getattr(self.raw, "device", "")), threads=getattr(self.raw, "threads", None),
+                      shape="x".join("any" if n < 0 else str(n) for n in spec.shape) + f" {spec.dtype}",
+                      load_s=self.load_s, ms={stage: times[stage] for stage, exists in stages.items() if exists},
+                      cpu_ms=float(times["cpu"].mean()))  # fmt: skip
 
 
 def _work(engine: Engine, recipe: Recipe | None) -> Callable[[Frame], Any]:
@@ -145,17 +139,13 @@ class Benchmark:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {
-            "conditions": dict(self.conditions), "notes": list(self.notes),
-            "engines": [timing.as_dict() for timing in self.timings], "failed": dict(self.failed),
-        }  # fmt: skip
+        return {"conditions": dict(self.conditions), "notes": list(self.notes),
+                "engines": [timing.as_dict() for timing in self.timings], "failed": dict(self.failed)}  # fmt: skip
 
 
-def bench(
-    models: Sequence[str | Path], *, precisions: Sequence[Precision] = (), data: str | Path | None = None,
-    runs: int = 200, warm_up: int = 20, threads: int | None = None, device: str | Sequence[str] = "auto",
-    on_frame: Callable[[int], None] | None = None,
-) -> Benchmark:  # fmt: skip
+def bench(models: Sequence[str | Path], *, precisions: Sequence[Precision] = (), data: str | Path | None = None,
+          runs: int = 200, warm_up: int = 20, threads: int | None = None, device: str | Sequence[str] = "auto",
+          on_frame: Callable[[int], None] | None = None) -> Benchmark:  # fmt: skip
     """Times every model in every precision (none given: its own), frame by frame in turn.
 
     `data` is a video, a folder or a list of images; None uses a synthetic image of 1280x720. `runs` frames are timed
@@ -182,7 +172,6 @@ def bench(
                     raise
                 continue
             open_engines.callback(subjects[-1].raw.close)
-
         work = [lambda k, run=subject.run: run(frames[k % len(frames)]) for subject in subjects]
         times = take_turns(work, runs, warm_up, on_frame)
         if "clocks" in machine:
@@ -221,9 +210,8 @@ def _described(frames: list[Frame], data: str | Path | None) -> str:
     return f"{what}, {shown}, {kind}, held in memory"
 
 
-def choose_runtime(
-    model: str | Path, data: str | Path | None, timings: Sequence[Timing], *, threads: int | None = None
-) -> Choice:
+def choose_runtime(model: str | Path, data: str | Path | None, timings: Sequence[Timing], *,
+                   threads: int | None = None) -> Choice:  # fmt: skip
     """Verifies OpenVINO against ONNX Runtime on `data` as `edgevid compare` does, and remembers the faster. `timings`
     are those of both on the devices of RUNTIMES. InputError where one is missing, or without data."""
     if data is None:
@@ -234,9 +222,7 @@ def choose_runtime(
         raise InputError(f"bench: --choose compares {' and '.join(RUNTIMES)}, {missing[0]} did not run")
     report, _ = compare(model, model, data, device="openvino", threads=threads)
     faster = times["openvino"] < GAIN * times["cpu"] and report.passed
-    choice = Choice(
-        "openvino" if faster else "onnxruntime", round(times["cpu"], 3), round(times["openvino"], 3),
-        round(report.agreement, 5),
-    )  # fmt: skip
+    figures = round(times["cpu"], 3), round(times["openvino"], 3), round(report.agreement, 5)
+    choice = Choice("openvino" if faster else "onnxruntime", *figures)
     remember_choice(found.file, choice)
     return choice

@@ -143,10 +143,8 @@ _OPERATIONS: Mapping[str, Callable[[Any, _Shapes], int]] = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
     **dict.fromkeys(("MatMul", "Gemm"), _product),
 }
-_FREE = {
-    *("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape", "Cast", "Transpose", "Concat"),
-    *("Split", "Slice", "Gather", "Expand", "ConstantOfShape"),
-}
+_FREE = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape", "Cast", "Transpose", "Concat", "Split",
+         "Slice", "Gather", "Expand", "ConstantOfShape"}  # fmt: skip
 """Nodes that move or rename values and compute nothing."""
 
 
@@ -258,10 +256,8 @@ def estimate(cost: Cost, on: Device, precision: str) -> Estimate | None:
     arithmetic = cost.operations / on.gflops[precision] / 1e6
     # Images go in and results come out as float32 whatever the precision between.
     memory = (width * cost.parameters + 4 * (cost.inputs + cost.outputs)) / on.gb_per_s / 1e6
-    layers = (
-        max(layer.operations / on.gflops[precision], width * (layer.weights + layer.values) / on.gb_per_s)
-        for layer in cost.layers
-    )
+    rates = on.gflops[precision], on.gb_per_s
+    layers = sum(max(n.operations / rates[0], width * (n.weights + n.values) / rates[1]) for n in cost.layers) / 1e6
     bound, limit = max((arithmetic, "arithmetic"), (memory, "memory"), key=lambda one: one[0])
     needed = (width * (cost.parameters + cost.peak) + 4 * (cost.inputs + cost.outputs)) / 1e6
-    return Estimate(on, precision, bound, limit, max(bound, sum(layers) / 1e6), needed)
+    return Estimate(on, precision, bound, limit, max(bound, layers), needed)

@@ -49,10 +49,8 @@ class Exported:
     image_levels: float  # Largest mean difference between edgevid's and Ultralytics' preprocessed images, of 255 levels
 
 
-def export(
-    weights: str | Path, frames: Sequence[Frame], *, size: int | tuple[int, int] | None = 640,
-    out: str | Path | None = None, opset: int = 17, dynamic_batch: bool = False,
-) -> Exported:  # fmt: skip
+def export(weights: str | Path, frames: Sequence[Frame], *, size: int | tuple[int, int] | None = 640,
+           out: str | Path | None = None, opset: int = 17, dynamic_batch: bool = False) -> Exported:  # fmt: skip
     """Exports weights that give boxes, also with masks, key points or angles, to `<name>.onnx`.
 
     `<name>.toml` is written next to it. `size` is the input's side, or (height, width), in pixels; None: that of the
@@ -97,10 +95,8 @@ def export_cached(weights: str | Path, frames: Callable[[], Sequence[Frame]]) ->
     target = cache_folder() / "exports" / sha256_of(weights)[:16] / f"{weights.stem}.onnx"
     if not (target.is_file() and target.with_suffix(".toml").is_file()):
         made = export(weights, frames(), size=None, out=target)
-        log.warning(
-            "%s was exported to %s; on %d frames it differs from PyTorch by at most %.1e",
-            weights, target, made.frames, made.worst,
-        )  # fmt: skip
+        text = "%s was exported to %s; on %d frames it differs from PyTorch by at most %.1e"
+        log.warning(text, weights, target, made.frames, made.worst)
     return target
 
 
@@ -139,10 +135,9 @@ def _load(weights: Path, folder: Path) -> Any:
         why = (str(error).splitlines() or [type(error).__name__])[0].replace(str(path), str(weights))
         raise ModelError(f"{weights}: Ultralytics cannot load it ({why})") from error
     if model.task not in TASKS:
-        raise InputError(
-            f"{weights}: its task is {model.task!r}; `edgevid export` takes {', '.join(TASKS)}. Export "
-            "others with Ultralytics and draft their recipe: edgevid inspect MODEL.onnx --write"
-        )
+        remedy = "Export others with Ultralytics and draft their recipe: edgevid inspect MODEL.onnx --write"
+        what = f"{weights}: its task is {model.task!r}; `edgevid export` takes {', '.join(TASKS)}"
+        raise InputError(f"{what}. {remedy}")
     return model
 
 
@@ -150,10 +145,8 @@ def _export(model: Any, size: int | tuple[int, int], opset: int, dynamic_batch: 
     here = Path.cwd()
     os.chdir(target.parent)  # a model made from .yaml is exported into the working folder
     try:
-        made = model.export(
-            format="onnx", imgsz=size if isinstance(size, int) else list(size), opset=opset,
-            dynamic=dynamic_batch, simplify=False, device="cpu", verbose=False,
-        )  # fmt: skip
+        made = model.export(format="onnx", imgsz=size if isinstance(size, int) else list(size), opset=opset,
+                            dynamic=dynamic_batch, simplify=False, device="cpu", verbose=False)  # fmt: skip
         return Path(shutil.move(Path(str(made)).resolve(), target))
     except Exception as error:
         raise ModelError(f"Ultralytics' exporter failed: {error}") from error
@@ -187,16 +180,13 @@ def _compare(model: Any, made: Path, recipe: DetectorRecipe, frames: Sequence[Fr
             worst = max(worst, *_differences(given, expected, recipe))
             similarity = min(similarity, cosine(*(x.ravel().astype(np.float64) for x in (expected, given))))
     if worst > TOLERANCE:
-        raise ParityError(
-            f"export: the ONNX file and the PyTorch model differ by {worst:.2g} (scores, or boxes as a part "
-            f"of the image's side) on {len(frames)} frames; accepted: {TOLERANCE:g}. Nothing was written; "
-            "try another --opset, or report it to Ultralytics"
-        )
+        of = f"(scores, or boxes as a part of the image's side) on {len(frames)} frames; accepted: {TOLERANCE:g}"
+        what = f"export: the ONNX file and the PyTorch model differ by {worst:.2g} {of}"
+        raise ParityError(f"{what}. Nothing was written; try another --opset, or report it to Ultralytics")
     if levels > IMAGE_TOLERANCE:
-        raise ParityError(
-            f"export: edgevid's preprocessed images differ from Ultralytics' by {levels:.1f} of 255 levels "
-            f"on average (accepted: {IMAGE_TOLERANCE}). Nothing was written; please report it"
-        )
+        found = f"{levels:.1f} of 255 levels on average (accepted: {IMAGE_TOLERANCE})"
+        what = f"export: edgevid's preprocessed images differ from Ultralytics' by {found}"
+        raise ParityError(f"{what}. Nothing was written; please report it")
     return worst, similarity, levels
 
 
@@ -259,14 +249,11 @@ def cut_backbone(recipe: Recipe, out: Path, *, tensor: str = "") -> tuple[Path, 
     make_folder(out)
     file = out / f"{recipe.name}-features.onnx"
     _extract(onnx, recipe.local, image_input, chosen, maps[chosen][0], file)
-    made = dataclasses.replace(
-        recipe, name=f"{recipe.name}-features", task="features", file=file.name, decode=None, names=(),
-        outputs=(), summary=f"frozen features of {recipe.name}, cut at {chosen}", precisions={},
-        input_name=image_input,
-        source=dataclasses.replace(
-            recipe.source, url="", sha256=sha256_of(file), bytes=file.stat().st_size, verified=False, note=""
-        ),
-    )  # fmt: skip
+    own: Any = {"url": "", "sha256": sha256_of(file), "bytes": file.stat().st_size, "verified": False, "note": ""}
+    made = dataclasses.replace(recipe, name=f"{recipe.name}-features", task="features", file=file.name, decode=None,
+                               names=(), outputs=(), summary=f"frozen features of {recipe.name}, cut at {chosen}",
+                               precisions={}, input_name=image_input,
+                               source=dataclasses.replace(recipe.source, **own))  # fmt: skip
     path = out / "recipe.toml"
     write_recipe(made, path, comment=f"Cut from {recipe.name} at tensor {chosen}.")
     return path, maps[chosen][0]

@@ -67,10 +67,8 @@ class Fp16Report:
         return bool(found and floor and found.total and not found.agreement >= floor.value)
 
 
-def make_fp16(
-    model: LocalRecipe | str | Path, data: FrameSources | None = None, *, max_frames: int = MAX_FRAMES,
-    min_agreement: float | None = None, folder: str | Path | None = None,
-) -> Fp16Report:  # fmt: skip
+def make_fp16(model: LocalRecipe | str | Path, data: FrameSources | None = None, *, max_frames: int = MAX_FRAMES,
+              min_agreement: float | None = None, folder: str | Path | None = None) -> Fp16Report:  # fmt: skip
     """Writes the FP16 variant of a model next to it (or in `folder`), with its record. With `data` its operators that
     overflow on those frames stay in FP32, and its agreement is measured."""
     recipe = model if isinstance(model, LocalRecipe) else find_recipe(model)
@@ -110,10 +108,8 @@ def make_int8_fp16(model: LocalRecipe | str | Path, *, folder: str | Path | None
     return report
 
 
-def convert_fp16(
-    src: Path, dst: Path, frames: Sequence[Frame] = (), *, recipe: LocalRecipe | None = None,
-    min_agreement: float | None = None,
-) -> Fp16Report:  # fmt: skip
+def convert_fp16(src: Path, dst: Path, frames: Sequence[Frame] = (), *, recipe: LocalRecipe | None = None,
+                 min_agreement: float | None = None) -> Fp16Report:  # fmt: skip
     """Writes the FP16 graph of the ONNX file `src` as `dst`. With frames (and the recipe of their preprocessing),
     operators whose activations come close to the FP16 limit, or whose FP16 results are not finite, stay in FP32, and
     the agreement is measured; without, only those whose weights do, and those of a fixed list."""
@@ -137,18 +133,14 @@ def convert_fp16(
     return report
 
 
-def _converted(
-    name: str, model: Any, dst: Path, ranges: Mapping[str, Range] | None = None,
-    inputs: Callable[[], Iterable[Mapping[str, Array]]] | None = None,
-) -> Fp16Report:  # fmt: skip
+def _converted(name: str, model: Any, dst: Path, ranges: Mapping[str, Range] | None = None,
+               inputs: Callable[[], Iterable[Mapping[str, Array]]] | None = None) -> Fp16Report:  # fmt: skip
     """The graph as a file; with `inputs`, without operators whose FP16 results are not finite on them."""
     onnx = load_onnx()
     graph = Graph(onnx.shape_inference.infer_shapes(model))
     if flow := sorted({n.op_type for n in graph.nodes if branches(n)}):
-        raise ModelError(
-            f"{name}: has control flow ({', '.join(flow)}), which stays FP32 as a whole: run this model in "
-            "FP32 or INT8, or export it without (onnxsim removes what is constant)"
-        )
+        remedy = "run this model in FP32 or INT8, or export it without (onnxsim removes what is constant)"
+        raise ModelError(f"{name}: has control flow ({', '.join(flow)}), which stays FP32 as a whole: {remedy}")
     kept = _fp32_nodes(graph, ranges or {})
     writer = _Fp16Graph(graph, kept)
     while inputs and (found := not_finite(writer.model, graph, inputs())) and not found.keys() <= kept.keys():
@@ -157,9 +149,8 @@ def _converted(
     onnx.checker.check_model(writer.model)
     report = Fp16Report(name, dst, save_model(writer.model, dst), writer.count, writer.fp32_nodes, 0)
     if inputs is None and not any(n.op_type == "QuantizeLinear" for n in graph.nodes):
-        report.warnings.append(
-            "no frames given: overflow was checked in the weights only; --data measures the activations"
-        )
+        what = "no frames given: overflow was checked in the weights only"
+        report.warnings.append(f"{what}; --data measures the activations")
     return report
 
 
@@ -186,11 +177,8 @@ class _Fp16Graph:
 
     def __init__(self, graph: Graph, fp32_nodes: Mapping[str, str]) -> None:
         self.graph, self.onnx = graph, load_onnx()
-        self.fp32_nodes = {
-            n.name: fp32_nodes[n.name]
-            for n in graph.nodes
-            if n.name in fp32_nodes and not graph.floats.isdisjoint(n.output)
-        }
+        kept = [n.name for n in graph.nodes if n.name in fp32_nodes and not graph.floats.isdisjoint(n.output)]
+        self.fp32_nodes = {name: fp32_nodes[name] for name in kept}
         self.model = self.onnx.ModelProto()
         self.model.CopyFrom(graph.model)
         self.model.ir_version = max(self.model.ir_version, 8)
@@ -257,11 +245,10 @@ class _Fp16Graph:
 
 
 def _record(report: Fp16Report, source: Path, variant: str) -> None:
-    record = {
-        "variant": variant, "sha256": report.sha256, "model": report.model, "source": source.name,
-        "source_sha256": model_digest(source), "precision": "fp16" if variant == "fp16" else "int8",
-        "fp16_nodes": report.fp16_nodes, "fp32_nodes": report.fp32_nodes, "frames": report.frames,
-        "agreement": report.agreement.as_dict() if report.agreement else None,
-        "versions": {"edgevid": __version__, "onnx": load_onnx().__version__}, "warnings": report.warnings,
-    }  # fmt: skip
+    record = {"variant": variant, "sha256": report.sha256, "model": report.model, "source": source.name,
+              "source_sha256": model_digest(source), "precision": "fp16" if variant == "fp16" else "int8",
+              "fp16_nodes": report.fp16_nodes, "fp32_nodes": report.fp32_nodes, "frames": report.frames,
+              "agreement": report.agreement.as_dict() if report.agreement else None,
+              "versions": {"edgevid": __version__, "onnx": load_onnx().__version__},
+              "warnings": report.warnings}  # fmt: skip
     write_atomic(record_path(report.path), json.dumps(record, indent=1, ensure_ascii=False) + "\n")

@@ -177,19 +177,16 @@ class FrameSelection:
     sources: tuple[str, ...]  # File names, without folders
 
 
-def select_frames(
-    data: FrameSources | None, *, max_frames: int = MAX_FRAMES, hold_out: bool = True, head: Recipe | None = None
-) -> FrameSelection:
+def select_frames(data: FrameSources | None, *, max_frames: int = MAX_FRAMES, hold_out: bool = True,
+                  head: Recipe | None = None) -> FrameSelection:  # fmt: skip
     """`max_frames` of a video, a folder or glob of images, a text file that lists images, or several of them. They are
     spread evenly over each source; where one is too short, the next ones give more. Every fifth is held out of the
     calibration. For a temporal `head`: its inputs while clips (files, or a folder or CSV of classes) are replayed.
     Raises InputError without a source, SourceError where there are no frames."""
     sources = [data] if isinstance(data, (str, Path)) else list(data or ())
     if not sources:
-        raise InputError(
-            "quantize: expected frames like those that the model will run on, got none; name a video, a "
-            "folder of images or a list of them with --data (random or blank images give wrong ranges)"
-        )
+        remedy = "a video, a folder of images or a list of them with --data (random or blank images give wrong ranges)"
+        raise InputError(f"quantize: expected frames like those that the model will run on, got none; name {remedy}")
     if max_frames < 1:
         raise InputError(f"--max-frames: expected at least 1, got {max_frames}")
     if head is not None and head.task == "head":

@@ -46,30 +46,20 @@ def try_out(recipe: LocalRecipe, frames: Iterable[Frame]) -> Trial:
 def _as_result(frame: Frame, found: Detections, names: tuple[str, ...]) -> Result:
     """The detections as if each were a track, for the overlay."""
     count = len(found)
-    tracks = Tracks.of(
-        ids=np.arange(1, count + 1), boxes=found.boxes, scores=found.scores, labels=found.labels,
-        match=np.arange(count), age=np.zeros(count), unseen=np.zeros(count),
-    )  # fmt: skip
+    tracks = Tracks.of(ids=np.arange(1, count + 1), boxes=found.boxes, scores=found.scores, labels=found.labels,
+                       match=np.arange(count), age=np.zeros(count), unseen=np.zeros(count))  # fmt: skip
     return Result(frame.index, frame.time, frame.size, found, with_instances(tracks, found), names={"class": names})
 
 
-def _findings(
-    recipe: LocalRecipe, detector: Detector, found: Sequence[Detections], sizes: Sequence[tuple[int, int]],
-    objects: tuple[tuple[str, int], ...],
-) -> Iterable[str]:  # fmt: skip
+def _findings(recipe: LocalRecipe, detector: Detector, found: Sequence[Detections], sizes: Sequence[tuple[int, int]],
+              objects: tuple[tuple[str, int], ...]) -> Iterable[str]:  # fmt: skip
     total, frames = sum(n for _, n in objects), len(found)
     if not total:
-        yield (
-            f"nothing was found on {frames} frames above a score of {detector.score_threshold:g}: either "
-            "they show none of its classes, or color, mean, std or the decoder are not those of the training"
-        )
+        why = "they show none of its classes, or color, mean, std or the decoder are not those of the training"
+        yield f"nothing was found on {frames} frames above a score of {detector.score_threshold:g}: either {why}"
         return
-    shares = [
-        float(np.prod(box[2:] - box[:2]) / (size[0] * size[1]))
-        for one, size in zip(found, sizes, strict=True)
-        for box in one.boxes
-    ]
-    whole = sum(share > WHOLE for share in shares)
+    areas = [(one.boxes[:, 2:] - one.boxes[:, :2]).prod(axis=1) for one in found]
+    whole = sum(int((area > WHOLE * w * h).sum()) for area, (w, h) in zip(areas, sizes, strict=True))
     if whole > max(frames // 2, total // 2):
         yield f"{whole} of {total} boxes cover the whole frame: [decode] box, normalized or kind are wrong"
     if len(objects) == 1 and len(recipe.names) > 2 and total >= ENOUGH:

@@ -50,15 +50,14 @@ class Plan:
             what = "graph and engine" if self.gpu else "graph (no device here runs the engine)"
             floor = "the recipe's or the default" if how.min_agreement is None else f"{how.min_agreement:g}"
             checks = f"{what} against FP32 on {how.max_frames} frames of {how.data}, minimum {floor}"
-        found = [
-            ("model", str(self.model)), ("graph", f"{self.graph}{missing}"), ("precision", self.options.precision),
-            ("backend", f"{TITLES[self.backend]} {installed or '(not installed)'}"), ("device", str(where)),
-            ("batch", "MIN {}, OPT {}, MAX {}".format(*self.options.batch)),
-            ("workspace", f"at most {limit} MB" if limit else "all of the device's memory"),
-            ("compatibility", self._compatibility()),
-            ("timing cache", str(self.timing_cache or "none: this backend measures no tactics")),
-            ("verification", checks), ("engine", str(self.engine)), ("manifest", str(manifest_path(self.engine))),
-        ]  # fmt: skip
+        found = [("model", str(self.model)), ("graph", f"{self.graph}{missing}"), ("precision", self.options.precision),
+                 ("backend", f"{TITLES[self.backend]} {installed or '(not installed)'}"), ("device", str(where)),
+                 ("batch", "MIN {}, OPT {}, MAX {}".format(*self.options.batch)),
+                 ("workspace", f"at most {limit} MB" if limit else "all of the device's memory"),
+                 ("compatibility", self._compatibility()),
+                 ("timing cache", str(self.timing_cache or "none: this backend measures no tactics")),
+                 ("verification", checks), ("engine", str(self.engine)),
+                 ("manifest", str(manifest_path(self.engine)))]  # fmt: skip
         return [*found, ("first", self.missing)] if self.missing else found
 
     def _compatibility(self) -> str:
@@ -66,11 +65,8 @@ class Plan:
             expected = ", ".join(self.options.compute_capabilities) or "8.0 and higher"
             return f"compute capability {expected}, this version"
         newer = "this and newer versions" if self.options.version_compatible else "this version"
-        devices = {
-            "none": "this device",
-            "same-capability": "devices of the same compute capability",
-            "ampere+": "every device from compute capability 8.0",
-        }
+        devices = {"none": "this device", "same-capability": "devices of the same compute capability",
+                   "ampere+": "every device from compute capability 8.0"}  # fmt: skip
         return f"{newer}, {devices[self.options.hardware_compatibility]}"
 
 
@@ -96,11 +92,9 @@ def make_plan(model: LocalRecipe | str | Path, options: BuildOptions, *, out: Pa
     engine = out or place / engine_name(path.stem, options.precision, backend)
     cache = options.timing_cache or place / f"timing.{build_engine.installed_version(backend) or 'new'}.cache"
     found = gpus()
-    return Plan(
-        model=path, name=recipe.name if recipe else path.stem, recipe=recipe, options=options,
-        backend=backend, graph=graph, variant=variant, missing=missing, engine=engine,
-        timing_cache=cache if backend == "tensorrt" else None, gpu=found[0] if found else None,
-    )  # fmt: skip
+    return Plan(model=path, name=recipe.name if recipe else path.stem, recipe=recipe, options=options, backend=backend,
+                graph=graph, variant=variant, missing=missing, engine=engine,
+                timing_cache=cache if backend == "tensorrt" else None, gpu=found[0] if found else None)  # fmt: skip
 
 
 def _graph(model: LocalRecipe | Path, options: BuildOptions) -> tuple[Path, str, str]:
@@ -120,10 +114,9 @@ def _graph(model: LocalRecipe | Path, options: BuildOptions) -> tuple[Path, str,
     return path, variant, missing
 
 
-def build(
-    model: LocalRecipe | str | Path, options: BuildOptions | None = None, *, verification: Verification | None = None,
-    out: Path | None = None, progress: Progress | None = None, report: Report = log.info,
-) -> BuildResult:  # fmt: skip
+def build(model: LocalRecipe | str | Path, options: BuildOptions | None = None, *,
+          verification: Verification | None = None, out: Path | None = None, progress: Progress | None = None,
+          report: Report = log.info) -> BuildResult:  # fmt: skip
     """Builds the engine of a model and verifies it; ParityError below the floor, ModelError for the rest. With
     `verification.try_next` the next precision (int8, fp16, fp32) is tried where one is rejected."""
     options, verification = options or BuildOptions(), verification or Verification()
@@ -141,9 +134,8 @@ def build(
             options = replace(options, precision=following)
 
 
-def _build(
-    plan: Plan, verification: Verification, rejected: list[ParityError], progress: Progress | None, report: Report,
-) -> BuildResult:  # fmt: skip
+def _build(plan: Plan, verification: Verification, rejected: list[ParityError], progress: Progress | None,
+           report: Report) -> BuildResult:  # fmt: skip
     if plan.missing:
         raise ModelError(plan.missing)
     build_engine.load_backend(plan.backend)  # a missing package is an error before minutes of comparing
@@ -154,9 +146,8 @@ def _build(
     if plan.timing_cache:
         with suppress(OSError):
             tactics = plan.timing_cache.read_bytes()
-    built = build_engine.build_engine(
-        plan.graph, plan.options, plan.backend, sizes=_sizes(plan.recipe), timing_cache=tactics, progress=progress,
-    )  # fmt: skip
+    built = build_engine.build_engine(plan.graph, plan.options, plan.backend, sizes=_sizes(plan.recipe),
+                                      timing_cache=tactics, progress=progress)  # fmt: skip
     if plan.timing_cache and built.timing_cache:
         write_atomic(plan.timing_cache, built.timing_cache)
     _check_precision(plan, built)
@@ -239,20 +230,18 @@ def _check_precision(plan: Plan, built: build_engine.Built) -> None:
 
 
 def _manifest(plan: Plan, built: build_engine.Built, seconds: float) -> Manifest:
-    calibration = ""
+    layers = {"network": built.layers, "convolutions": build_engine.tally(built.convolutions)}
+    calibration, at = "", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    machine = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    made = {"at": at, "seconds": f"{seconds:.1f}", "edgevid": __version__, **machine}
     if plan.options.precision == "int8":  # how its ranges were measured, from the graph's record
         record = variants.read_record(variants.variant_path(plan.recipe or plan.model, "int8-trt"))
         calibration = sha256(json.dumps(record.get("calibration", {}), sort_keys=True))
-    return Manifest(
-        model=plan.name, onnx=plan.model.name, onnx_sha256=variants.model_digest(plan.model), graph=plan.graph.name,
-        graph_sha256=variants.model_digest(plan.graph), precision=plan.options.precision, backend=plan.backend,
-        version=built.version, engine_sha256=sha256(built.plan), engine_bytes=len(built.plan),
-        gpu=plan.gpu.name if plan.gpu else "", capability=plan.gpu.capability if plan.gpu else "",
-        compute_capabilities=plan.options.compute_capabilities, cuda=plan.gpu.cuda if plan.gpu else "",
-        recipe_sha256=recipe_hash(plan.recipe) if plan.recipe else "", calibration_sha256=calibration,
-        options=plan.options.as_dict(),
-        layers={"network": built.layers, "convolutions": build_engine.tally(built.convolutions)},
-        made={"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "seconds": f"{seconds:.1f}",
-              "edgevid": __version__, "python": platform.python_version(),
-              "machine": f"{platform.system()} {platform.machine()}"},
-    )  # fmt: skip
+    return Manifest(model=plan.name, onnx=plan.model.name, onnx_sha256=variants.model_digest(plan.model),
+                    graph=plan.graph.name, graph_sha256=variants.model_digest(plan.graph),
+                    precision=plan.options.precision, backend=plan.backend, version=built.version,
+                    engine_sha256=sha256(built.plan), engine_bytes=len(built.plan),
+                    gpu=plan.gpu.name if plan.gpu else "", capability=plan.gpu.capability if plan.gpu else "",
+                    compute_capabilities=plan.options.compute_capabilities, cuda=plan.gpu.cuda if plan.gpu else "",
+                    recipe_sha256=recipe_hash(plan.recipe) if plan.recipe else "", calibration_sha256=calibration,
+                    options=plan.options.as_dict(), made=made, layers=layers)  # fmt: skip

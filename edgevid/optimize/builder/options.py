@@ -68,10 +68,9 @@ class BuildOptions:
     def check_backend(self, backend: str) -> None:
         """InputError for an option that this backend does not have."""
         if self.compute_capabilities and backend != "tensorrt-rtx":
-            raise InputError(
-                "--compute-capability: only TensorRT-RTX builds for other devices; TensorRT builds on the "
-                "device that runs the engine (or with --hardware-compatibility ampere+)"
-            )
+            where = "the device that runs the engine (or with --hardware-compatibility ampere+)"
+            what = "--compute-capability: only TensorRT-RTX builds for other devices"
+            raise InputError(f"{what}; TensorRT builds on {where}")
         if self.hardware_compatibility != "none" and backend == "tensorrt-rtx":
             what = "--hardware-compatibility: TensorRT-RTX engines run on every card from compute capability 8.0"
             raise InputError(f"{what}; select others with --compute-capability")
@@ -174,10 +173,9 @@ class Verifier:
         say(f"comparing {name} with {self.model.name} in ONNX Runtime")
         with OrtEngine(self.model, device="cpu") as reference:
             frames = read_frames(self.options.data, self.options.max_frames)
-            report = compare_engines(
-                reference, candidate, self.recipe, frames, precision=self.precision,
-                min_agreement=self.options.min_agreement, names=(f"{self.model.name} in FP32", name),
-            )  # fmt: skip
+            report = compare_engines(reference, candidate, self.recipe, frames, precision=self.precision,
+                                     min_agreement=self.options.min_agreement,
+                                     names=(f"{self.model.name} in FP32", name))  # fmt: skip
         following = FALLBACK.get(self.precision)
         remedy = f"use --precision {following} (--try-next does)" if following else "check the device"
         report = dataclasses.replace(report, remedy=remedy)

@@ -1,7 +1,6 @@
 """The parity gate: does an engine agree with the model it was made from? Decided on real frames. Both engines see the
 same frames through the recipe's own preprocessing and decoding (the Detector's code). Two differences are measured: of
-the raw outputs, and of what a user gets: boxes, classes, joints. The second decides. A page shows
-the report."""
+the raw outputs, and of what a user gets: boxes, classes, joints. The second decides. A page shows the report."""
 
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
@@ -67,10 +66,8 @@ class ParityReport:
             what = f"{b} has {self.non_finite} NaN or infinite values where {a} has finite ones (overflow)"
             return f"{what}; {self.remedy}"
         over = f" over {self.frames} frames" if self.task.unit != "frames" else ""
-        text = (
-            f"{b} agrees with {a} on {percent(self.agreement)} of {self.task.count} {self.task.unit}"
-            f"{self.task.condition}{over} (floor {percent(self.floor.value)})"
-        )
+        things = f"{self.task.count} {self.task.unit}{self.task.condition}{over}"
+        text = f"{b} agrees with {a} on {percent(self.agreement)} of {things} (floor {percent(self.floor.value)})"
         if self.passed:
             return text
         worst = f"{self.worst[0].frame.name} ({self.worst[0].difference})"
@@ -84,22 +81,19 @@ class ParityReport:
 
     def as_dict(self) -> dict[str, Any]:
         """All metrics as plain values for JSON; the worst frames without their pixels."""
-        return {
-            "model": self.model, "reference": self.names[0], "candidate": self.names[1],
-            "precision": self.precision, "passed": self.passed, "summary": self.summary(),
-            "frames": self.frames, "identical_frames": self.identical_frames,
-            "agreement": round(self.agreement, 6), "floor": self.floor.value, "floor_from": self.floor.source,
-            "task": self.task.as_dict(), "outputs": [output.as_dict() for output in self.outputs],
-            "worst": [pair.as_dict() for pair in self.worst], "notes": list(self.notes),
-        }  # fmt: skip
+        return {"model": self.model, "reference": self.names[0], "candidate": self.names[1],
+                "precision": self.precision, "passed": self.passed, "summary": self.summary(), "frames": self.frames,
+                "identical_frames": self.identical_frames, "agreement": round(self.agreement, 6),
+                "floor": self.floor.value, "floor_from": self.floor.source, "task": self.task.as_dict(),
+                "outputs": [output.as_dict() for output in self.outputs],
+                "worst": [pair.as_dict() for pair in self.worst], "notes": list(self.notes)}  # fmt: skip
 
 
-def compare_engines(
-    reference: Engine, candidate: Engine, recipe: Recipe, frames: Iterable[NamedFrame | Frame | Array], *,
-    precision: Precision = "fp32", min_agreement: float | None = None, candidate_recipe: Recipe | None = None,
-    score_threshold: float | None = None, keep_worst: int = 6, names: tuple[str, str] = ("reference", "candidate"),
-    on_frame: Callable[[int], None] | None = None,
-) -> ParityReport:  # fmt: skip
+def compare_engines(reference: Engine, candidate: Engine, recipe: Recipe, frames: Iterable[NamedFrame | Frame | Array],
+                    *, precision: Precision = "fp32", min_agreement: float | None = None,
+                    candidate_recipe: Recipe | None = None, score_threshold: float | None = None, keep_worst: int = 6,
+                    names: tuple[str, str] = ("reference", "candidate"),
+                    on_frame: Callable[[int], None] | None = None) -> ParityReport:  # fmt: skip
     """Runs both engines over `frames` (a bare array: (H, W, 3), BGR) and reports how well they agree.
 
     `min_agreement` is the minimum agreement that passes (default: `floor_of` the recipe and `precision`).
@@ -131,10 +125,8 @@ def compare_engines(
         raise InputError("compare: expected at least one real frame, got none; nothing is verified without")
     metrics = task.metrics()
     notes = tuple(_notes(task.notes, metrics, tally, count))
-    return ParityReport(
-        recipe.name, names, recipe.names, precision, count, identical, metrics,
-        tally.metrics(), floor, tuple(worst), notes,
-    )  # fmt: skip
+    compared = count, identical, metrics, tally.metrics()
+    return ParityReport(recipe.name, names, recipe.names, precision, *compared, floor, tuple(worst), notes)
 
 
 def same_outputs(reference: Engine, candidate: Engine) -> bool:

@@ -27,9 +27,8 @@ DEFINITION = "share of both models' boxes that match one to one, same class, at 
 class Task(ABC):
     """Compares two models frame by frame, and sums up what agrees of their answers. Those of one can be stored."""
 
-    notes: tuple[str, ...] = (
-        "each frame is used as one whole image: give crops of the objects where the model expects crops",
-    )
+    notes: tuple[str, ...] = ("each frame is used as one whole image: give crops of the objects where the model "
+                              "expects crops",)  # fmt: skip
     side: Callable[[Engine, Recipe], Any]  # What runs one of the two models
 
     def __init__(self, a: Engine, b: Engine, recipe: Recipe, other: Recipe, threshold: float | None = None) -> None:
@@ -60,17 +59,11 @@ class Task(ABC):
         self.drifts.append(pair.drift)
         return pair
 
-    def metrics_of(
-        self, unit: str, condition: str, definition: str, details: dict[str, float], scores: Array | None = None
-    ) -> TaskMetrics:
+    def metrics_of(self, unit: str, condition: str, definition: str, details: dict[str, float],
+                   scores: Array | None = None) -> TaskMetrics:  # fmt: skip
         """The share of what agrees over all frames."""
         share, total = self.agreeing / self.total if self.total else 0.0, int(self.total)
         return TaskMetrics(self.recipe.task, share, self.total, total, unit, condition, definition, details, scores)
-
-    def top_classes(self, unit: str) -> TaskMetrics:
-        """The share of frames or clips with the same most probable class."""
-        definition = f"share of {unit} on which both models' most probable class is the same (top-1)"
-        return self.metrics_of(unit, " by top-1 class", definition, drift_details("probability", self.drifts))
 
 
 class BoxTask(Task):
@@ -110,10 +103,9 @@ class BoxTask(Task):
         missed, extra = (d[np.setdiff1d(np.arange(len(d)), rows[:, k])] for k, d in enumerate((a, b)))
         crossed = (match_boxes(missed, faint_b[~above[1]]), match_boxes(extra, faint_a[~above[0]]))
         one, other = (Detections(d.boxes, d.scores, np.zeros_like(d.labels)) for d in (missed, extra))
-        self._counts.update(
-            reference=len(a), candidate=len(b), matched=matched, exact=int((ious >= EXACT_IOU).sum()),
-            crossed=sum(len(found[0]) for found in crossed), changed=len(match_boxes(one, other)[0]),
-        )  # fmt: skip
+        self._counts.update(reference=len(a), candidate=len(b), matched=matched, exact=int((ious >= EXACT_IOU).sum()),
+                            crossed=sum(len(found[0]) for found in crossed),
+                            changed=len(match_boxes(one, other)[0]))  # fmt: skip
         self._ious.append(ious)
         self._scores.append(scores)
         drift = float(np.abs(scores[:, 1] - scores[:, 0]).max(initial=0.0))
@@ -124,23 +116,23 @@ class BoxTask(Task):
         """The sums over all frames."""
         n, ious, scores = self._counts, np.concatenate(self._ious), np.concatenate(self._scores)
         drift = scores[:, 1] - scores[:, 0]
-        details = {
-            "boxes of the reference": n["reference"], "boxes of the candidate": n["candidate"],
-            "matched at IoU 0.5": n["matched"], "matched at IoU 0.9": n["exact"],
-            "recall of the reference's boxes": n["matched"] / max(n["reference"], 1),
-            "precision of the candidate's boxes": n["matched"] / max(n["candidate"], 1),
-            "agreement at IoU 0.9": 2 * n["exact"] / max(self.total, 1),
-            "mean IoU of matches": float(ious.mean()) if len(ious) else 0.0,
-            "score drift, mean": float(drift.mean()) if len(drift) else 0.0,
-            "score drift, mean absolute": float(np.abs(drift).mean()) if len(drift) else 0.0,
-            "score drift, largest": float(np.abs(drift).max(initial=0.0)),
-            "threshold crossings": n["crossed"], "class changes": n["changed"],
-        }  # fmt: skip
+        details = {"boxes of the reference": n["reference"], "boxes of the candidate": n["candidate"],
+                   "matched at IoU 0.5": n["matched"], "matched at IoU 0.9": n["exact"],
+                   "recall of the reference's boxes": n["matched"] / max(n["reference"], 1),
+                   "precision of the candidate's boxes": n["matched"] / max(n["candidate"], 1),
+                   "agreement at IoU 0.9": 2 * n["exact"] / max(self.total, 1),
+                   "mean IoU of matches": float(ious.mean()) if len(ious) else 0.0,
+                   "score drift, mean": float(drift.mean()) if len(drift) else 0.0,
+                   "score drift, mean absolute": float(np.abs(drift).mean()) if len(drift) else 0.0,
+                   "score drift, largest": float(np.abs(drift).max(initial=0.0)), "threshold crossings": n["crossed"],
+                   "class changes": n["changed"]}  # fmt: skip
         return self.metrics_of("boxes", " at IoU 0.5", DEFINITION, details, scores)
 
 
 class ClassTask(Task):
     """Classifiers: the most probable class."""
+
+    unit = "frames"  # What has a class
 
     @staticmethod
     def side(engine: Engine, recipe: Recipe) -> Any:
@@ -159,11 +151,17 @@ class ClassTask(Task):
 
     def pair(self, frame: NamedFrame, a: Array, b: Array) -> FramePair:
         """Compares the most probable class of both models."""
-        return self.count(class_pair(frame, a, b, self.recipe.names))
+        first, second = TopClass.of(a, self.recipe.names), TopClass.of(b, self.recipe.names)
+        agreeing = first.label == second.label and first.label >= 0
+        with np.errstate(invalid="ignore"):  # both infinite
+            drift = float(np.nanmax(np.abs(b - a), initial=0.0))
+        text = f"{first.name} {first.probability:.2f}, {second.name} {second.probability:.2f}"
+        return self.count(FramePair(frame, float(agreeing), 1.0, drift, text, first, second))
 
     def metrics(self) -> TaskMetrics:
         """Top-1 agreement."""
-        return self.top_classes("frames")
+        definition = f"share of {self.unit} on which both models' most probable class is the same (top-1)"
+        return self.metrics_of(self.unit, " by top-1 class", definition, drift_details("probability", self.drifts))
 
 
 class HeadTask(ClassTask):
@@ -209,10 +207,8 @@ class JointTask(Task):
 
     def metrics(self) -> TaskMetrics:
         """Agreement of joints."""
-        definition = (
-            f"share of the joints detected by either model (score from {MIN_JOINT_SCORE}) that both detect "
-            f"within {MAX_JOINT_DISTANCE:.0%} of the frame's longer side"
-        )
+        joints = f"share of the joints detected by either model (score from {MIN_JOINT_SCORE})"
+        definition = f"{joints} that both detect within {MAX_JOINT_DISTANCE:.0%} of the frame's longer side"
         return self.metrics_of("joints", " by position", definition, drift_details("score", self.drifts))
 
 
@@ -244,9 +240,10 @@ KINDS: dict[str, Callable[[Engine, Recipe], actions.Recognizer]] = {
 }
 
 
-class ClipTask(Task):
+class ClipTask(ClassTask):
     """Clip models (one full window per frame) and streaming models (one step per frame, with state)."""
 
+    unit = "clips"
     notes: tuple[str, ...] = ("whole frames are used, in their order, as the steps of one object's clip",)
 
     @staticmethod
@@ -255,7 +252,7 @@ class ClipTask(Task):
         recognizer = KINDS[recipe.task](engine, recipe)
         return recognizer, deque[tuple[Array, float]](maxlen=recognizer.spec.steps)
 
-    def answer(self, side: int, frame: NamedFrame) -> Array | None:
+    def answer(self, side: int, frame: NamedFrame) -> Any:
         """(C,) probabilities of the clip that ends with this frame: None before it is full, NaN for a broken answer."""
         (recognizer, steps), spec = self.sides[side], self.sides[0][0].spec
         whole = np.array([[0, 0, *frame.frame.size]], np.float32)
@@ -277,7 +274,7 @@ class ClipTask(Task):
         """Compares the most probable class of both models, once there is a clip."""
         if a is None or b is None:
             return FramePair(frame, 0.0, 0.0, 0.0, "the first clip is not full yet", None, None)
-        return self.count(class_pair(frame, a, b, self.recipe.names))
+        return super().pair(frame, a, b)
 
     def metrics(self) -> TaskMetrics:
         """Top-1 agreement over the clips."""
@@ -285,7 +282,7 @@ class ClipTask(Task):
         if not self.drifts:
             what = f"compare: expected at least the {recognizer.spec.steps} frames of one clip of {self.recipe.name}"
             raise InputError(f"{what}, got {len(steps)}")
-        return self.top_classes("clips")
+        return super().metrics()
 
 
 TASKS: Mapping[str, type[Task]] = {
@@ -306,13 +303,3 @@ def drift_details(what: str, drifts: list[float]) -> dict[str, float]:
     """The metrics of the largest drift of each frame."""
     drifts = drifts or [0.0]
     return {f"{what} drift, mean of the largest": float(np.mean(drifts)), f"{what} drift, largest": max(drifts)}
-
-
-def class_pair(frame: NamedFrame, a: Array, b: Array, names: tuple[str, ...]) -> FramePair:
-    """Two rows of (C,) probabilities, compared by their most probable class."""
-    first, second = TopClass.of(a, names), TopClass.of(b, names)
-    agreeing = first.label == second.label and first.label >= 0
-    with np.errstate(invalid="ignore"):  # both infinite
-        drift = float(np.nanmax(np.abs(b - a), initial=0.0))
-    text = f"{first.name} {first.probability:.2f}, {second.name} {second.probability:.2f}"
-    return FramePair(frame, float(agreeing), 1.0, drift, text, first, second)

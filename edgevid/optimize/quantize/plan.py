@@ -107,9 +107,8 @@ def plan_cpu(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str]
     folded = _folded(graph, free)
     inside = graph.feeding_layers()
     layers = [n for n in graph.layers() if n.op_type != "ConvTranspose"]
-    integer = {
-        n.name: n for n in layers if n.name not in excluded and n.input[0] in free and _end(folded, n.output[0]) in free
-    }
+    inner = [n for n in layers if n.name not in excluded and {n.input[0], _end(folded, n.output[0])} <= free]
+    integer = {n.name: n for n in inner}
     others = [n for n in graph.nodes if _eligible(graph, n, free, folded, inside)]
     grown = True
     while grown:
@@ -118,11 +117,10 @@ def plan_cpu(graph: Graph, ranges: Mapping[str, Range], excluded: frozenset[str]
         new = {n.name: n for n in others if n.name not in integer and touched & {*n.input, _end(folded, n.output[0])}}
         grown = bool(new)
         integer |= new
-    return Plan(
-        _scales(graph, ranges, integer, folded), tuple(n.name for n in layers if n.name in integer),
-        tuple(n.name for n in graph.layers() if n.name not in integer), frozenset(integer),
-        {k: v for k, v in folded.items() if graph.producer[k].name in integer}, quantized_bias=True,
-    )  # fmt: skip
+    return Plan(_scales(graph, ranges, integer, folded), tuple(n.name for n in layers if n.name in integer),
+                tuple(n.name for n in graph.layers() if n.name not in integer), frozenset(integer),
+                {k: v for k, v in folded.items() if graph.producer[k].name in integer},
+                quantized_bias=True)  # fmt: skip
 
 
 def _end(folded: Mapping[str, str], name: str) -> str:
@@ -142,9 +140,8 @@ def _folded(graph: Graph, free: set[str]) -> dict[str, str]:
         if producer is None or not alone or producer.op_type not in ("Conv", "Add", "Gemm", "MatMul"):
             continue
         bounds = [graph.array(i) for i in node.input[1:]]
-        around_zero = len(bounds) == 2 and all(
-            x is not None and x * s <= 0 for x, s in zip(bounds, (1, -1), strict=True)
-        )
+        sides = zip(bounds, (1, -1), strict=False)
+        around_zero = len(bounds) == 2 and all(x is not None and x * sign <= 0 for x, sign in sides)
         if node.op_type == "Relu" or around_zero:
             found[source] = node.output[0]
     return found
@@ -164,9 +161,8 @@ def _eligible(graph: Graph, node: Any, free: set[str], folded: Mapping[str, str]
     return all(s in free for s in sides)
 
 
-def _scales(
-    graph: Graph, ranges: Mapping[str, Range], integer: Mapping[str, Any], folded: Mapping[str, str]
-) -> dict[str, Scale]:
+def _scales(graph: Graph, ranges: Mapping[str, Range], integer: Mapping[str, Any],
+            folded: Mapping[str, str]) -> dict[str, Scale]:  # fmt: skip
     """The scale of each tensor that an integer node writes or reads; moved values keep theirs."""
     scales: dict[str, Scale] = {}
     for name in graph.inputs:

@@ -70,12 +70,10 @@ class Report:
         return shortfall(file.variant, file.agreement, self.floor, remedy)
 
 
-def quantize(
-    model: LocalRecipe | str | Path, data: FrameSources | None = None, *, ranges: str | Path | None = None,
-    calibrator: Calibrator = "percentile", max_frames: int = MAX_FRAMES, min_agreement: float | None = None,
-    reduce_range: bool = False, variants: Sequence[Variant] = VARIANTS, out: str | Path | None = None,
-    save_ranges: str | Path | None = None, progress: Progress | None = None,
-) -> Report:  # fmt: skip
+def quantize(model: LocalRecipe | str | Path, data: FrameSources | None = None, *, ranges: str | Path | None = None,
+             calibrator: Calibrator = "percentile", max_frames: int = MAX_FRAMES, min_agreement: float | None = None,
+             reduce_range: bool = False, variants: Sequence[Variant] = VARIANTS, out: str | Path | None = None,
+             save_ranges: str | Path | None = None, progress: Progress | None = None) -> Report:  # fmt: skip
     """Quantizes a model on real frames, or again from the ranges of an earlier calibration.
 
     `data` is a video, a folder, a glob, a list file or several of them; `out` the folder of the files (`build/` next
@@ -109,10 +107,8 @@ def quantize(
     return report
 
 
-def _quantize_variants(
-    report: Report, graph: Graph, selection: FrameSelection, variants: Sequence[Variant], out: str | Path | None,
-    progress: Progress | None,
-) -> None:  # fmt: skip
+def _quantize_variants(report: Report, graph: Graph, selection: FrameSelection, variants: Sequence[Variant],
+                       out: str | Path | None, progress: Progress | None) -> None:  # fmt: skip
     """Searches what each variant excludes, and writes its file."""
     recipe = report.recipe
     with tempfile.TemporaryDirectory() as folder:
@@ -136,16 +132,13 @@ def _quantize_variants(
             report.warnings.append(f"{what}: use FP16 on a GPU, FP32 on a CPU, or a lower --min-agreement")
 
 
-def _repeat(
-    recipe: LocalRecipe, path: Path, floor: Floor, variants: Sequence[Variant], out: str | Path | None
-) -> Report:
+def _repeat(recipe: LocalRecipe, path: Path, floor: Floor, variants: Sequence[Variant],
+            out: str | Path | None) -> Report:  # fmt: skip
     """The files of stored ranges, with the same bytes as before."""
     found = read_ranges(path)
     if (given := model_digest(recipe.local)) != found.measured.sha256:
-        raise InputError(
-            f"{path}: expected the ranges of {recipe.local} with SHA-256 {given}, got those of {found.measured.file} "
-            f"with {found.measured.sha256}; measure this model with --data"
-        )
+        ours, got = f"{recipe.local} with SHA-256 {given}", f"{found.measured.file} with {found.measured.sha256}"
+        raise InputError(f"{path}: expected the ranges of {ours}, got those of {got}; measure this model with --data")
     graph = Graph(normalize(recipe.local))
     report = Report(recipe, found, path, floor)
     for variant in variants:
@@ -157,9 +150,8 @@ def _repeat(
 def _frame_warnings(report: Report, selection: FrameSelection) -> list[str]:
     warnings, count = [], len(selection.calibration)
     if count < FEW_FRAMES:
-        warnings.append(
-            f"{count} frames are few to calibrate on: ranges converge from about {FEW_FRAMES}; give more with --data"
-        )
+        what = f"{count} frames are few to calibrate on: ranges converge from about {FEW_FRAMES}"
+        warnings.append(f"{what}; give more with --data")
     if not report.calibration.measured.reduce_range and lacks_vnni():
         what = "this processor has no VNNI: its sums of byte products may saturate"
         warnings.append(f"{what}; where the agreement is low, try --reduce-range")
@@ -180,10 +172,8 @@ def output_layers(graph: Graph) -> tuple[str, ...]:
     return tuple(n.name for n in graph.layers() if n.output[0] not in inside)
 
 
-def _write(
-    report: Report, graph: Graph, variant: Variant, out: str | Path | None, agreement: TaskMetrics | None,
-    sensitivities: Mapping[str, float],
-) -> QuantizedFile:  # fmt: skip
+def _write(report: Report, graph: Graph, variant: Variant, out: str | Path | None, agreement: TaskMetrics | None,
+           sensitivities: Mapping[str, float]) -> QuantizedFile:  # fmt: skip
     excluded = report.calibration.excluded.get(variant, ())
     model, plan = build(graph, report.calibration, variant, frozenset(excluded))
     path = variant_path(report.recipe, variant, folder=out)
@@ -199,18 +189,17 @@ def _write(
 def _write_record(report: Report, file: QuantizedFile) -> None:
     """The JSON next to a file that states how it was made."""
     found, how = report.calibration.measured, ("calibrator", "frames", "frames_sha256", "sources")
-    record = {
-        "variant": file.variant, "sha256": file.sha256, "model": report.recipe.name, "source": found.file,
-        "source_sha256": found.sha256, "precision": "int8", "scheme": SCHEMES[file.variant],
-        "reduce_range": file.plan.reduce_range,
-        "calibration": {"ranges": report.ranges.name, **{key: getattr(found, key) for key in how}},
-        "versions": dict(report.calibration.versions), "int8_layers": len(file.plan.layers),
-        "float_layers": list(file.plan.float_layers), "excluded_nodes": list(file.excluded_nodes),
-        "floor": report.floor.value, "floor_from": report.floor.source,
-        "agreement": file.agreement.as_dict() if file.agreement else None, "held_out_frames": report.held_out,
-        "speedup": round(file.speedup, 2) if file.speedup is not None else None,
-        "sensitivities": {k: round(v, 6) for k, v in file.sensitivities.items()}, "warnings": report.warnings,
-    }  # fmt: skip
+    record = {"variant": file.variant, "sha256": file.sha256, "model": report.recipe.name, "source": found.file,
+              "source_sha256": found.sha256, "precision": "int8", "scheme": SCHEMES[file.variant],
+              "reduce_range": file.plan.reduce_range,
+              "calibration": {"ranges": report.ranges.name, **{key: getattr(found, key) for key in how}},
+              "versions": dict(report.calibration.versions), "int8_layers": len(file.plan.layers),
+              "float_layers": list(file.plan.float_layers), "excluded_nodes": list(file.excluded_nodes),
+              "floor": report.floor.value, "floor_from": report.floor.source,
+              "agreement": file.agreement.as_dict() if file.agreement else None, "held_out_frames": report.held_out,
+              "speedup": round(file.speedup, 2) if file.speedup is not None else None,
+              "sensitivities": {k: round(v, 6) for k, v in file.sensitivities.items()},
+              "warnings": report.warnings}  # fmt: skip
     write_atomic(record_path(file.path), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 

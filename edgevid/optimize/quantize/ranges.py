@@ -30,10 +30,9 @@ PERCENTILE = 99.999  # Share of an activation's values, in percent, that the per
 LINEAR_BINS, LEVELS, STEP = 1024, 128, 8  # Entropy: bins of |x|, levels of INT8's half, bins between tried thresholds
 
 
-def activation_ranges(
-    graph: Graph, inputs: Iterable[dict[str, Array]], calibrator: Calibrator, *,
-    operators: Sequence[str] | None = None, percentile: float = PERCENTILE,
-) -> dict[str, tuple[float, float]]:  # fmt: skip
+def activation_ranges(graph: Graph, inputs: Iterable[dict[str, Array]], calibrator: Calibrator, *,
+                      operators: Sequence[str] | None = None,
+                      percentile: float = PERCENTILE) -> dict[str, tuple[float, float]]:  # fmt: skip
     """(lowest, highest) of each float activation over all `inputs`, by tensor name. `operators` are those whose inputs
     and outputs are measured (None: all). An activation that has values which are not finite has a range that is not
     finite."""
@@ -163,10 +162,9 @@ class Calibration:
     """Variant -> names of activations and layers that are not quantized, the most sensitive first."""
 
 
-def measure(
-    recipe: LocalRecipe, graph: Graph, frames: Sequence[Frame], sources: Sequence[str],
-    calibrator: Calibrator = "percentile", *, reduce_range: bool = False, progress: Progress | None = None,
-) -> Calibration:  # fmt: skip
+def measure(recipe: LocalRecipe, graph: Graph, frames: Sequence[Frame], sources: Sequence[str],
+            calibrator: Calibrator = "percentile", *, reduce_range: bool = False,
+            progress: Progress | None = None) -> Calibration:  # fmt: skip
     """Ranges and means of all activations over `frames`, preprocessed as the recipe states."""
     check_choice(calibrator, CALIBRATORS, "--calibrator")
     with OrtEngine(recipe.local, device="cpu", threads=1) as engine:
@@ -178,17 +176,13 @@ def measure(
     versions = {"edgevid": __version__, "onnxruntime": version()}
     versions |= {"onnx": load_onnx().__version__, "numpy": np.__version__}
     how = f"percentile {PERCENTILE}" if calibrator == "percentile" else calibrator
-    measured = Measured(
-        recipe.name, recipe.local.name, model_digest(recipe.local), how, len(frames), digest, tuple(sources),
-        reduce_range,
-    )  # fmt: skip
+    model = recipe.name, recipe.local.name, model_digest(recipe.local)
+    measured = Measured(*model, how, len(frames), digest, tuple(sources), reduce_range)
     return Calibration(measured, ranges, versions, means)
 
 
-def measure_ranges(
-    graph: Graph, runner: FrameRunner, frames: Sequence[Frame], calibrator: Calibrator,
-    progress: Progress | None = None, *, only_planned: bool = True,
-) -> dict[str, Range]:  # fmt: skip
+def measure_ranges(graph: Graph, runner: FrameRunner, frames: Sequence[Frame], calibrator: Calibrator,
+                   progress: Progress | None = None, *, only_planned: bool = True) -> dict[str, Range]:  # fmt: skip
     """Lowest and highest value of activations: of those that plans may need, or of all."""
 
     def inputs() -> Iterator[dict[str, Array]]:
@@ -207,10 +201,8 @@ def measure_ranges(
     return dict(sorted(ranges.items()))
 
 
-def measure_means(
-    graph: Graph, runner: FrameRunner, frames: Sequence[Frame], scales: Mapping[Any, Mapping[str, Scale]],
-    progress: Progress | None = None,
-) -> dict[str, dict[str, tuple[float, ...]]]:  # fmt: skip
+def measure_means(graph: Graph, runner: FrameRunner, frames: Sequence[Frame], scales: Mapping[Any, Mapping[str, Scale]],
+                  progress: Progress | None = None) -> dict[str, dict[str, tuple[float, ...]]]:  # fmt: skip
     """Mean of each channel of the inputs of convolutions: as floats, and rounded with the scales of each variant. Four
     digits are kept. Their biases then correct the mean error of rounding (M. Nagel et al., "Data-Free Quantization
     Through Weight Equalization and Bias Correction", 2019)."""
@@ -232,10 +224,9 @@ def measure_means(
                 total[variant][name] = total[variant].get(name, 0) + mean
         if progress:
             progress(number + 1, len(frames), "means")
-    return {
-        variant: {name: tuple(float(f"{v / len(frames):.4g}") for v in mean) for name, mean in table.items()}
-        for variant, table in total.items()
-    }
+    for table in total.values():
+        table |= {name: tuple(float(f"{v / len(frames):.4g}") for v in mean) for name, mean in table.items()}
+    return total
 
 
 def calibration_text(found: Calibration) -> str:
@@ -244,11 +235,10 @@ def calibration_text(found: Calibration) -> str:
     lines = [
         f"# Activation ranges of {found.measured.model}, written by `edgevid quantize` (docs/quantize.md).",
         "# It is enough to make the quantized files again: edgevid quantize MODEL --ranges THIS_FILE",
-        *toml_table("measured", vars_of(found.measured)),
-        *toml_table("versions", found.versions),
+        *toml_table("measured", vars_of(found.measured)), *toml_table("versions", found.versions),
         *toml_table("excluded", found.excluded, comment=f"{of} that are not quantized"),
         *toml_table("ranges", found.ranges, comment="lowest and highest value of each activation"),
-    ]
+    ]  # fmt: skip
     for variant, table in found.means.items():
         lines += toml_table(f"means.{variant}", table, comment="of each channel of the layers' inputs")
     return "\n".join(lines) + "\n"

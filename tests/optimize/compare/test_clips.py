@@ -14,7 +14,7 @@ from recognizer_models import stream_model
 from edgevid.errors import InputError, ModelError
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.compare.gate import compare_engines
-from edgevid.optimize.compare.tasks import ClipTask, class_pair, drift_details
+from edgevid.optimize.compare.tasks import ClipTask, drift_details
 from edgevid.optimize.frames import NamedFrame
 from edgevid.runtime import TensorSpec, load_engine
 from edgevid.types import Array
@@ -82,12 +82,15 @@ def test_an_answer_that_is_not_finite_agrees_with_nothing() -> None:
 
 
 def test_classes_of_one_frame_by_hand() -> None:
-    frame = NamedFrame("one", frames()[0])
-    pair = class_pair(frame, np.array([0.7, 0.3]), np.array([0.4, 0.6]), ("walk", "run"))
+    how = recipe(task="clip", decode=None, names=("walk", "run"), tables={"clip": {"steps": 3}})
+    clip = TensorSpec("clip", (1, 3, 3, 64, 64), np.dtype(np.float32))
+    engine = FakeEngine((clip,), (TensorSpec("y", (1, 2), np.dtype(np.float32)),), dict)
+    frame, task = NamedFrame("one", frames()[0]), ClipTask(engine, engine, how, how)
+    pair = task.pair(frame, np.array([0.7, 0.3]), np.array([0.4, 0.6]))
     assert (pair.agreeing, pair.total, pair.drift) == (0.0, 1.0, pytest.approx(0.3))
     assert pair.difference == "walk 0.70, run 0.60"
     broken = np.array([np.nan, 1.0])
-    assert class_pair(frame, broken, broken, ("walk", "run")).agreeing == 0.0  # two faults are no agreement
+    assert task.pair(frame, broken, broken).agreeing == 0.0  # two faults are no agreement
 
 
 def test_drift_is_the_mean_and_the_largest_of_the_frames() -> None:
