@@ -25,9 +25,8 @@ class Decoder:
         self._read = _DECODERS[self.how.kind]
         self._check()
 
-    def read(
-        self, outputs: Mapping[str, Array], row: int, score_threshold: float
-    ) -> tuple[Array, Array, Array, Array | None]:
+    def read(self, outputs: Mapping[str, Array], row: int,
+             score_threshold: float) -> tuple[Array, Array, Array, Array | None]:  # fmt: skip
         """Candidates of image `row` above a score, and what follows their classes (N, E); None: nothing. Of rotated
         boxes that is the whole (N, 5) center, size and angle, and the boxes enclose them."""
         arrays = self.arrays(outputs, row)
@@ -138,11 +137,10 @@ class Decoder:
         expected, bins = self._shapes(), [self.outputs[-1].shape[-1]] * (self.how.kind == "dfl")
         if len(self.outputs) == 1:
             bins = [n - self._classes for n in bins]
-        fits = all(  # texts and open sizes fit all
-            len(spec.shape) == len(shape)
-            and all(g == -1 or isinstance(n, str) or g == n for g, n in zip(spec.shape, shape, strict=True))
-            for spec, shape in zip(self.outputs, expected, strict=False)
-        )
+        pairs = [(spec.shape, shape) for spec, shape in zip(self.outputs, expected, strict=False)]
+        sides = (side for pair in pairs for side in zip(*pair, strict=False))
+        fits = all(len(given) == len(shape) for given, shape in pairs)
+        fits &= all(g == -1 or isinstance(n, str) or g == n for g, n in sides)  # texts and open sizes fit all
         if not fits or any(n < 8 or n % 4 for n in bins):
             shapes = " and ".join(f"({', '.join(map(str, shape))})" for shape in expected)
             raise ModelError(f"{self.recipe.name}: decoder {self.how.kind!r} with {self._classes} class names: "
@@ -156,15 +154,13 @@ class Decoder:
         how, classes = self.how, self._classes
         masks: Sequence[Shape] = [("batch", how.masks, "rows", "columns")] * bool(how.masks)
         levels = [self._grid(stride)[1] for stride in how.strides]
-        single = len(self.outputs) == 1
+        one: Sequence[Shape] = [("batch", sum(levels), f"{classes} + 4 * bins")]
         values = 4 + int(how.objectness) + classes + how.extra
         shapes: Mapping[str, Sequence[Shape]] = {
             "yolo": [("batch", values, "N") if how.layout == "columns" else ("batch", "N", values), *masks],
             "yolox": [("batch", sum(levels), 5 + classes)],
             "yunet": [("batch", n, last) for last in (1, 1, 4, how.extra)[: 3 + bool(how.extra)] for n in levels],
-            "dfl": [("batch", sum(levels), f"{classes} + 4 * bins")]
-            if single
-            else [("batch", n, last) for last in (classes, "4 * bins") for n in levels],
+            "dfl": one if len(self.outputs) == 1 else [("batch", n, k) for k in (classes, "4 * bins") for n in levels],
             "fastestdet": [("batch", 5 + classes, "rows", "columns")],
             "end-to-end": [("batch", "N", 6 + how.extra), *masks],
             "batch-rows": [("rows", 7)],

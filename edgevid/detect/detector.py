@@ -35,12 +35,11 @@ PREDICT_BATCH = 8  # Images that `predict` hands on together
 class Detector(Hinted):
     """Finds objects with the model of a recipe: `detector(image)`, or `detector.predict(source)`."""
 
-    def __init__(
-        self, model: Engine | LocalRecipe | str | Path | None = None, recipe: Recipe | None = None, *,
-        device: str | int = "auto", precision: Precision = "fp32", threads: int | None = None,
-        score_threshold: float | None = None, nms_iou: float | None = None, classes: Iterable[str | int] | None = None,
-        max_detections: int = MAX_DETECTIONS, same_object_iou: float | None = SAME_OBJECT_IOU, **peers: Any,
-    ) -> None:  # fmt: skip
+    def __init__(self, model: Engine | LocalRecipe | str | Path | None = None, recipe: Recipe | None = None, *,
+                 device: str | int = "auto", precision: Precision = "fp32", threads: int | None = None,
+                 score_threshold: float | None = None, nms_iou: float | None = None,
+                 classes: Iterable[str | int] | None = None, max_detections: int = MAX_DETECTIONS,
+                 same_object_iou: float | None = SAME_OBJECT_IOU, **peers: Any) -> None:  # fmt: skip
         """`model`: a name, an ONNX file, a recipe or its file or folder; None: the default; or an engine with its
         `recipe`.
 
@@ -111,10 +110,8 @@ class Detector(Hinted):
         made._set(**settings_of(settings, self.recipe.input))
         return made
 
-    def _set(
-        self, *, score_threshold: float | None = None, nms_iou: float | None = None,
-        classes: Iterable[str | int] | int | None = None, max_detections: int | None = None,
-    ) -> None:  # fmt: skip
+    def _set(self, *, score_threshold: float | None = None, nms_iou: float | None = None,
+             classes: Iterable[str | int] | int | None = None, max_detections: int | None = None) -> None:  # fmt: skip
         """Changes what is not None."""
         for name, value in (("score_threshold", score_threshold), ("nms_iou", nms_iou)):
             if value is not None:
@@ -144,9 +141,8 @@ class Detector(Hinted):
     def reset(self) -> None:
         """Nothing is remembered between frames."""
 
-    def preprocess(
-        self, frames: Sequence[Frame], size: int | None = None
-    ) -> tuple[dict[str, Array], list[LetterboxTransform]]:
+    def preprocess(self, frames: Sequence[Frame],
+                   size: int | None = None) -> tuple[dict[str, Array], list[LetterboxTransform]]:  # fmt: skip
         """The engine's inputs for these frames, (size, ...) as the recipe states, valid until the next call, and each
         frame's transform. `size`: the batch; None: the model's own, or the frames' where that is dynamic."""
         fixed = self._image_input.shape[0]
@@ -178,11 +174,9 @@ class Detector(Hinted):
         self._sound = True
         keep = labels < len(self.names)  # a model may have more classes than its recipe names
         if not keep.all():
-            log_once(
-                f"{self.recipe.name}: the model gives labels beyond the {len(self.names)} classes that its "
-                "recipe names; such boxes are left out: name all classes under [names]",
-                logging.WARNING,
-            )
+            named = f"the {len(self.names)} classes that its recipe names"
+            what = f"{self.recipe.name}: the model gives labels beyond {named}"
+            log_once(f"{what}; such boxes are left out: name all classes under [names]", logging.WARNING)
         if len(self._class_thresholds):
             keep &= scores >= self._class_thresholds[np.minimum(labels, len(self._class_thresholds) - 1)]
         if self._kept_labels is not None:
@@ -203,9 +197,8 @@ class Detector(Hinted):
         more = self._extra_columns(outputs, row, boxes, extra[rows][valid], transform)
         return Detections(boxes, scores, labels, **more)
 
-    def _extra_columns(
-        self, outputs: dict[str, Array], row: int, boxes: Array, extra: Array, transform: LetterboxTransform
-    ) -> dict[str, Array]:
+    def _extra_columns(self, outputs: dict[str, Array], row: int, boxes: Array, extra: Array,
+                       transform: LetterboxTransform) -> dict[str, Array]:  # fmt: skip
         """The further columns of the boxes (N, 4) in frame pixels."""
         how = self.recipe.decode
         if how.masks:
@@ -234,11 +227,9 @@ class Detector(Hinted):
         """Names NaN in the outputs of a frame without objects: an error until some frame is sound."""
         if not any(a.size and np.isnan(a.min()) for a in self._decode.arrays(outputs, row)):
             return
-        text = (
-            f"{self.recipe.name}: the model gives NaN instead of boxes: half precision that overflows, input "
-            "values that it does not expect, or damaged weights. Run it in FP32 (--precision fp32, or an "
-            f"export without half precision). {self._try_it()}"
-        )
+        why = "half precision that overflows, input values that it does not expect, or damaged weights"
+        remedy = f"Run it in FP32 (--precision fp32, or an export without half precision). {self._try_it()}"
+        text = f"{self.recipe.name}: the model gives NaN instead of boxes: {why}. {remedy}"
         if not self._sound:
             raise ModelError(text)
         log_once(text, logging.WARNING)

@@ -42,8 +42,11 @@ def settings_of(given: Mapping[str, Any], spec: InputSpec) -> dict[str, Any]:
     """The settings under our names; InputError for one that is not known or cannot change in a call."""
     settings: dict[str, Any] = {}
     for name, value in given.items():
-        if name == "imgsz":
-            _check_size(value, spec)
+        if name == "imgsz":  # a side, or height and width: those of the model's input
+            if (sides := np.ravel(value).tolist()) not in ([max(spec.width, spec.height)], [spec.height, spec.width]):
+                size, text = f"{spec.height}x{spec.width}", "x".join(map(str, sides))
+                what = f"imgsz: an exported model has one size, here {size} (height x width), got {text}; leave it out"
+                raise InputError(f"{what}, or export another size: `edgevid export model.pt --size {text}`")
         elif hint := habits()["predict"].get(name):
             raise InputError(f"{name}: not a setting of one call; {hint}")
         elif name != "verbose":  # nothing is printed either way
@@ -52,15 +55,6 @@ def settings_of(given: Mapping[str, Any], spec: InputSpec) -> dict[str, Any]:
                 raise InputError(f"detector setting: expected one of {', '.join(SETTINGS)}, got {got}")
             settings[ours] = value
     return settings
-
-
-def _check_size(size: Any, spec: InputSpec) -> None:
-    """InputError where `imgsz`, a side or (height, width), is not the size of the model's input."""
-    sides = np.ravel(size).tolist()
-    if sides not in ([max(spec.width, spec.height)], [spec.height, spec.width]):
-        text = "x".join(map(str, sides))
-        what = f"imgsz: an exported model has one size, here {spec.height}x{spec.width} (height x width), got {text}"
-        raise InputError(f"{what}; leave it out, or export another size: `edgevid export model.pt --size {text}`")
 
 
 class FunctionDetector:

@@ -47,10 +47,8 @@ class Clusters:
 
     def save(self, path: str | Path) -> None:
         """Writes TOML; a `name` that is typed there is the label of the cluster's series."""
-        rows = [
-            {"name": name, "limit": round(float(limit), 5), "centroid": np.round(place, 5).tolist()}
-            for name, limit, place in zip(self.names, self.limits, self.centroids, strict=True)
-        ]
+        known = zip(self.names, self.limits.tolist(), self.centroids, strict=True)
+        rows = [{"name": n, "limit": round(limit, 5), "centroid": np.round(at, 5).tolist()} for n, limit, at in known]
         top = {"schema": SCHEMA, "features": self.features, "center": self.center, "scale": self.scale}
         write_atomic(Path(path), toml_text({"": [top], "[cluster]": rows}, head=HEAD))
 
@@ -83,11 +81,10 @@ class Clustering:
         best = max(score for _, _, score in self.tried)
         good = [k for k, _, score in self.tried if score >= best - 0.05]
         rare = int((self.sizes < RARE * self.sizes.sum()).sum())
-        return (
-            f"{rare} of {count} clusters hold less than {RARE:.0%} of the series each: look at these first. "
-            f"The silhouette is best, or within 0.05 of it, with {', '.join(map(str, good))} clusters. "
-            f"More clusters show groups that hide in a large one: try --clusters {2 * count}, too."
-        )
+        first = f"{rare} of {count} clusters hold less than {RARE:.0%} of the series each: look at these first"
+        best_of = f"The silhouette is best, or within 0.05 of it, with {', '.join(map(str, good))} clusters"
+        more = f"More clusters show groups that hide in a large one: try --clusters {2 * count}, too"
+        return f"{first}. {best_of}. {more}."
 
 
 def cluster(chunks: Iterable[SeriesChunk], count: int | None = None, *, seed: int = 0) -> Clustering:
@@ -131,10 +128,9 @@ def cluster(chunks: Iterable[SeriesChunk], count: int | None = None, *, seed: in
     shown = {row: np.asarray(curves[row], float) for rows in medoids.values() for row in rows}
     far = np.linalg.norm(model.cluster_centers_ - model.cluster_centers_[sizes.argmax()], axis=1)
     order = np.lexsort((-far, sizes >= RARE * len(ids)))
-    return Clustering(
-        fitted, ids, labels, distances, sizes, order[sizes[order] > 0], medoids, shown, tried,
-        _stability(learn, scaled, labels, k, rng), (int(dense.max() + 1), float((dense < 0).mean())), dict(left_out),
-    )  # fmt: skip
+    return Clustering(fitted, ids, labels, distances, sizes, order[sizes[order] > 0], medoids, shown, tried,
+                      _stability(learn, scaled, labels, k, rng), (int(dense.max() + 1), float((dense < 0).mean())),
+                      dict(left_out))  # fmt: skip
 
 
 def read_clusters(path: str | Path) -> Clusters:
@@ -142,11 +138,10 @@ def read_clusters(path: str | Path) -> Clusters:
     found = read_toml(path)
     try:
         rows = found["cluster"]
-        return Clusters(
-            tuple(found["features"]), np.array(found["center"], float), np.array(found["scale"], float),
-            np.array([row["centroid"] for row in rows], float), np.array([row["limit"] for row in rows], float),
-            tuple(str(row.get("name", "")) for row in rows),
-        )  # fmt: skip
+        return Clusters(tuple(found["features"]), np.array(found["center"], float), np.array(found["scale"], float),
+                        np.array([row["centroid"] for row in rows], float),
+                        np.array([row["limit"] for row in rows], float),
+                        tuple(str(row.get("name", "")) for row in rows))  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: expected clusters as `edgevid cluster` writes them, got a file in which {error!r} "
                          "is missing or wrong; write it again") from None  # fmt: skip

@@ -113,10 +113,9 @@ def _check_ground(shapes: list[Zone | Line], calibration: Path | None) -> None:
 
 Detect: Any = pick(Site, "Detect", ("model", "score", "classes", "device", "precision", "every", "gate_threshold",
                                     "max_gap_s"))  # fmt: skip
-Camera: Any = pick(Site, "Camera", (
-    "name", "calibration", "speed_method", "speed_interval", "speed_smoothing", "speed_window_s", "grid_m",
-    "contact", "road_deg", "size", "clusters", "health", "quality", "blur", "face_model", "speed_limit_kmh",
-))  # fmt: skip
+Camera: Any = pick(Site, "Camera", ("name", "calibration", "speed_method", "speed_interval", "speed_smoothing",
+                                    "speed_window_s", "grid_m", "contact", "road_deg", "size", "clusters", "health",
+                                    "quality", "blur", "face_model", "speed_limit_kmh"))  # fmt: skip
 Recognize: Any = pick(RecognizerChoice, "Recognize", ("task", "model", "policy", "inside", "classes"), task="action")
 Top: Any = pick(Site, "Top", ("source", "policy"))
 
@@ -178,10 +177,8 @@ def write_zones(path: Path, zones: Iterable[Zone], lines: Iterable[Line], *, hea
 
     With what was `known` of the file, only what differs from `before` (zones, then lines) is changed, so that those of
     another page or of an editor stay; InputError where the same one was changed there. Returns what is known now."""
-    old, new = (
-        {one.name: {"": kind} | _row(one) for kind, some in zip(("zone", "line"), pair, strict=True) for one in some}
-        for pair in (before, (zones, lines))
-    )
+    pairs = (zip(("zone", "line"), some, strict=True) for some in (before, (zones, lines)))
+    old, new = ({one.name: {"": kind} | _row(one) for kind, some in pair for one in some} for pair in pairs)
     merged: Shapes = {}
 
     def rows(values: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

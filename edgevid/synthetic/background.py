@@ -104,9 +104,8 @@ def _ground(canvas: _Canvas) -> None:
     canvas.mix(ALL, np.array([88, 90, 93]) + worn[..., None], _covered(x, (-7.4, 9.3), wide))
     for edge in (-7.5, 9.3):
         canvas.mix(ALL, (190, 187, 178), _covered(x, (edge, edge + 0.16), wide))
-    paint = sum(
-        part * _covered(x, across, wide) * _covered(y, along, deep) for part, across, along in LOOKS["markings"]
-    )
+    marks = LOOKS["markings"]
+    paint = sum(part * _covered(x, across, wide) * _covered(y, along, deep) for part, across, along in marks)
     faded = np.clip(0.86 + 0.1 * canvas.noise(x * 4, y * 4) * fine, 0, 1)
     canvas.mix(ALL, (226, 226, 218), np.clip(paint, 0, 1) * faded)
     shade = np.clip(0.55 + canvas.noise(0 * x, y * 0.06), 0.4, 1)
@@ -161,9 +160,8 @@ def _house(canvas: _Canvas, along: tuple[float, float], side: int, high: float, 
             canvas.mix(part, color * (1 - haze) + HAZE * haze, share)
 
 
-def _facade(
-    canvas: _Canvas, place: tuple[Array, float], z: Array, high: float, slant: Array, foot: Array, look: int
-) -> Array:
+def _facade(canvas: _Canvas, place: tuple[Array, float], z: Array, high: float, slant: Array, foot: Array,
+            look: int) -> Array:  # fmt: skip
     """Colors of a wall at `place` (with its length) and height `z`: windows, shops below, a cornice."""
     at, length = place
     wall, awning = (np.array(one[look % len(one)], float) for one in (LOOKS["walls"], LOOKS["awnings"]))

@@ -128,10 +128,8 @@ def vehicle_faces(camera: Camera, truth: Truth, rows: Array) -> tuple[Array, Arr
     """(P, CORNERS, 2) pixels, (P, 3) colors and (P,) row of the truth of the faces that the camera sees."""
     if not len(rows):
         return np.zeros((0, CORNERS, 2)), np.zeros((0, 3)), rows
-    shapes = [
-        vehicle(CLASSES[label], number * 7 // 3 % 3, (number * 7 + 3) % len(LOOKS["paints"]))
-        for label, number in zip(truth.labels[rows].tolist(), truth.ids[rows].tolist(), strict=True)
-    ]
+    known, paints = zip(truth.labels[rows].tolist(), truth.ids[rows].tolist(), strict=True), len(LOOKS["paints"])
+    shapes = [vehicle(CLASSES[label], n * 7 // 3 % 3, (n * 7 + 3) % paints) for label, n in known]
     owners = np.repeat(rows, [len(shape[0]) for shape in shapes])
     points, colors, lamp, glass, part = (np.concatenate(column) for column in zip(*shapes, strict=True))
     points = _placed(truth, owners, points)
