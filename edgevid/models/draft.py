@@ -144,10 +144,8 @@ def draft_clip(engine: OrtEngine, path: Path) -> Drafted | None:
         task, kind = "stream", "one frame after another"
         tables = {"clip": {}, "stream": {"states": [*states], "next": [*states.values()]}}
     tables["clip"]["activation"] = "softmax"
-    recipe = _recipe(
-        model, path, task, STRETCH, f"{kind}, {output.shape[1]} classes",  # type: ignore[arg-type]
-        outputs=(output.name,), names=_numbered(output.shape[1]), tables=tables,
-    )  # fmt: skip
+    recipe = _recipe(model, path, task, STRETCH, f"{kind}, {output.shape[1]} classes",  # type: ignore[arg-type]
+                     outputs=(output.name,), names=_numbered(output.shape[1]), tables=tables)  # fmt: skip
     unknown = "[clip]: rate_hz, region, context and activation of the training are unknown"
     return recipe, (_assumed(recipe), "[names]: the classes are numbered: write yours", unknown, *notes)
 

@@ -332,6 +332,5 @@ def _yolox(model: ModelSignature, output: TensorSpec) -> DecoderGuess:
 
 
 _MATCHERS: Sequence[Callable[[ModelSignature], DecoderGuess | None]] = (
-    *(_yunet, _named_outputs, _two_outputs, _distribution_levels, _grid_map, _batch_rows, _nanodet_plus),
-    *(_few_rows, _columns, _anchor_rows),
-)
+    _yunet, _named_outputs, _two_outputs, _distribution_levels, _grid_map, _batch_rows, _nanodet_plus, _few_rows,
+    _columns, _anchor_rows)  # fmt: skip

@@ -141,12 +141,11 @@ class _Simulation:
         total = make("ReduceSum", given, [f"{name} sum"])
         total.attribute.extend(more)
         node.output[0] = f"{name} mean"
-        return [
-            *found, total, self._cast(f"{name} sum", f"{name} half sum", self.kinds.FLOAT16),
-            self._cast(f"{name} half sum", f"{name} rounded sum", self.kinds.FLOAT),
-            make("IsInf", [f"{name} rounded sum"], [f"{name} overflows"]),
-            make("Where", [f"{name} overflows", f"{name} rounded sum", f"{name} mean"], [f"{name} exact"]),
-        ]  # fmt: skip
+        return [*found, total, self._cast(f"{name} sum", f"{name} half sum", self.kinds.FLOAT16),
+                self._cast(f"{name} half sum", f"{name} rounded sum", self.kinds.FLOAT),
+                make("IsInf", [f"{name} rounded sum"], [f"{name} overflows"]),
+                make("Where", [f"{name} overflows", f"{name} rounded sum", f"{name} mean"],
+                     [f"{name} exact"])]  # fmt: skip
 
     def _widened(self, name: str) -> Any:
         return self._cast(name, f"{name} float", self.kinds.FLOAT)

@@ -232,13 +232,11 @@ def measure_means(graph: Graph, runner: FrameRunner, frames: Sequence[Frame], sc
 def calibration_text(found: Calibration) -> str:
     """The calibration as TOML."""
     of = "activations and layers"
-    lines = [
-        f"# Activation ranges of {found.measured.model}, written by `edgevid quantize` (docs/quantize.md).",
-        "# It is enough to make the quantized files again: edgevid quantize MODEL --ranges THIS_FILE",
-        *toml_table("measured", vars_of(found.measured)), *toml_table("versions", found.versions),
-        *toml_table("excluded", found.excluded, comment=f"{of} that are not quantized"),
-        *toml_table("ranges", found.ranges, comment="lowest and highest value of each activation"),
-    ]  # fmt: skip
+    lines = [f"# Activation ranges of {found.measured.model}, written by `edgevid quantize` (docs/quantize.md).",
+             "# It is enough to make the quantized files again: edgevid quantize MODEL --ranges THIS_FILE",
+             *toml_table("measured", vars_of(found.measured)), *toml_table("versions", found.versions),
+             *toml_table("excluded", found.excluded, comment=f"{of} that are not quantized"),
+             *toml_table("ranges", found.ranges, comment="lowest and highest value of each activation")]  # fmt: skip
     for variant, table in found.means.items():
         lines += toml_table(f"means.{variant}", table, comment="of each channel of the layers' inputs")
     return "\n".join(lines) + "\n"

@@ -271,12 +271,10 @@ class _Binding:
         return dict(self._results)
 
 
-_OTHERS = (
-    (b"version https://git-lfs", "a Git LFS pointer; run `git lfs pull` where it lies"),
-    (b"<", "a web page, so its download failed; download it again"),
-    (b"PK", "a zip archive, as PyTorch's weights are; export them to ONNX (docs/models.md)"),
-    (b"\x80", "a pickle, as PyTorch's weights are; export them to ONNX (docs/models.md)"),
-)
+_OTHERS = ((b"version https://git-lfs", "a Git LFS pointer; run `git lfs pull` where it lies"),
+           (b"<", "a web page, so its download failed; download it again"),
+           (b"PK", "a zip archive, as PyTorch's weights are; export them to ONNX (docs/models.md)"),
+           (b"\x80", "a pickle, as PyTorch's weights are; export them to ONNX (docs/models.md)"))  # fmt: skip
 """What is often named .onnx, by its first bytes."""
 
 
