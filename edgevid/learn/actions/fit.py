@@ -90,9 +90,8 @@ def step_of(corpus: Corpus, options: TrainOptions) -> float:
     return step
 
 
-def windows_of(
-    corpus: Corpus, options: TrainOptions, rng: np.random.Generator | None = None, *, whole: bool = False
-) -> tuple[Tensor, Tensor, Tensor]:
+def windows_of(corpus: Corpus, options: TrainOptions, rng: np.random.Generator | None = None, *,
+               whole: bool = False) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Features (N, T, D), valid (N, T) and labels (N, T) of all examples, augmented if `rng` is given: the last steps
     that fit a window or, `whole`, all. A label is -1 where a step has none."""
     sampled = [sample(example, corpus, options, rng) for example in corpus.examples]
@@ -107,9 +106,8 @@ def windows_of(
     return torch.from_numpy(features), torch.from_numpy(valid), torch.from_numpy(labels)
 
 
-def sample(
-    example: Example, corpus: Corpus, options: TrainOptions, rng: np.random.Generator | None = None
-) -> tuple[Array, Array]:
+def sample(example: Example, corpus: Corpus, options: TrainOptions,
+           rng: np.random.Generator | None = None) -> tuple[Array, Array]:  # fmt: skip
     """Rows (T, R) of an example at the head's rate, and the class of each step. With `rng` they are augmented, and a
     random window of an example whose classes change."""
     at, scored = moments(len(example.raw) - 1, step_of(corpus, options), options.lookahead, rng)
@@ -137,9 +135,8 @@ class _Course:
     def __init__(self, head: Head, options: TrainOptions, batches: int) -> None:
         self.head, self.rng = head, np.random.default_rng(options.seed)
         self.optimizer = torch.optim.AdamW(head.parameters(), options.rate, weight_decay=options.decay)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, options.rate, total_steps=options.epochs * batches, pct_start=0.15
-        )
+        cycle, steps = torch.optim.lr_scheduler.OneCycleLR, options.epochs * batches
+        self.schedule = cycle(self.optimizer, options.rate, total_steps=steps, pct_start=0.15)
         self.history: list[Epoch] = []
         self.best, self.best_epoch, self.cpu_s = math.inf, 0, 0.0
         self.best_state = copy.deepcopy(head.state_dict())
@@ -168,10 +165,8 @@ class _Course:
             own.load_state_dict(value) if hasattr(own, "load_state_dict") else setattr(self, name, value)
 
 
-def fit(
-    make: Callable[[], Head], train: Corpus, validation: Corpus | None, options: TrainOptions, *,
-    checkpoint: Path | None = None, progress: Progress = lambda done, total, text: None,
-) -> Fitted:  # fmt: skip
+def fit(make: Callable[[], Head], train: Corpus, validation: Corpus | None, options: TrainOptions, *,
+        checkpoint: Path | None = None, progress: Progress = lambda done, total, text: None) -> Fitted:  # fmt: skip
     """A head trained on `train`; with `validation` its best epoch is kept, else its last. `checkpoint` is written after
     each epoch, and resumed where it is of the same training. A loss or gradient that is no number ends the training:
     the best epoch before is kept; ModelError where there is none."""

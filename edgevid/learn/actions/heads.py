@@ -64,12 +64,10 @@ def segmentation_loss(logits: Tensor, labels: Tensor, valid: Tensor, weights: Te
     stages = logits if logits.dim() == 4 else logits.unsqueeze(0)
     total, both, known = stages.new_zeros(()), valid[:, 1:] & valid[:, :-1], valid & (labels >= 0)
     for output in stages:
-        total = total + nn.functional.cross_entropy(
-            output[known], labels[known], weight=weights, label_smoothing=smoothing
-        )
+        cross = nn.functional.cross_entropy(output[known], labels[known], weight=weights, label_smoothing=smoothing)
         log = output.log_softmax(-1)
         change = (log[:, 1:] - log[:, :-1].detach()).abs().clamp(max=LARGEST).square()[both]
-        total = total + SMOOTH * change.mean()
+        total = total + cross + SMOOTH * change.mean()
     return total
 
 
@@ -77,10 +75,8 @@ class RecurrentHead(Head):
     """Layers of GRU or LSTM; scores from the last state and the mean of all states. A padded step keeps the
     state (equal to packed sequences)."""
 
-    def __init__(
-        self, features: int, classes: int, *, cell: Literal["gru", "lstm"] = "gru", hidden: int = 128,
-        bidirectional: bool = False, window: int = 64, layers: int = DEPTH,
-    ) -> None:  # fmt: skip
+    def __init__(self, features: int, classes: int, *, cell: Literal["gru", "lstm"] = "gru", hidden: int = 128,
+                 bidirectional: bool = False, window: int = 64, layers: int = DEPTH) -> None:  # fmt: skip
         """`window` is how many steps back the mean reaches. `bidirectional` is for recorded clips only: such a
         head cannot be streamed."""
         super().__init__(features, classes)
@@ -267,9 +263,8 @@ class Layer(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = WindowAttention(width, HEADS, window, causal=causal, positions=positions)
-        self.feed = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(2 * width, width)
-        )
+        wide, narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.feed = nn.Sequential(wide, nn.GELU(), nn.Dropout(DROPOUT), narrow)
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
@@ -286,10 +281,8 @@ class TransformerHead(Head):
     """Encoder layers, then the maximum or the mean over the last `window` steps, or what a token gathers that attends
     to the steps and comes after them: all of which a stream can keep. Padding is masked; positions are distances."""
 
-    def __init__(
-        self, features: int, classes: int, *, width: int = 128, window: int = 64, causal: bool = True,
-        layers: int = DEPTH, pooling: Pooling = "max", positions: Positions = "learned",
-    ) -> None:  # fmt: skip
+    def __init__(self, features: int, classes: int, *, width: int = 128, window: int = 64, causal: bool = True,
+                 layers: int = DEPTH, pooling: Pooling = "max", positions: Positions = "learned") -> None:  # fmt: skip
         """`window` is how many steps back (and ahead, unless causal) a step attends."""
         super().__init__(features, classes)
         self.causal, self.width, self.window, self.pooling = causal, width, window, pooling
@@ -373,9 +366,7 @@ class JointGraph(nn.Module):
 class GraphHead(TransformerHead):
     """The Transformer over steps in which a graph has mixed the joints of a skeleton."""
 
-    def __init__(
-        self, features: int, classes: int, layout: JointLayout, *, width: int = 128, **options: Any
-    ) -> None:  # fmt: skip
+    def __init__(self, features: int, classes: int, layout: JointLayout, *, width: int = 128, **options: Any) -> None:
         """`options` are those of `TransformerHead`."""
         super().__init__(features, classes, width=width, **options)
         self.inward = nn.Sequential(nn.LayerNorm(features), JointGraph(features, layout, width), nn.LayerNorm(width))

@@ -67,22 +67,17 @@ class SegmentationHead(Head):
 
     per_step = True
 
-    def __init__(
-        self, features: int, classes: int, *, kind: SegmentationKind, width: int = 64, layers: int = LAYERS,
-        causal: bool = True,
-    ) -> None:  # fmt: skip
+    def __init__(self, features: int, classes: int, *, kind: SegmentationKind, width: int = 64, layers: int = LAYERS,
+                 causal: bool = True) -> None:  # fmt: skip
         """The blocks of each stage, `layers`, reach back 2, 4, 8 ... steps."""
         super().__init__(features, classes)
         self.causal, self.width = causal, width
         self.inward = nn.Sequential(nn.LayerNorm(features), nn.Linear(features, width))
         self.dropout = nn.Dropout(DROPOUT["asformer"])
-        self.stages = nn.ModuleList(
-            nn.ModuleList(
-                Block(kind, width, level, causal=causal, cross=stage > 0 and kind == "asformer")
-                for level in range(layers)
-            )
-            for stage in range(STAGES[kind])
-        )
+        self.stages = nn.ModuleList()
+        for cross in (stage > 0 and kind == "asformer" for stage in range(STAGES[kind])):
+            blocks = (Block(kind, width, level, causal=causal, cross=cross) for level in range(layers))
+            self.stages.append(nn.ModuleList(blocks))
         self.again = nn.ModuleList(nn.Linear(classes, width) for _ in self.stages[1:])
         self.outward = nn.ModuleList(nn.Linear(width, classes) for _ in self.stages)
 

@@ -46,15 +46,13 @@ class Task:
     save_every: int = 500
 
 
-def train_detector(
-    task: Task, *, device: str = "cpu", processes: int = 1, progress: Progress = lambda done, total, text: None
-) -> StreetDetector:
+def train_detector(task: Task, *, device: str = "cpu", processes: int = 1,
+                   progress: Progress = lambda done, total, text: None) -> StreetDetector:  # fmt: skip
     """Trains to the end of the task's schedule and returns the averaged network, on the CPU.
 
-    Resumes from the task's checkpoint if it exists. A program that uses several processes must be guarded
-    by `if __name__ == "__main__":`, as each of them imports it. Raises InputError for several
-    processes on a device other than the CPU, a batch that they cannot share, and data or checkpoints that
-    cannot be read."""
+    Resumes from the task's checkpoint if it exists. A program that uses several processes must be guarded by
+    `if __name__ == "__main__":`, as each of them imports it. Raises InputError for several processes on a device other
+    than the CPU, a batch that they cannot share, and data or checkpoints that cannot be read."""
     if processes < 1:
         raise InputError(f"processes: expected 1 or more, got {processes}")
     if processes > 1 and device != "cpu":
@@ -86,9 +84,8 @@ def _workers(task: Task, processes: int) -> Iterator[None]:
     """The other processes, connected to this one; they end with the block."""
     with tempfile.TemporaryDirectory() as folder:
         rendezvous = f"file://{folder}/meeting"
-        others = torch.multiprocessing.start_processes(
-            _worker, (task, processes, rendezvous), nprocs=processes - 1, join=False
-        )
+        start, given = torch.multiprocessing.start_processes, (task, processes, rendezvous)
+        others = start(_worker, given, nprocs=processes - 1, join=False)
         try:
             _connect(rendezvous, 0, processes)
             yield

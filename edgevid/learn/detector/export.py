@@ -33,10 +33,8 @@ def export_onnx(network: StreetDetector, path: Path, *, temperature: float = 1.0
             bias.div_(temperature).add_(logit_bias)
     deployed = Deployed(network).eval()
     blank = torch.zeros(1, 3, network.shape.height, network.shape.width)
-    torch.onnx.export(
-        deployed, (blank,), str(path), input_names=["images"], output_names=["output"], opset_version=17,
-        dynamo=False, dynamic_axes={"images": {0: "batch"}, "output": {0: "batch"}},
-    )  # fmt: skip
+    torch.onnx.export(deployed, (blank,), str(path), input_names=["images"], output_names=["output"], opset_version=17,
+                      dynamo=False, dynamic_axes={"images": {0: "batch"}, "output": {0: "batch"}})  # fmt: skip
     model = store_half_precision(onnx.load(path))
     model.metadata_props.add(key=SHAPE_KEY, value=json.dumps(asdict(network.shape)))
     onnx.save(model, path)
@@ -86,18 +84,14 @@ def store_half_precision(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def write_recipe(
-    folder: Path, file: str, network: StreetDetector, *, name: str, summary: str, nms_iou: float = 0.6,
-    score: float = 0.25, class_thresholds: tuple[float, ...] = (),
-) -> Path:  # fmt: skip
+def write_recipe(folder: Path, file: str, network: StreetDetector, *, name: str, summary: str, nms_iou: float = 0.6,
+                 score: float = 0.25, class_thresholds: tuple[float, ...] = ()) -> Path:  # fmt: skip
     """`recipe.toml` of a detector; boxes that overlap by `nms_iou` or score below `score`, or below that of their
     class, are suppressed."""
     recipe = Recipe(
-        name=name, task="detect", file=file, path=folder / "recipe.toml", summary=summary,
-        source=Source(license="Apache-2.0"), input=InputSpec(network.shape.width, network.shape.height),
-        input_name="images", outputs=("output",),
+        name, "detect", file, folder / "recipe.toml", summary, Source(license="Apache-2.0"), names=CLASSES,
+        input=InputSpec(network.shape.width, network.shape.height), input_name="images", outputs=("output",),
         decode=Decode(kind="yolo", nms_iou=nms_iou, score_threshold=score, class_thresholds=class_thresholds),
-        names=CLASSES,
     )  # fmt: skip
     recipe_file.write_recipe(recipe, recipe.path)
     return recipe.path

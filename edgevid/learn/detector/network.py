@@ -32,11 +32,8 @@ class Shape:
 
 def convolution(inside: int, outside: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution, batch normalization and ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(outside),
-        nn.ReLU(inplace=True),
-    )
+    layer = nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
 
 
 class Block(nn.Module):
@@ -75,10 +72,9 @@ class StreetDetector(nn.Module):
         self.shape = shape = shape or Shape()
         a, b, *deep = shape.channels
         self.stem = nn.Sequential(convolution(3, a, 3, 2), convolution(a, b, 3, 2))
-        self.stages = nn.ModuleList(
-            nn.Sequential(convolution(inside, outside, 3, 2), *(Block(outside) for _ in range(blocks)))
-            for inside, outside, blocks in zip((b, *deep[:2]), deep, shape.blocks, strict=True)
-        )
+        stages = ((convolution(inside, outside, 3, 2), *(Block(outside) for _ in range(blocks)))
+                  for inside, outside, blocks in zip((b, *deep[:2]), deep, shape.blocks, strict=True))  # fmt: skip
+        self.stages = nn.ModuleList(nn.Sequential(*layers) for layers in stages)
         if shape.context:
             self.stages[-1].append(_Context(deep[2]))
         neck = shape.neck
@@ -205,9 +201,8 @@ def complete_iou(a: Tensor, b: Tensor) -> Tensor:
     iou = inter / (size_a.prod(1) + size_b.prod(1) - inter + 1e-7)
     hull = torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])
     apart = ((a[:, :2] + a[:, 2:] - b[:, :2] - b[:, 2:]) / 2).pow(2).sum(1)
-    aspect = (4 / torch.pi**2) * (
-        torch.atan(size_b[:, 0] / size_b[:, 1]) - torch.atan(size_a[:, 0] / size_a[:, 1])
-    ).pow(2)
+    angle_a, angle_b = (torch.atan(size[:, 0] / size[:, 1]) for size in (size_a, size_b))
+    aspect = (4 / torch.pi**2) * (angle_b - angle_a).pow(2)
     with torch.no_grad():
         balance = aspect / (1 - iou + aspect + 1e-7)
     return iou - apart / (hull.pow(2).sum(1) + 1e-7) - balance * aspect
