@@ -96,19 +96,9 @@ def load(folder: Path, classes: Sequence[str], *, longest: int = 640) -> list[Sa
 class Composer:
     """Composes training images: scaled views, mosaics of four scenes, objects pasted from other scenes."""
 
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        width: int,
-        height: int,
-        *,
-        seed: int = 0,
-        mosaic: float = 0.5,
-        paste: float = 0.5,
-        weather: float = 0.0,
-        shares: Mapping[str, float] | None = None,
-        zoom: tuple[float, float] = (0.6, 1.9),
-    ) -> None:
+    def __init__(self, samples: Sequence[Sample], width: int, height: int, *, seed: int = 0, mosaic: float = 0.5,
+                 paste: float = 0.5, weather: float = 0.0, shares: Mapping[str, float] | None = None,
+                 zoom: tuple[float, float] = (0.6, 1.9)) -> None:  # fmt: skip
         """`mosaic` and `paste` are the shares of images composed that way, `weather` of those at night or in
         rain; `shares` of the views whose clip's name begins with a key, the longest that fits.
 
@@ -194,9 +184,8 @@ class Composer:
         matrix = np.array([[flip * sx, 0, left if flip > 0 else left + sx * wide], [0, sy, top]])
         local = matrix - [[0, 0, x1], [0, 0, y1]]
         mode = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR
-        canvas[y1:y2, x1:x2] = cv2.warpAffine(
-            sample.image, local, (x2 - x1, y2 - y1), flags=mode, borderValue=(PAD, PAD, PAD)
-        )
+        size = x2 - x1, y2 - y1
+        canvas[y1:y2, x1:x2] = cv2.warpAffine(sample.image, local, size, flags=mode, borderValue=(PAD, PAD, PAD))
         moved = sample.boxes.reshape(-1, 2, 2) * [flip * sx, sy] + matrix[:, 2]
         boxes = np.concatenate([moved.min(1), moved.max(1)], 1).astype(np.float32).reshape(-1, 4)
         return clip_boxes(boxes, sample.labels, sample.weights, window)
