@@ -170,8 +170,7 @@ FRAMES = 4  # Frames that an export is verified on
 def exported(model: str | None, source: str) -> str | None:
     """`model`, or where it is a file of Ultralytics weights (.pt), the ONNX file of its export.
 
-    It is verified on frames of `source` where that is a file or a folder, else on a rendered street.
-    """
+    It is verified on frames of `source` where that is a file or a folder, else on a rendered street."""
     if not model or Path(model).suffix != ".pt":
         return model
     from edgevid.optimize.export import export_cached

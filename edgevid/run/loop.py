@@ -73,7 +73,10 @@ class Summary:
             counts[label] += 1
             self.ids[number], self._last_time[number] = max(counts, key=counts.__getitem__), result.time
         if result.time - self._swept > FORGET_AFTER_S:
-            self._sweep(result.time)
+            self._swept = result.time
+            for number in [i for i, last in self._last_time.items() if result.time - last > FORGET_AFTER_S]:
+                self.ended[self.ids.pop(number)] += 1
+                del self._last_time[number], self._labels[number]
         for task, verdicts in result.verdicts.items():
             self.reasons.update((task, Reason(r)) for r in verdicts.reason.tolist())
         self.reasons.update(("speed", Reason(r)) for r in result.speeds.live.reason.tolist())
@@ -102,12 +105,6 @@ class Summary:
         total = Counter(dict(self.ended))  # copies: the run may go on in another thread
         total.update(list(self.ids.values()))
         return total
-
-    def _sweep(self, time: float) -> None:
-        self._swept = time
-        for number in [i for i, last in self._last_time.items() if time - last > FORGET_AFTER_S]:
-            self.ended[self.ids.pop(number)] += 1
-            del self._last_time[number], self._labels[number]
 
 
 def run(pipeline: PipelineLike, frames: Iterable[Frame], sinks: Iterable[AnySink] = (), *,

@@ -21,11 +21,9 @@ BLOCK = (32, 8, 1)
 
 _WORDS = "width height row_step chroma_step target_width target_height left top place_width place_height"
 _MORE = "channels swapped interleaved luma red_v green_u green_v blue_u black"
-TASK = np.dtype(
-    [(name, np.uint64) for name in ("source", "u", "v", "columns", "rows", "target")]
-    + [(name, np.int32) for name in (_WORDS + " " + _MORE).split()]
-    + [("scale", np.float32, 3), ("bias", np.float32, 3), ("pad", np.float32), ("unused", np.int32, 2)]
-)
+_FLOATS = [("scale", np.float32, 3), ("bias", np.float32, 3), ("pad", np.float32), ("unused", np.int32, 2)]
+TASK = np.dtype([*((name, np.uint64) for name in ("source", "u", "v", "columns", "rows", "target")),
+                 *((name, np.int32) for name in (_WORDS + " " + _MORE).split()), *_FLOATS])  # fmt: skip
 """struct Task of letterbox.cuh."""
 
 
@@ -124,9 +122,8 @@ class DeviceLetterbox:
         self._cuda.upload(slot.source.address, slot.staged.array, stream)
         return changed
 
-    def _prepare(
-        self, row: int, frame: Frame, rectangle: Rectangle, target: int, shape: tuple[object, ...], stream: Stream,
-    ) -> _Slot:  # fmt: skip
+    def _prepare(self, row: int, frame: Frame, rectangle: Rectangle, target: int, shape: tuple[object, ...],
+                 stream: Stream) -> _Slot:  # fmt: skip
         """Buffers and tables for frames of a new size."""
         self._free(row)
         tables = [axis_table(frame.width, rectangle[2]), axis_table(frame.height, rectangle[3])]
