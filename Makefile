@@ -7,7 +7,7 @@ JOBS ?= 2
 SOURCES := pyproject.toml CMakeLists.txt $(shell find edgevid engines -type f \
 	-not -name '*.so' -not -path '*/__pycache__/*' -not -path '*/build/*')
 
-.PHONY: demo dev test neighbors bench docs lint types native sanitize stubs clean
+.PHONY: demo dev test coverage long neighbors bench docs lint types native sanitize stubs clean
 demo: $(VENV)/.installed  ## the package with its viewer, and the overlay demo
 	$(BIN)/edgevid-demo --out edgevid-demo --force
 	@echo "Watch it live in a browser: $(BIN)/edgevid-demo"
@@ -28,6 +28,13 @@ $(VENV)/.dev: $(SOURCES)
 
 test: dev  ## the installed package with its native kernels; KERNELS=numpy tests the NumPy ones, JOBS=8 in eight processes
 	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -rs -n $(JOBS)
+
+coverage: dev  ## the tests, with the share of lines of edgevid/ that they run; at least 90 %
+	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -n $(JOBS) --timeout 900 --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+LONG := field_fuzz,field_http,field_kill,field_rtsp,field_soak,sinks,fleet,mutants
+long: dev  ## in full what the tests do at a few percent: fuzzing, kills, soaks, mutants; hours, into benchmarks/results; DATA=folder
+	$(BIN)/python benchmarks/run_all.py $(DATA) --here --only $(LONG)
 
 neighbors: dev  ## the wheel in new environments: alone, and next to ultralytics, supervision and trackers
 	$(BIN)/pytest -rs -s --timeout 900 -m neighbors tests/test_neighbors.py

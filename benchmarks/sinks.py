@@ -1,7 +1,7 @@
 """Events: the same set in every sink, after kills too; what they cost the loop; how soon a sink has them.
 
     python benchmarks/sinks.py                         50 kills, 20 s per round of timing
-    python benchmarks/sinks.py --kills 10 --only kills --json found.json     what the tests run
+    python benchmarks/sinks.py --kills 3 --only kills --json found.json     what the tests run
 
 Kills: a program plays the rendered street, each time with other events, into JSON lines, SQLite and Parquet,
 and is killed (SIGKILL) at a random moment. The last run ends by itself. Then every sink must have the same

@@ -117,7 +117,7 @@ def ultralytics(folder: Path) -> list[str]:
     return [*call, "tracker=bytetrack.yaml", "save=False", "save_txt=True", "verbose=False", f"project={folder}"]
 
 
-AS_THERE = "--conf 0.1 --track track_high_thresh=0.25 --track new_track_thresh=0.25".split()
+AS_THERE = ["--conf", "0.1", "--track", "track_high_thresh=0.25", "--track", "new_track_thresh=0.25"]
 """The thresholds of bytetrack.yaml and of `yolo track`."""
 CALLS: dict[str, Callable[[Path], list[str]]] = {
     "edgevid run, default tracker": lambda folder: edgevid(folder, "default"),
