@@ -16,7 +16,9 @@ else:
 
 
 Row = Mapping[str, Any]  # A table of a file: values by key
-parse_toml = tomllib.loads  # The values of a text; ValueError where it is not TOML
+_STRINGS = re.compile(r"""\"{3}(?:[^\\]|\\[\s\S])*?(?:\"{3}|\Z)|'{3}[\s\S]*?(?:'{3}|\Z)|"(?:[^"\\\n]|\\.)*"?|"""
+                      r"""'[^'\n]*'?|#[^\n]*""")  # fmt: skip
+_LONG_KEY = re.compile(r"(?:\.[^.,=\n]+){64}")
 _HEADER = re.compile(r"\s*\[(\[?)\s*([\w\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*\]\]?\s*(?:#.*)?$")
 """A table's header; a row of points inside an array has a comma and is none."""
 
@@ -35,6 +37,13 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         if isinstance(error, FileNotFoundError):
             raise InputError(f"{path}: there is no such file; check the path") from None
         raise InputError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The values of a text; ValueError where it is not TOML, or has a key of more than 64 parts, which takes hours."""
+    if _LONG_KEY.search(_STRINGS.sub("x", text)):
+        raise ValueError("a key of more than 64 parts")
+    return tomllib.loads(text)
 
 
 def _must_be_64_bit(value: Any) -> None:

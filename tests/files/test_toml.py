@@ -54,3 +54,29 @@ def test_a_file_that_cannot_be_read_is_told_from_one_that_is_no_toml(tmp_path: P
         path.write_text(text)
         with pytest.raises(FileFormatError, match="the whole file: expected TOML"):
             read_toml(path)
+
+
+@pytest.mark.parametrize("text", [
+    "a" + ".a" * 300_000 + " = 1", "[a" + ' . "a,=b"' * 10_000 + "]", "1" + ".1" * 64 + " = 1",
+    'a = { b = """x\ny""", c' + ".'a'" * 64 + " = 1 }", "a.b " * 500_000,
+])  # fmt: skip
+def test_a_key_of_many_parts_is_no_key(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(FileFormatError, match="a key of more than 64 parts"):
+        read_toml(tmp_path / "a.toml")  # hours, without the limit
+
+
+@pytest.mark.parametrize("text", [
+    "a" + ".a" * 60 + " = 1", "a = [" + "1.5, " * 3000 + "]", "#" + " a. b" * 300, "a = '" + "a. b" * 300 + "'",
+    'a = """\\"""' + ".a" * 300 + '"""', "a = '''\n" + "a.b " * 300 + "'''", f'a = "{"." * 300}"',
+])  # fmt: skip
+def test_dots_that_are_no_parts_of_a_key_are_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    assert len(read_toml(tmp_path / "a.toml")) == (not text.startswith("#"))
+
+
+@pytest.mark.parametrize("text", ['"\\' * 100_000, '"""\\' * 50_000, "'\n\"\n" * 50_000, "'''" * 50_001])
+def test_what_is_no_toml_is_found_in_linear_time(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(FileFormatError, match="the whole file: expected TOML"):
+        read_toml(tmp_path / "a.toml")
