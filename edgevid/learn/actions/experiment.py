@@ -95,17 +95,10 @@ class Outcome:
         return {name: value for name, value in found.items() if math.isfinite(value.value)}
 
 
-def check_head(kind: str) -> None:
-    """InputError unless it is a HeadKind."""
-    check_choice(kind, get_args(HeadKind), "head")
-
-
-def make_head(
-    kind: HeadKind, width: int, classes: int, options: TrainOptions, *, causal: bool = True,
-    layout: JointLayout | None = None,
-) -> Head:  # fmt: skip
+def make_head(kind: HeadKind, width: int, classes: int, options: TrainOptions, *, causal: bool = True,
+              layout: JointLayout | None = None) -> Head:  # fmt: skip
     """A new head; InputError for a graph without the `layout` of skeletons."""
-    check_head(kind)
+    check_choice(kind, get_args(HeadKind), "head")
     if kind == "compact":
         return ImageHead(classes, options.images or ImageOptions())
     if kind == "linear" or kind in SOLVERS:
@@ -132,11 +125,9 @@ class Split(NamedTuple):
     validation: Corpus | None = None
 
 
-def run(
-    splits: Mapping[str, Split], kind: HeadKind, out: Path, options: TrainOptions, deployment: Deployment, *,
-    seeds: int = 3, causal: bool = True, report: Report = lambda line: None,
-    progress: Progress = lambda done, total, text: None, learning_curve: bool = False,
-) -> Outcome:  # fmt: skip
+def run(splits: Mapping[str, Split], kind: HeadKind, out: Path, options: TrainOptions, deployment: Deployment, *,
+        seeds: int = 3, causal: bool = True, report: Report = lambda line: None,
+        progress: Progress = lambda done, total, text: None, learning_curve: bool = False) -> Outcome:  # fmt: skip
     """Trains `kind` on every split with every seed; exports the first one and writes report and plots."""
     if seeds < 1:
         raise InputError(f"seeds: expected at least 1, got {seeds}")
@@ -159,12 +150,9 @@ def run(
             fitted, trial = _trial(kind, make(split), name, split, seeded, file, progress)
             trials.append(trial)
             fits.append((fitted, split))
-            report(
-                f"split {name} seed {seed}: {kind} {100 * trial.accuracy:.1f} %, "
-                f"linear baseline {100 * trial.baseline:.1f} %"
-                + "".join(f", {other} {100 * share:.1f} %" for other, share in trial.kernels.items())
-                + f" ({fitted.cpu_s:.0f} CPU s)"
-            )
+            shares = [(kind, trial.accuracy), ("linear baseline", trial.baseline), *trial.kernels.items()]
+            text = ", ".join(f"{which} {100 * share:.1f} %" for which, share in shares)
+            report(f"split {name} seed {seed}: {text} ({fitted.cpu_s:.0f} CPU s)")
             report(_course_of(fitted))
     curve = _learning_curve(make(first), first, options) if learning_curve else None
     if curve:
@@ -199,10 +187,8 @@ def _learning_curve(make: Callable[[], Head], split: Split, options: TrainOption
     return text, Plot("clips", "share of errors", {"measured": (counts, errors), "expected": (ahead, expected)})
 
 
-def _trial(
-    kind: HeadKind, make: Callable[[], Head], name: str, split: Split, options: TrainOptions, checkpoint: Path,
-    progress: Progress,
-) -> tuple[Fitted, Trial]:  # fmt: skip
+def _trial(kind: HeadKind, make: Callable[[], Head], name: str, split: Split, options: TrainOptions, checkpoint: Path,
+           progress: Progress) -> tuple[Fitted, Trial]:  # fmt: skip
     train, test, held = split
     check(test, what="test")
     fitted = fit(make, train, held, options, checkpoint=checkpoint, progress=progress)
@@ -241,10 +227,8 @@ def evaluate(head: Head, test: Corpus, options: TrainOptions) -> tuple[float, Se
     return report.accuracy / 100, report
 
 
-def _deploy(
-    fitted: Fitted, data: Split, trials: list[Trial], kind: HeadKind, out: Path, deployment: Deployment,
-    cpu_s: float, curve: tuple[str, Plot] | None,
-) -> Outcome:  # fmt: skip
+def _deploy(fitted: Fitted, data: Split, trials: list[Trial], kind: HeadKind, out: Path, deployment: Deployment,
+            cpu_s: float, curve: tuple[str, Plot] | None) -> Outcome:  # fmt: skip
     """Exports and verifies a head; writes its plots and report.json, figures with their conditions."""
     head, options, test, typicality = fitted.head, fitted.options, data.test, None
     logits, truth = predict(head, test, options), test.labels
@@ -275,18 +259,12 @@ def _deploy(
     what, measured = f"{deployment.summary}, split {trials[0].split}", found.figures()
     write_atomic(out / "report.html", page(found, measured, what))
     outcome = Outcome(tuple(trials), recipe, parity, report, cpu_s, measured["accuracy"])
-    figures = {
-        "head": kind,
-        "classes": list(test.names),
-        "rows_a_step": step_of(test, options),
-        "options": dataclasses.asdict(options),
-        "trials": [dataclasses.asdict(t) | {"segments": t.segments and t.segments._asdict()} for t in trials],
-        "accuracy": outcome.interval_of("accuracy")._asdict(),
-        "baseline": outcome.interval_of("baseline")._asdict(),
-        "compared": {name: value._asdict() for name, value in outcome.compared.items()},
-        "parity": dataclasses.asdict(parity),
-        "training_cpu_s": cpu_s,
-    }
+    figures = {"head": kind, "classes": list(test.names), "rows_a_step": step_of(test, options),
+               "options": dataclasses.asdict(options),
+               "trials": [dataclasses.asdict(t) | {"segments": t.segments and t.segments._asdict()} for t in trials],
+               **{name: outcome.interval_of(name)._asdict() for name in ("accuracy", "baseline")},
+               "compared": {name: value._asdict() for name, value in outcome.compared.items()},
+               "parity": dataclasses.asdict(parity), "training_cpu_s": cpu_s}  # fmt: skip
     write_atomic(out / "report.json", json.dumps(figures, indent=1) + "\n")
     return outcome
 

@@ -18,7 +18,7 @@ from edgevid.errors import InputError, SourceError, check_choice, log
 from edgevid.evaluate.actions import extract
 from edgevid.evaluate.actions.data import Corpus, Example, check, list_videos, marks_of, read_poses, read_skeletons
 from edgevid.files import sha256, sha256_of, vars_of, write_atomic
-from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, check_head, run
+from edgevid.learn.actions.experiment import HeadKind, Outcome, Report, Split, run
 from edgevid.learn.actions.export import Deployment
 from edgevid.learn.actions.fit import TrainOptions, loss_weights
 from edgevid.learn.actions.heads import Pooling, Positions
@@ -67,16 +67,15 @@ class TrainConfig:
     seed: int = 0  # Of the split, and of the first training
 
     def __post_init__(self) -> None:
-        check_head(self.head)
+        check_choice(self.head, get_args(HeadKind), "head")
         for key, words in {"pooling": get_args(Pooling), "positions": get_args(Positions)}.items():
             check_choice((given := getattr(self, key)) or words[0], words, key)
             if given and self.head not in ("transformer", "graph"):
                 raise InputError(f"{key}: expected a head transformer or graph, which has it, got {self.head}")
 
 
-def train_actions(
-    config: TrainConfig, *, report: Report = lambda line: None, progress: Progress = lambda done, total, name: None
-) -> Outcome:
+def train_actions(config: TrainConfig, *, report: Report = lambda line: None,
+                  progress: Progress = lambda done, total, name: None) -> Outcome:  # fmt: skip
     """Trains and evaluates; `report` gets a line per trial, `progress` the videos whose features are done."""
     if config.head == "compact" and (config.extractor or not config.images):
         raise InputError("head compact: it takes the pixels of images: edgevid train classifier")
@@ -103,6 +102,8 @@ def train_actions(
     if lookahead and (config.bidirectional or not by_step):
         given = "--bidirectional, which sees all later steps" if by_step else f"--head {config.head}"
         raise InputError(f"lookahead: expected a causal head that scores each step (asformer, mstcn), got {given}")
+    if config.flow and first.layout:
+        raise InputError("flow: expected videos of which to compute it, got skeletons: their features have movement")
     seen = [*first.examples, *(checked.examples if checked else ())]
     deployment = Deployment(
         first.names, spec, _from(config.out, config.extractor), first.layout, _from(config.out, config.flow),
@@ -110,20 +111,17 @@ def train_actions(
         summary=f"{config.attribute} {config.head} head over {config.extractor or 'pixels'}".strip(),
         trained=sorted(set().union(*map(marks_of, seen))), inside=config.images.inside if config.images else "",
     )  # fmt: skip
-    report(
-        f"{len(first.names)} classes, {len(first)} training and {len(test)} held-out clips in {len(splits)} "
-        f"split{'s' if len(splits) > 1 else ''}: {', '.join(splits)}; chance {100 / len(first.names):.1f} %"
-    )
+    counts = f"{len(first.names)} classes, {len(first)} training and {len(test)} held-out clips in {len(splits)}"
+    many = f"split{'s' if len(splits) > 1 else ''}: {', '.join(splits)}"
+    report(f"{counts} {many}; chance {100 / len(first.names):.1f} %")
     batch = max(BATCH_STEPS // window, 1) if by_step else TrainOptions().batch
-    options = TrainOptions(window, lookahead, config.rate_hz, config.epochs, patience, batch, seed=seed,
-                           images=config.images, layers=config.layers, pooling=config.pooling,
-                           positions=config.positions)  # fmt: skip
+    chosen: Any = {key: getattr(config, key) for key in ("seed", "images", "layers", "pooling", "positions")}
+    options = TrainOptions(window, lookahead, config.rate_hz, config.epochs, patience, batch, **chosen)
     weights = zip(first.names, loss_weights(first).tolist(), strict=True)
     report("class weights: " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights))
-    outcome = run(
-        splits, config.head, config.out, options, deployment, seeds=config.seeds,
-        causal=not config.bidirectional, report=report, progress=progress, learning_curve=config.learning_curve,
-    )  # fmt: skip
+    outcome = run(splits, config.head, config.out, options, deployment, seeds=config.seeds,
+                  causal=not config.bidirectional, report=report, progress=progress,
+                  learning_curve=config.learning_curve)  # fmt: skip
     if config.images:
         return outcome
     kept = {"data": config.data.resolve(), "held": [os.path.abspath(e.name) for e in test.examples]}
@@ -214,9 +212,8 @@ def _cut(path: Path, spec: ClipSpec, align: Aligner | None) -> tuple[Array, Arra
     return crops[some], boxes[some]
 
 
-def _features(
-    path: Path, extractor: FeatureExtractor | PoseExtractor, spec: ClipSpec, copy: int, align: Aligner | None = None
-) -> Array:
+def _features(path: Path, extractor: FeatureExtractor | PoseExtractor, spec: ClipSpec, copy: int,
+              align: Aligner | None = None) -> Array:  # fmt: skip
     """(T, R) rows of one video, or of an augmented copy of it, extracted or from the cache."""
     state, identity = path.stat(), extract.identity_of(extractor)
     if align is not None and align.detector.recipe.local:
@@ -250,11 +247,9 @@ def split_by_group(corpus: Corpus, share: float, *, seed: int = 0) -> tuple[Corp
     for label, name in enumerate(corpus.names):
         sizes = Counter(group_of[has[:, label]].tolist())
         if len(sizes) < 2:
-            raise InputError(
-                f"split: class {name!r} comes from one video or scene only ({', '.join(sizes) or 'none'}): "
-                "training and test would see the same scene. Add clips from at least one more video, "
-                "or name the groups in a CSV"
-            )
+            what = f"split: class {name!r} comes from one video or scene only ({', '.join(sizes) or 'none'})"
+            remedy = "Add clips from at least one more video, or name the groups in a CSV"
+            raise InputError(f"{what}: training and test would see the same scene. {remedy}")
         expected, taken = share * sizes.total(), sum(sizes[group] for group in held)
         free = sorted(sizes.keys() - held)
         for group in (free[i] for i in rng.permutation(len(free))[: len(free) - 1]):
