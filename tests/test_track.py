@@ -144,6 +144,33 @@ def test_neighbors_of_different_height_are_told_apart(twin: Any) -> None:
     assert tracks.match[tracks.ids == 1].tolist() == [1]
 
 
+def standing(twin: Any, *found: tuple[float, float], pause_s: float = 0.04) -> tuple[list[int], list[int]]:
+    """Ids and matches of a tracker that knows an object 40 wide and 80 high at (300, 300), and `pause_s` later gets
+    detections of its size around other centers."""
+    tracker = Tracker()
+    for n in range(4):
+        tracker.update(seen((300, 300)), n / 25)
+    tracks = tracker.update(seen(*found), 3 / 25 + pause_s)
+    return tracks.ids.tolist(), tracks.match.tolist()
+
+
+def test_the_foot_decides_between_detections_that_overlap_alike(twin: Any) -> None:
+    # Grown by 1.2 * 0.04: 43.84 x 87.68. 8 px lower both factors are 79.68 / 95.68, together 0.6935; 8 px aside overlap
+    # is 35.84 / 51.84 = 0.6914, and the foot where it was: a tenth of the height costs 0.5 / 1.4 * 0.1 = 0.036.
+    assert standing(twin, (300, 308), (308, 300)) == ([1], [1])
+
+
+def test_the_foot_counts_less_the_longer_the_time_between_two_frames(twin: Any) -> None:
+    # After 0.5 s, grown by 0.6: 88 x 176. 8 px lower (168 / 184) ** 2 = 0.834, 9.5 px aside 78.5 / 97.5: 0.026 less
+    # times the score. The foot costs 0.5 / 6 * 0.1 = 0.008; as after 0.04 s it would cost 0.036.
+    assert standing(twin, (300, 308), (309.5, 300), pause_s=0.5) == ([1], [0])
+
+
+def test_a_far_foot_never_prevents_a_match_that_has_no_rival(twin: Any) -> None:
+    # Half a height lower: (47.68 / 127.68) ** 2 * 0.9 = 0.126 of the needed 0.1; the foot would cost 0.18.
+    assert standing(twin, (300, 340)) == ([1], [0])
+
+
 @pytest.mark.parametrize("fps", [1.0, 2.0, 3.0])
 def test_a_walker_at_one_to_three_frames_a_second_is_in_every_record(twin: Any, fps: float) -> None:
     # 1.4 m/s at 100 px per meter, a man 60 px wide and 175 px high, with another who stands 5 m aside.

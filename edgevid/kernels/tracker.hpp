@@ -40,6 +40,8 @@ constexpr double kPi = 3.14159265358979323846;
 constexpr double kFarthest = 1.5;        // no box is grown by more sizes than this
 constexpr double kCertain = 5.6;         // a common shift is this many standard errors from none: 3 * 1.25 * 1.4826
 constexpr int kVoters = 32;              // so many objects at most vote on a sudden shift
+constexpr double kFootWeight = 0.5, kFootS = 0.1;  // lost for a foot one height away; half for frames 0.1 s apart
+constexpr double kLeastShare = 0.01;     // of its weight that a pair keeps, however far its foot
 
 struct Axis {
     double x = 0, v = 0, pxx = 0, pxv = 0, pvv = 0;
@@ -196,6 +198,7 @@ class TrackerCore {
         }
         split(boxes, scores, n);
         grown_ = std::min(settings.reach * dt, kFarthest);
+        foot_ = settings.height_overlap ? kFootWeight / (1 + dt / kFootS) : 0;
         free_.assign(objects.size(), 1);
         tracked_before_.resize(objects.size());
         for (std::size_t i = 0; i < objects.size(); ++i) {
@@ -240,7 +243,7 @@ class TrackerCore {
   private:
     std::int64_t next_id_ = 1;
     bool started_ = false;
-    double time_ = 0, grown_ = 0;
+    double time_ = 0, grown_ = 0, foot_ = 0;
     std::vector<int> high_, low_, rows_, order_;
     std::vector<char> free_, taken_, tracked_before_;
     std::vector<Pair> pairs_;
@@ -277,7 +280,8 @@ class TrackerCore {
             if (free_[i] && holds(i)) rows_.push_back(static_cast<int>(i));
     }
 
-    // Matches the selected objects with the detections of `pool` that are not taken yet.
+    // Matches the selected objects with the detections of `pool` that are not taken yet. The foot only ranks
+    // the pairs that are similar enough.
     template <typename Similarity>
     void associate(const std::vector<int>& pool, const Box* boxes, const std::int32_t* labels,
                    Similarity similarity, double min_similarity, Box TrackedObject::*where) {
@@ -303,9 +307,13 @@ class TrackerCore {
                 const int d = *from;
                 if (boxes[d].x2 <= left || boxes[d].y2 <= top || boxes[d].y1 >= bottom) continue;
                 if (settings.class_aware && labels[d] != o.label) continue;
-                const double weight = similarity(o, d) - min_similarity;
-                const auto c = static_cast<int>(from - order_.begin());
-                if (weight > 0) pairs_.push_back({static_cast<int>(r), c, weight});
+                double weight = similarity(o, d) - min_similarity;
+                if (!(weight > 0)) continue;
+                if (foot_ > 0) {
+                    const double step = std::abs(static_cast<double>(o.box.y2) - boxes[d].y2) / o.motion.h.x;
+                    weight = std::max(weight - foot_ * step, kLeastShare * weight);
+                }
+                pairs_.push_back({static_cast<int>(r), static_cast<int>(from - order_.begin()), weight});
             }
         }
         assignment_.solve(static_cast<int>(rows_.size()), static_cast<int>(order_.size()), pairs_, matched_);

@@ -93,6 +93,8 @@ LABEL_MEMORY_S = 2.0  # Seconds in which an observation's vote on the class fall
 FARTHEST = 1.5  # No box is grown by more sizes than this
 CERTAIN = 5.6  # A common shift is this many median deviations / sqrt(n) from none: three standard errors of a median
 VOTERS = 32  # So many objects at most vote on a sudden shift
+FOOT_WEIGHT, FOOT_S = 0.5, 0.1  # Weight lost for a foot one height away; half as much for frames 0.1 s apart
+LEAST_SHARE = 0.01  # Of its weight that a pair keeps, however far its foot
 
 
 def max_weight_matching(weights: F64) -> list[tuple[int, int]]:
@@ -177,6 +179,7 @@ def direction_consistency(o: TrackedObject, box: F32) -> float:
 
 
 Similarity = Callable[[TrackedObject, int], float]
+Frame = tuple[F32, F32, I32, float]  # Boxes, scores, labels, time
 TrackColumns = tuple[I64, F32, F32, I32, I32, F32, F32]  # In the order of types.Tracks
 
 
@@ -211,6 +214,7 @@ class TrackerCore:
             if o.confirmed and o.match >= 0:
                 tracked.add(o.id)
             o.match = -1
+        self._foot = FOOT_WEIGHT / (1 + dt / FOOT_S) if s.height_overlap else 0.0
         valid = np.isfinite(boxes).all(1) & np.isfinite(scores)
         valid &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         self.rejected += int((~valid).sum())
@@ -238,18 +242,18 @@ class TrackerCore:
 
         frame = (boxes, scores, labels, time)
         known = [o for o in self.objects if o.confirmed]
-        found = self._associate(known, high, fused, s.match_thresh, labels)
+        found = self._associate(known, high, fused, s.match_thresh, frame)
         if s.common_shift and self._lost_sight(tracked, found, boxes) and self._shift_suddenly(tracked, high, boxes):
-            found = self._associate(known, high, fused, s.match_thresh, labels)
+            found = self._associate(known, high, fused, s.match_thresh, frame)
         before = [(o, o.motion.x[:2], o.motion.v[:2]) for o, _ in found if o.id in tracked]
         self._apply(found, frame)
         if s.common_shift:
             self._shift_unseen([np.append(o.motion.x[:2] - x, o.motion.v[:2] - v) for o, x, v in before])
-        self._apply(self._associate(known, low, plain, s.second_match_thresh, labels), frame)
+        self._apply(self._associate(known, low, plain, s.second_match_thresh, frame), frame)
         if s.observation_centric:
-            self._apply(self._associate(known, high, last, s.match_thresh, labels), frame)
+            self._apply(self._associate(known, high, last, s.match_thresh, frame), frame)
         new = [o for o in self.objects if not o.confirmed]
-        self._apply(self._associate(new, high, fused, s.new_match_thresh, labels), frame)
+        self._apply(self._associate(new, high, fused, s.new_match_thresh, frame), frame)
         self.objects = [
             o for o in self.objects if o.match >= 0 or (o.confirmed and time - o.last_time <= s.lost_after_s)
         ]
@@ -258,19 +262,23 @@ class TrackerCore:
         return self._report(time, coast_s)
 
     def _associate(
-        self, objects: list[TrackedObject], pool: list[int], similarity: Similarity, min_similarity: float, labels: I32
+        self, objects: list[TrackedObject], pool: list[int], similarity: Similarity, min_similarity: float, frame: Frame
     ) -> list[tuple[TrackedObject, int]]:
-        """Objects without a detection and their detections of `pool` that no object has yet."""
+        """Objects without a detection and their detections of `pool` that no object has yet. The foot only ranks the
+        pairs that are similar enough."""
+        boxes, _, labels, _ = frame
         taken = {o.match for o in self.objects}
         rows, free = [o for o in objects if o.match < 0], [d for d in pool if d not in taken]
         weights = np.zeros((len(rows), len(free)))
         for r, o in enumerate(rows):
             for c, d in enumerate(free):
-                if not (self.s.class_aware and labels[d] != o.label):
-                    weights[r, c] = similarity(o, d) - min_similarity
+                weight = similarity(o, d) - min_similarity
+                if weight > 0 and not (self.s.class_aware and labels[d] != o.label):
+                    step = abs(float(o.box[3]) - float(boxes[d, 3])) / o.motion.x[3]
+                    weights[r, c] = max(weight - self._foot * step, LEAST_SHARE * weight)
         return [(rows[r], free[c]) for r, c in max_weight_matching(weights)]
 
-    def _apply(self, found: list[tuple[TrackedObject, int]], frame: tuple[F32, F32, I32, float]) -> None:
+    def _apply(self, found: list[tuple[TrackedObject, int]], frame: Frame) -> None:
         (boxes, scores, labels, time), s = frame, self.s
         for o, d in found:
             box, score = boxes[d].copy(), float(scores[d])
@@ -346,7 +354,7 @@ class TrackerCore:
             o.motion.update(o.last_box + np.float32(k / steps) * (box - o.last_box))
         o.motion.predict(dt, True, self.s.position_noise)
 
-    def _spawn(self, high: list[int], frame: tuple[F32, F32, I32, float], first: bool) -> None:
+    def _spawn(self, high: list[int], frame: Frame, first: bool) -> None:
         boxes, scores, labels, time = frame
         taken = {o.match for o in self.objects}
         for d in high:
