@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from edgevid.cli import options as shared
-from edgevid.cli.console import advance, is_quiet, log_shown, print_rows, progress_bar, results
+from edgevid.cli.console import advance, is_quiet, is_stdout, log_shown, print_rows, progress_bar, results
 from edgevid.cli.options import exported
 from edgevid.cli.report import moment
 from edgevid.cli.run_outputs import Outputs, common_sinks, print_summary
@@ -107,6 +107,8 @@ def _check_options(site: Site, given: Any) -> None:
         raise InputError("run: --max-disk-gb deletes segments: give --segment-s too, such as --segment-s 600")
     if given.segment_s is not None and not (given.out or given.jsonl or given.csv or given.mot):
         raise InputError("run: --segment-s splits outputs: give --out, --jsonl, --csv or --mot too")
+    if given.smooth_tracks and (not given.jsonl or given.segment_s or is_stdout(given.jsonl)):
+        raise InputError("run: --smooth-tracks completes a record: give --jsonl FILE, without --segment-s")
     if (given.audit or given.save_below) and not given.save_abstained:
         raise InputError("run: --audit and --save-below are those of --save-abstained: give it, too")
     if given.save_abstained and not (site.recognizers or site.policy):
@@ -141,6 +143,7 @@ def _recognizers(given: Any) -> tuple[RecognizerChoice, ...]:
 
 def _run(site: Site, outputs: Outputs, built: Any, view: View | None, street: Any) -> None:
     """The run itself, then its summary; `built` are options of the models."""
+    from edgevid.output.gaps import fill_gaps
     from edgevid.run.loop import Summary, run
     from edgevid.run.watchdog import Watchdog
     from edgevid.site.build import build_blur, build_header, load_site
@@ -189,6 +192,8 @@ def _run(site: Site, outputs: Outputs, built: Any, view: View | None, street: An
     summary.interrupted |= not ended
     seconds = (ended or clock.perf_counter()) - started
     notes = _notes(video, summary, config.pipeline.health) + (recorder.notes() if recorder else [])
+    if given.smooth_tracks:
+        notes.append(f"{fill_gaps(given.jsonl, given.smooth_tracks)} boxes set between two detections")
     print_summary(summary, config.pipeline.names["class"], seconds=seconds, written=outputs.written(),
                   notes=[*config.notes, *notes, *summary.notes], off=() if config.calibration else ("speed",),
                   stderr=outputs.to_stdout)  # fmt: skip

@@ -106,11 +106,11 @@ def read_boxes(path: Path, ids: Ids = ({}, {})) -> tuple[BoxTable, Ids]:
 
 
 def _records(path: Path, name: str) -> Iterator[Box]:
-    """The objects that were detected in each frame; a row without a box for a frame."""
+    """The objects that were detected (or interpolated) in each frame; a row without a box for a frame."""
     for one in read_jsonl(path):
         yield Box(name, one["frame"], "", ())
         for item in one["objects"]:
-            if item.get("detected", True):
+            if item.get("detected", True) or item.get("interpolated"):
                 yield Box(name, one["frame"], item["class"], tuple(item["box"]), item["score"], item["id"])
 
 
