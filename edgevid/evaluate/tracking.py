@@ -75,35 +75,44 @@ class TrackCounts:
 
 def count_tracks(truth: Iterable[Frame], found: Iterable[Frame]) -> TrackCounts:
     """Compares the tracks `found` in the frames of one sequence with the `truth`, frame by frame."""
-    true_numbers: dict[int, int] = {}
-    numbers: dict[int, int] = {}
-    frames = [
-        (_numbered(ids, true_numbers), _numbered(other, numbers), overlaps(boxes, others))
-        for (ids, boxes), (other, others) in zip(truth, found, strict=True)
-    ]
-    shape = max(len(true_numbers), 1), max(len(numbers), 1)
-    together, near = np.zeros(shape), np.zeros(shape)
-    per_true, per_found = np.zeros(shape[0]), np.zeros(shape[1])
-    for rows, columns, similar in frames:
-        per_true[rows] += 1
-        per_found[columns] += 1
-        pairs = np.ix_(rows, columns)
-        whole = similar.sum(0) + similar.sum(1)[:, None] - similar
-        together[pairs] += np.where(whole > 0, similar / np.where(whole > 0, whole, 1), 0)
-        near[pairs] += similar >= 0.5
-    alignment = together / np.maximum(per_true[:, None] + per_found - together, 1e-9)
-    matched = []
-    for rows, columns, similar in frames:
-        for r, c in kernels.max_weight_matching(alignment[np.ix_(rows, columns)] * similar):
-            matched.append((rows[r] * shape[1] + columns[c], similar[r, c]))
-    pair, value = np.array(matched).reshape(-1, 2).T
-    tp, association = np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS))
+    (true_sizes, true_ids, true_boxes), (sizes, ids, boxes) = (_columns(one) for one in (truth, found))
+    shape = int(max(true_ids, default=0)) + 1, int(max(ids, default=0)) + 1
+    per_true, per_found = (np.bincount(one, minlength=n) for one, n in zip((true_ids, ids), shape, strict=True))
+    frames = [(a, b, overlaps(c, d)) for a, b, c, d in zip(
+        *(np.split(one, n.cumsum()[:-1]) for one, n in
+          ((true_ids, true_sizes), (ids, sizes), (true_boxes, true_sizes), (boxes, sizes))), strict=True)]  # fmt: skip
+    similar = np.concatenate([one.ravel() for *_, one in frames] + [np.zeros(0)])
+    # Of every pair of boxes in one frame: the rows of both, and the number of the pair of tracks
+    per_row = np.repeat(sizes, true_sizes)
+    rows = np.repeat(np.arange(len(true_ids)), per_row)
+    shift = np.repeat(sizes.cumsum() - sizes, true_sizes) - per_row.cumsum() + per_row
+    columns = np.arange(len(rows)) + np.repeat(shift, per_row)
+    pairs, count = true_ids[rows] * shape[1] + ids[columns], shape[0] * shape[1]
+    whole = np.bincount(rows, similar, len(true_ids))[rows] + np.bincount(columns, similar, len(ids))[columns] - similar
+    together = np.bincount(pairs, np.divide(similar, whole, out=np.zeros(len(rows)), where=whole > 0), count)
+    near = np.bincount(pairs, similar >= 0.5, count).reshape(shape)
     both = (per_true[:, None] + per_found).ravel()
+    weights, matched, begin = (together / np.maximum(both - together, 1e-9))[pairs] * similar, [], 0
+    for *_, one in frames:
+        if one.size:
+            found_pairs = kernels.max_weight_matching(weights[begin : begin + one.size].reshape(one.shape))
+            matched += [begin + r * one.shape[1] + c for r, c in found_pairs]
+        begin += one.size
+    pair, value = pairs[np.array(matched, int)], similar[np.array(matched, int)]
+    tp, association = np.zeros(len(ALPHAS)), np.zeros(len(ALPHAS))
     for n, alpha in enumerate(ALPHAS):
-        counts = np.bincount(pair[value >= alpha - ROUNDING].astype(int), minlength=len(both))
+        counts = np.bincount(pair[value >= alpha - ROUNDING], minlength=count)
         tp[n], association[n] = counts.sum(), (counts**2 / np.maximum(both - counts, 1)).sum()
     id_tp = sum(near[r, c] for r, c in kernels.max_weight_matching(near))
     return TrackCounts(tp, association, per_true.sum(), per_found.sum(), float(id_tp), *_clear(frames, shape[0]))
+
+
+def _columns(frames: Iterable[Frame]) -> tuple[Array, Array, Array]:
+    """The number of boxes in each frame, and of all boxes the track, numbered from 0, and the corners."""
+    frames = [(np.asarray(ids).astype(np.int64), boxes) for ids, boxes in frames]
+    ids = np.concatenate([ids for ids, _ in frames] + [np.zeros(0, np.int64)])
+    boxes = np.concatenate([np.asarray(boxes, float).reshape(-1, 4) for _, boxes in frames] + [np.zeros((0, 4))])
+    return np.array([len(ids) for ids, _ in frames], int), np.unique(ids, return_inverse=True)[1], boxes
 
 
 def _clear(frames: list[tuple[Array, Array, F64]], objects: int) -> tuple[float, float]:
@@ -122,11 +131,6 @@ def _clear(frames: list[tuple[Array, Array, F64]], objects: int) -> tuple[float,
             last[object_] = before[object_] = number
         matches += len(pairs)
     return float(matches), float(switches)
-
-
-def _numbered(ids: Array, numbers: dict[int, int]) -> Array:
-    """Consecutive numbers for ids, in the order in which they come."""
-    return np.array([numbers.setdefault(int(i), len(numbers)) for i in ids], int)
 
 
 def evaluate(results: Path, truth: Path, *, classes: tuple[str, ...] = ()) -> Evaluation:
