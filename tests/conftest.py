@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 if "PYTHONPATH" in os.environ:  # subprocesses run in other folders
     entries = os.environ["PYTHONPATH"].split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in entries)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The order of the tests is random; its seed repeats it."""
+    seed = config.getoption("randomly_seed", None)
+    if seed is not None:
+        terminalreporter.write_line(f"random order: --randomly-seed={seed} repeats it")
+
 
 TEST_DATA = "EDGEVID_TEST_DATA"
 """Environment variable that names the folder of test data."""
