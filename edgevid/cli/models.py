@@ -33,11 +33,10 @@ def list_() -> None:
     from edgevid.models.download import MIRROR
     from edgevid.models.hub import DEFAULT_MODEL, entries
 
-    console = results(soft_wrap=False)
-    wide = console.width >= 130  # else the summaries would be broken into many lines
+    wide = (console := results(soft_wrap=False)).width >= 130  # else the summaries would be broken into many lines
     rows = list[list[str | Text]]()
     for one in entries().values():
-        mark = ("*", "green") if one.name == DEFAULT_MODEL else ""
+        name = Text.assemble(one.name, ("*", "green") if one.name == DEFAULT_MODEL else "")
         size = one.source.bytes or (one.local.stat().st_size if one.local else 0)
         megabytes = f"{size / 1e6:.1f} MB" if size else "?"
         if one.shipped:  # it came with the package: nothing is downloaded
@@ -46,14 +45,15 @@ def list_() -> None:
             checksum = Text("published") if one.source.sha256 else Text("unverified", "yellow")
             checksum = Text("verified", "green") if one.source.verified else checksum
             local = Text("yes", "green") if one.local else Text("-") if one.source.url else Text("mirror only", "dim")
-        cells = Text.assemble(one.name, mark), one.kind, megabytes, one.source.license, checksum, local
+        cells = name, one.kind, megabytes, one.source.license, checksum, local
         rows.append([*cells, *[one.summary] * wide])
     heads = ("name", "task", "size", "license", "checksum", "local", "summary")[: 6 + wide]
     print_rows(console, heads, rows, text={*heads} - {"size"})
     hint = "" if wide else " A terminal of 130 columns shows a summary of each."
-    console.print(f"\n[green]*[/] the default model.{hint}", style="dim")
-    where = f"Downloads are in {cache_folder()}."
-    console.print(f"{where} On a closed network set {MIRROR} to a folder or an address.", style="dim", markup=False)
+    marks = "checksum: verified by us, published by its source, or unverified"
+    console.print(f"\n[green]*[/] the default model; {marks}.{hint}", style="dim")
+    where = f"Downloads are in {cache_folder()}. On a closed network set {MIRROR} to a folder or an address."
+    console.print(where, style="dim", markup=False)
 
 
 @command.command("get")
