@@ -100,6 +100,8 @@ def test_folds_are_trained_and_named(tmp_path: Path) -> None:
     config = TrainConfig(tmp_path / "own.npz", "linear", tmp_path / "out", seeds=1, epochs=1, patience=0, folds=3)
     found = train_actions(config)
     assert [one.split for one in found.trials] == ["by group 1", "by group 2", "by group 3"]
+    with pytest.raises(InputError, match="flow: expected videos of which to compute it, got skeletons"):
+        train_actions(dataclasses.replace(config, flow="hof"))
     with pytest.raises(InputError, match="expected 2 to 3"):
         train_actions(dataclasses.replace(config, folds=5))
     again = train_actions(dataclasses.replace(config, held=(os.path.abspath("own#0"),)))
