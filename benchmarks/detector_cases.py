@@ -84,9 +84,9 @@ def _excused(box: Array, neither: Array) -> bool:
     return bool(iou(box, neither).max() >= 0.3 or inside.max() >= 0.5)
 
 
-def photos(data: Path) -> list[Case]:
-    """Held-out photos with human person boxes: every second labeled COCO photo, by number."""
-    labels = sorted((data / "images" / "coco_val2017_100_person_kpt_labels").glob("*.txt"))[::2]
+def photos(data: Path, every: int = 2) -> list[Case]:
+    """Photos with human person boxes: by default every second labeled COCO photo, by number, which are held out."""
+    labels = sorted((data / "images" / "coco_val2017_100_person_kpt_labels").glob("*.txt"))[::every]
     cases = []
     for path in labels:
         image = read_image(data / "images" / "coco_val2017_100" / f"{path.stem}.jpg")

@@ -1,13 +1,15 @@
 """What the evaluators are worth: shuffled labels, the coverage of their intervals, and time next to their references.
 
-    python benchmarks/evaluate.py [--shuffles 100] [--only shuffles,intervals,time]
+    python benchmarks/evaluate.py [--shuffles 100] [--only shuffles,intervals,time] [--of skeletons,images]
 
 Shuffles: random skeletons and random images with random labels train a head and a classifier; `evaluate actions`
 gets as many clips that they were trained on as new ones; policies are tuned on the held-out scores, and `evaluate
-abstain` gets these, new ones, and those of clips that were trained on. A shuffle deceives a command where the share of
-right verdicts is above chance by more than 3 sigma and no note warns of it. Intervals: shares
-of scenes whose clips depend on each other, 500 data sets a number of scenes; plain percentiles next to ours. Time:
-20 random sequences of 40 frames in memory, and COCO files; trackeval and pycocotools where they are installed.
+abstain` gets these, new ones as `evaluate actions --scores` writes them, and those of clips that were trained on: of a
+recipe without hashes, and together with new ones in a table that states which are which. `evaluate robustness` gets
+trained clips and new ones. A shuffle deceives a command where the share of right verdicts is above chance by more than
+3 sigma and no note warns of it. Intervals: shares of scenes whose clips depend on each other, 500 data sets a number of
+scenes; plain percentiles next to ours. Time: 20 random sequences of 40 frames in memory, and COCO files; trackeval and
+pycocotools where they are installed.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import numpy as np
 from bench import conditions, save, table
 
 CHANCE = 1 / 3
-WARNINGS = ("were trained on", "does not state what it was trained on", "tuned on these scores", "confidences differ")
+WARNINGS = ("were trained on", "was trained on is not stated", "tuned on these scores", "confidences differ")
 TESTS = Path(__file__).resolve().parents[1] / "tests" / "evaluate"
 sys.path.insert(0, str(TESTS))
 
@@ -46,15 +48,16 @@ class Found(NamedTuple):
         return bool(above and not any(word in note for word in WARNINGS for note in self.notes))
 
 
-def shuffles(count: int) -> dict[str, Any]:
+def shuffles(count: int, of: Sequence[str]) -> dict[str, Any]:
     """How many of so many shuffles deceive, by command and what it was given."""
     rows: list[dict[str, Found]] = []
     with contextlib.suppress(KeyboardInterrupt):  # what is done counts
         for seed in range(count):
             with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-                rows.append(of_skeletons(Path(folder), seed) | of_images(Path(folder) / "images", seed))
+                own = [KINDS[kind](Path(folder) / kind, seed) for kind in of]
+                rows.append({name: one for found in own for name, one in found.items()})
             print(f"shuffle {seed}: { {name: round(one.share, 3) for name, one in rows[-1].items()} }", file=sys.stderr)
-    made: dict[str, Any] = {"shuffles": len(rows), "chance": CHANCE}
+    made: dict[str, Any] = {"shuffles": len(rows), "of": [*of], "chance": CHANCE}
     for name in rows[0]:
         some = [row[name] for row in rows]
         share, judged = (np.array([getattr(one, key) for one in some], float) for key in ("share", "judged"))
@@ -68,36 +71,39 @@ def shuffles(count: int) -> dict[str, Any]:
 def of_skeletons(folder: Path, seed: int) -> dict[str, Found]:
     """A head on clips that it was trained on and as many new ones, on the held-out ones of its training, and policies
     tuned on its scores."""
-    from test_recognition import CLIPS, NAMES, shuffled
+    from test_recognition import shuffled
 
     from edgevid.abstain import write_policy
-    from edgevid.evaluate import verdicts
-    from edgevid.evaluate.actions.data import read_skeletons
-    from edgevid.evaluate.recognition import evaluate, load_for_rows, replay_rows
+    from edgevid.evaluate import robustness, verdicts
+    from edgevid.evaluate.recognition import evaluate
     from edgevid.evaluate.tune.scores import read_scores
     from edgevid.evaluate.tune.search import Target, tune
 
+    folder.mkdir()
     recipe, train, mixed = shuffled(folder / "a", seed)
     forgotten = recipe.with_name("forgotten.toml")
     forgotten.write_text(recipe.read_text().partition("[trained]")[0])
-    truths = {"trained and new": (recipe, mixed), "held out": (recipe, train.with_name("A_test_1.npz")),
-              "trained, recipe without hashes": (forgotten, train)}  # fmt: skip
-    made = {f"evaluate actions: {name}": of_accuracy(evaluate(str(model), truth))
-            for name, (model, truth) in truths.items()}  # fmt: skip
-    corpus, values = read_skeletons(mixed, NAMES), []
-    head = load_for_rows(recipe, corpus, threads=1)
-    for number, one in enumerate(corpus.examples, 1):
-        values.append([v for v in replay_rows(head, number, one.raw) if v is not None])
-    for name, rows in (("trained", slice(0, CLIPS)), ("new", slice(CLIPS, None))):
-        np.savez(folder / f"{name}.npz", values=np.array([v[-1] for v in values[rows]]),
-                 labels=np.array(NAMES)[corpus.labels[rows]], names=np.array(NAMES))  # fmt: skip
+    truths = {"trained and new": (recipe, mixed, "new"), "held out": (recipe, train.with_name("A_test_1.npz"), "held"),
+              "trained, recipe without hashes": (forgotten, train, "trained, not stated")}  # fmt: skip
+    made = {f"evaluate actions: {name}": of_accuracy(evaluate(str(model), truth, scores=folder / f"{scores}.npz"))
+            for name, (model, truth, scores) in truths.items()}  # fmt: skip
+    robustness.POSES = {}  # only the clips as they are
+    damaged = robustness.evaluate(str(recipe), mixed)
+    right, wrong, _ = damaged.tables["By corruption"].rows[0][2:]
+    made["evaluate robustness: trained and new"] = Found(
+        right / max(right + wrong, 1e-9), (right + wrong) * len(damaged.groups), damaged.notes)  # fmt: skip
+    new, old = (np.load(folder / f"{name}.npz") for name in ("new", "trained, not stated"))
+    both = {key: np.concatenate([new[key], old[key]]) for key in ("values", "labels", "tracks", "times", "typicality")}
+    seen = np.arange(len(both["values"])) >= len(new["values"])
+    np.savez(folder / "trained and new, stated.npz", **both, names=new["names"], trained=seen)
     tuned = recipe.with_name("scores.npz")
     for target in (Target("knee"), Target("abstain-rate", 0.2)):
         report = tune(read_scores(tuned), target)
         emitted = int(report.emitted.sum())
         made[f"tune policy: {target.kind}"] = Found(1 - report.measured_risk, emitted, report.warnings)
         write_policy(folder / "policy.toml", report.policy())
-        for name, scores in (("its own scores", tuned), *((n, folder / f"{n}.npz") for n in ("new", "trained"))):
+        more = ("new", "trained, not stated", "trained and new, stated")
+        for name, scores in (("its own scores", tuned), *((n, folder / f"{n}.npz") for n in more)):
             found = verdicts.evaluate(folder / "policy.toml", scores)
             judged = found.values["coverage"] * len(found.groups)
             made[f"evaluate abstain: {target.kind}, {name}"] = Found(1 - found.values["risk"], judged, found.notes)
@@ -127,6 +133,9 @@ def of_images(folder: Path, seed: int) -> dict[str, Found]:
     judged = int(outcome.report.support.sum())
     return {"train classifier: held out": Found(outcome.held_out.value, judged, []),
             "evaluate actions: images": of_accuracy(evaluate(str(outcome.recipe), folder / "mixed.csv"))}  # fmt: skip
+
+
+KINDS = {"skeletons": of_skeletons, "images": of_images}
 
 
 def of_accuracy(found: Any) -> Found:
@@ -195,12 +204,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shuffles", type=int, default=100)
     parser.add_argument("--only", default="shuffles,intervals,time")
+    parser.add_argument("--of", default=",".join(KINDS))
     options = parser.parse_args()
+    kinds = options.of.split(",")
     for part in options.only.split(","):
-        made = {"time": times, "intervals": intervals, "shuffles": lambda: shuffles(options.shuffles)}[part]()
+        made = {"time": times, "intervals": intervals, "shuffles": lambda: shuffles(options.shuffles, kinds)}[part]()
         print(table(*made) if part == "intervals" else json.dumps(made, indent=1))
-        where = conditions({}) | {"command": f"python benchmarks/evaluate.py --only {part}"}
-        save(f"evaluate_{part}", {"head": made[0], "rows": made[1]} if part == "intervals" else made, where)
+        of = f" --of {options.of}" if part == "shuffles" else ""
+        where = conditions({}) | {"command": f"python benchmarks/evaluate.py --only {part}{of}"}
+        name = part if part != "shuffles" or len(kinds) > 1 else f"shuffles_{kinds[0]}"
+        save(f"evaluate_{name}", {"head": made[0], "rows": made[1]} if part == "intervals" else made, where)
 
 
 if __name__ == "__main__":

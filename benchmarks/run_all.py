@@ -54,6 +54,7 @@ abstain.py
 levels.py
 bands.py
 unlike.py
+unlike_boxes.py {data}
 opinion.py
 skeletons.py --data {data}/actions
 falls.py --data {data}/actions/falls_gmdcsa24

@@ -195,7 +195,7 @@ def print_rows(console: Console, heads: Iterable[str], rows: Iterable[Iterable[s
 
 KINDS = {"MP4": (".mp4", ".m4v", ".mov"), "JSON lines": (".jsonl", ".ndjson", ".json"), "JSON": (".json",),
          "CSV": (".csv",), "MOT": (".txt",), "events": (".jsonl", ".csv", ".ndjson"), "HTML": (".html", ".htm"),
-         "PNG": (".png",), "image": (".png", ".jpg", ".jpeg"), "TOML": (".toml",), "ONNX": (".onnx",),
+         "PNG": (".png",), "NPZ": (".npz",), "image": (".png", ".jpg", ".jpeg"), "TOML": (".toml",), "ONNX": (".onnx",),
          "engine": (".engine", ".plan"), "timeline": (".csv", ".vtt", ".eaf")}  # fmt: skip
 """What outputs hold, and the suffixes that their names may have."""
 TEXTS = ("JSON lines", "JSON", "CSV", "MOT", "events")  # What may go to standard output, as "-"

@@ -45,8 +45,9 @@ def _add(name: str, table: Any, function: Callable[..., Evaluation]) -> None:
 
     def run(min_: list[str], max_: list[str], json_out: Path | None, html: Path | None, details: bool, force: bool,
             **given: Any) -> None:  # fmt: skip
-        inputs = [one for one in given.values() if isinstance(one, (str, Path))]
-        check_outputs({"--json": (json_out, "JSON"), "--html": (html, "HTML")}, inputs, force=force)
+        inputs = [one for key, one in given.items() if isinstance(one, (str, Path)) and key != "scores"]
+        outputs = {"--json": (json_out, "JSON"), "--html": (html, "HTML"), "--scores": (given.get("scores"), "NPZ")}
+        check_outputs(outputs, inputs, force=force)
         titles = [str(given[key]) for key in ("results", "a", "b") if key in given]
         show(function(**given), " and ".join(titles), str(given["truth"] or ""), (min_, max_), json_out, html, details)
 

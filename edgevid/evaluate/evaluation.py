@@ -149,6 +149,17 @@ def compare(a: Evaluation, b: Evaluation) -> Evaluation:
     return replace(found, tables={"Difference": Table(heads, rows)})
 
 
+def trained_notes(trained: Array | None, source: str, what: str = "tracks", where: str = "column trained") -> list[str]:
+    """The notes on K clips or tracks, of which the model was trained on some (K,); None: it is not stated, and
+    `where` it would be. InputError where none remains."""
+    if trained is None:
+        return [f"what the model was trained on is not stated ({where}): whether these {what} were is unknown"]
+    words = f"{np.sum(trained)} of {len(trained)} {what} were trained on, by their content or scene: they are left out"
+    if len(trained) and np.all(trained):
+        raise InputError(f"{source}: {words}, and nothing remains; give others, of other scenes")
+    return [words] if np.any(trained) else []
+
+
 def missed(found: Evaluation, figures: Mapping[str, Figure], least: Iterable[str], most: Iterable[str]) -> list[str]:
     """The limits METRIC=VALUE that the figures do not keep, as sentences; InputError for another metric."""
     words, known = [], {name.lower().replace(" ", "-"): name for name in figures}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -27,7 +27,8 @@ from edgevid.evaluate.actions.data import (
     resample,
 )
 from edgevid.evaluate.actions.metrics import OVERLAPS, ClassReport, SegmentReport, report_lines, segment_counts
-from edgevid.evaluate.evaluation import Evaluation, Plot, Table, shown
+from edgevid.evaluate.evaluation import Evaluation, Plot, Table, shown, trained_notes
+from edgevid.files.atomic import atomic_path
 from edgevid.models.hub import resolve_model
 from edgevid.runtime import Recipe, load_engine
 from edgevid.types import Array, Clips, Reason, Scores, Tracks
@@ -78,7 +79,12 @@ def row_scores(recognizer: SequenceRecognizer, id_: int, rows: Array) -> Iterato
 
 def replay_crops(recognizer: Recognizer, crops: Array, boxes: Array, id_: int) -> Array | None:
     """Mean probabilities (C,) of a whole video's crops (L, h, w, 3); None without scores."""
-    values = [row for scores in crop_scores(recognizer, crops, boxes, id_) for row in scores.values]
+    return mean_of(crop_scores(recognizer, crops, boxes, id_))
+
+
+def mean_of(found: Iterable[Scores]) -> Array | None:
+    """Mean probabilities (C,) of the scores of one track; None without any."""
+    values = [row for scores in found for row in scores.values]
     return np.mean(values, axis=0) if values else None
 
 
@@ -113,7 +119,8 @@ class Scored:
     outcomes: Sequence[tuple[list[int], list[int]]] = ()
     """True and emitted classes of the steps of each clip, one of a clip as a whole; none where it abstained."""
     names: Sequence[tuple[str, str]] = ()  # Name and scene of each clip
-    left_out: int = 0  # Clips that were not to be scored
+    scores: Sequence[Sequence[Scores]] = ()  # Of each clip as a whole
+    notes: Sequence[str] = ()  # On clips that were trained on
 
 
 def check_classes(model: tuple[str, ...], data: tuple[str, ...]) -> None:
@@ -132,23 +139,26 @@ def evaluate_rows(model: str | Path, corpus: Corpus) -> Scored:
     check_classes(names, corpus.names)
     class_of = [names.index(n) for n in corpus.names]
     step = corpus.rate_hz / recognizer.spec.rate_hz
-    truths, predictions = [], []
+    truths, predictions, scores = [], [], []
     for number, example in enumerate(corpus.examples):
         found = [one for one in row_scores(recognizer, number + 1, resample(example.raw, step)) if len(one)]
+        scores.append(found)
         at = np.round([one.times[0] * corpus.rate_hz for one in found]).astype(int)
         truths.append([class_of[label] for label in example.labels[np.clip(at, 0, len(example.labels) - 1)]])
         predictions.append([int(one.values[0].argmax()) for one in found])
     if all((e.labels == e.labels[0]).all() for e in corpus.examples):
         clips = zip(corpus.examples, predictions, strict=True)
-        return _scored([([class_of[e.label]], p[-1:]) for e, p in clips], names)
+        return _scored([([class_of[e.label]], p[-1:]) for e, p in clips], names, scores)
     report = ClassReport.of(list(chain(*truths)), list(chain(*predictions)), len(names), names)
     return Scored(report, 0, SegmentReport.of(truths, predictions), [*zip(truths, predictions, strict=True)])
 
 
-def _scored(outcomes: list[tuple[list[int], list[int]]], names: tuple[str, ...]) -> Scored:
+def _scored(
+    outcomes: list[tuple[list[int], list[int]]], names: tuple[str, ...], scores: Sequence[Sequence[Scores]] = ()
+) -> Scored:
     emitted = [(t[0], p[0]) for t, p in outcomes if p]
     report = ClassReport.of([t for t, _ in emitted], [p for _, p in emitted], len(names), names)
-    return Scored(report, len(outcomes) - len(emitted), None, outcomes)
+    return Scored(report, len(outcomes) - len(emitted), None, outcomes, scores=scores)
 
 
 def crop_videos(recognizer: Recognizer, videos: Sequence[LabeledVideo]) -> list[tuple[Array, Array, int]]:
@@ -160,11 +170,13 @@ def crop_videos(recognizer: Recognizer, videos: Sequence[LabeledVideo]) -> list[
 def evaluate_crops(recognizer: Recognizer, videos: list[tuple[Array, Array, int]]) -> Scored:
     """Of any recognizer on videos: the mean of all scores of a video counts."""
     outcomes: list[tuple[list[int], list[int]]] = []
+    scores = list[list[Scores]]()
     recognizer.reset()
     for number, (crops, boxes, label) in enumerate(videos):
-        scores = replay_crops(recognizer, crops, boxes, number + 1)
-        outcomes.append(([label], [] if scores is None else [int(scores.argmax())]))
-    return _scored(outcomes, recognizer.names)
+        scores.append([*crop_scores(recognizer, crops, boxes, number + 1)])
+        mean = mean_of(scores[-1])
+        outcomes.append(([label], [] if mean is None else [int(mean.argmax())]))
+    return _scored(outcomes, recognizer.names, scores)
 
 
 def read_rows(data: Path, recipe: Recipe, rate_hz: float = extract.FEATURES_HZ) -> Corpus | None:
@@ -175,11 +187,23 @@ def read_rows(data: Path, recipe: Recipe, rate_hz: float = extract.FEATURES_HZ) 
     return read_skeletons(files[0], recipe.names, layout) if files else read_poses(data, layout)
 
 
-def score(
-    model: str | Path, data: Path, *, feature_rate: float = extract.FEATURES_HZ,
-    keep: Callable[[Example | LabeledVideo], bool] = lambda one: True,
-) -> Scored:  # fmt: skip
-    """Of a deployed model on rows (of skeletons, or of features at `feature_rate` Hz) or labeled videos to be kept."""
+def untrained(model: str | Path, given: Sequence[Example | LabeledVideo], data: Path) -> tuple[list[int], list[str]]:
+    """The rows of the clips of `data` that a model was not trained on, and the notes on the others; InputError
+    where it was trained on all of them."""
+    known = hashes_of(model)
+    seen = np.array([bool(known) and not marks_of(one).isdisjoint(known) for one in given], bool)
+    notes = trained_notes(seen if known else None, str(data), "clips", "[trained] of the recipe")
+    return np.flatnonzero(~seen).tolist(), notes
+
+
+def hashes_of(model: str | Path) -> set[str]:
+    """What a model was trained on, by `marks_of`; empty where its recipe does not state it."""
+    return set(resolve_model(model).tables.get("trained", {}).get("hashes", ()))
+
+
+def score(model: str | Path, data: Path, *, feature_rate: float = extract.FEATURES_HZ) -> Scored:
+    """Of a deployed model on rows (of skeletons, or of features at `feature_rate` Hz) or labeled videos that it was not
+    trained on."""
     corpus = read_rows(data, resolve_model(model), feature_rate)
     if corpus is None and (listed := extract.list_long_videos(data)):
         recognizer = load_recognizer(model)
@@ -187,35 +211,46 @@ def score(
             raise InputError(f"{model}: expected the recipe of a temporal head for videos with segments")
         corpus = extract.read_long_videos(*listed, recognizer.extractor, recognizer.spec)
     given: Sequence[Example | LabeledVideo] = list_videos(data)[1] if corpus is None else corpus.examples
-    chosen = [n for n, one in enumerate(given) if keep(one)]
-    left_out, names = len(given) - len(chosen), [(given[n].name, given[n].group) for n in chosen]
-    if not chosen:
-        scored = _scored([], resolve_model(model).names)
-    elif corpus is None:
+    chosen, notes = untrained(model, given, data)
+    names = [(given[n].name, given[n].group) for n in chosen]
+    if corpus is None:
         recognizer = load_recognizer(model)
         check_classes(recognizer.names, tuple(one.label for one in given))  # type: ignore[misc]
         scored = evaluate_crops(recognizer, crop_videos(recognizer, [given[n] for n in chosen]))  # type: ignore[misc]
     else:
         scored = evaluate_rows(model, corpus.pick(chosen))
-    return dataclasses.replace(scored, names=names, left_out=left_out)
+    return dataclasses.replace(scored, names=names, notes=notes)
 
 
-def evaluate(model: str, truth: Path, *, feature_rate: float = extract.FEATURES_HZ) -> Evaluation:
-    """A deployed model on labeled clips that it was not trained on; a group is a scene. InputError where it was trained
+def evaluate(
+    model: str, truth: Path, *, feature_rate: float = extract.FEATURES_HZ, scores: Path | None = None
+) -> Evaluation:
+    """A deployed model on labeled clips that it was not trained on; a group is a scene. `scores` is written: an NPZ of
+    all scores of these clips, which states that none was trained on (docs/abstain.md). InputError where it was trained
     on all of them, or where the classes are others."""
-    trained, notes = set(resolve_model(model).tables.get("trained", {}).get("hashes", ())), []
-    scored = score(model, truth, feature_rate=feature_rate, keep=lambda one: not marks_of(one) & trained)
-    if scored.left_out:
-        total = scored.left_out + len(scored.names)
-        notes = [f"{scored.left_out} of {total} clips were trained on, by their content or scene: they are left out"]
-        if not scored.names:
-            raise InputError(f"{truth}: {notes[0]}, and nothing remains; give clips of other scenes")
-    elif not trained:
-        notes = ["the recipe does not state what it was trained on: whether these clips were is unknown"]
+    scored = score(model, truth, feature_rate=feature_rate)
+    if scores is not None:
+        write_scores(scores, scored, states=bool(hashes_of(model)))
     if scored.segments is not None:
         truths, made = zip(*scored.outcomes, strict=True)
-        return _segments([name for name, _ in scored.names], truths, made, notes, classes=scored.report.names)
-    return of_scored(scored, notes)
+        return _segments([name for name, _ in scored.names], truths, made, scored.notes, classes=scored.report.names)
+    return of_scored(scored, scored.notes)
+
+
+def write_scores(path: Path, scored: Scored, *, states: bool) -> None:
+    """A table of all scores of clips for `edgevid tune policy` and `evaluate abstain`; `states` that the model was
+    trained on none of them. InputError without scores of whole clips."""
+    clips = zip(scored.names, scored.outcomes, scored.scores, strict=True) if scored.scores else ()
+    rows = [(name, true[0], one) for (name, _), (true, _), found in clips for one in found if len(one)]
+    if not rows:
+        raise InputError(f"{path}: expected clips with one label and a score each, got none")
+    tracks, labels, found = zip(*rows, strict=True)
+    names, typicality = np.array(scored.report.names), np.concatenate([one.typicality for one in found])
+    more: dict[str, Any] = {"typicality": typicality[:, 0]} if typicality.size else {}
+    more |= {"trained": np.zeros(len(rows), bool)} if states else {}
+    with atomic_path(path) as new:
+        np.savez(new, values=np.concatenate([one.values for one in found]), labels=names[[*labels]], names=names,
+                 tracks=np.array(tracks), times=np.concatenate([one.times for one in found]), **more)  # fmt: skip
 
 
 def of_scored(scored: Scored, notes: Sequence[str] = ()) -> Evaluation:
@@ -277,7 +312,7 @@ def read_labels(folder: Path) -> dict[str, list[str]]:
 
 
 def _segments(
-    names: list[str], truths: Sequence[Any], found: Sequence[Any], notes: list[str], background: Sequence[str] = (),
+    names: list[str], truths: Sequence[Any], found: Sequence[Any], notes: Sequence[str], background: Sequence[str] = (),
     classes: Sequence[str] | None = None,
 ) -> Evaluation:  # fmt: skip
     table = np.array([segment_counts(*pair, background) for pair in zip(truths, found, strict=True)], float)

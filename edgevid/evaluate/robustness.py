@@ -29,6 +29,7 @@ Kinds = Mapping[str, Sequence[float]]  # Corruptions by name, with their strengt
 IMAGES, POSES = read_toml(Path(__file__).with_suffix(".toml")).values()
 OUTCOMES = ("correct", "wrong", "abstained")
 Run = Callable[[str, float], Array]  # Of a corruption and its strength: (G, 3) outcomes of each group
+Parts = tuple[Kinds, list[str], Run, Sequence[str]]  # Corruptions, groups, what counts outcomes, and notes
 
 
 def evaluate(model: str, truth: Path, *, policy: Path | None = None) -> Evaluation:
@@ -36,7 +37,8 @@ def evaluate(model: str, truth: Path, *, policy: Path | None = None) -> Evaluati
     verdicts the `policy` decides (None: the default one); of a detector on a folder with images/ and labels/, where an
     object that is not found is abstained from, and a box without an object is wrong (IoU 0.5, the recipe's score)."""
     recipe = resolve_model(model)
-    kinds, groups, run = _of_images(recipe, truth) if recipe.task == "detect" else _of_clips(model, truth, policy)
+    parts = _of_images(recipe, truth) if recipe.task == "detect" else _of_clips(model, truth, policy)
+    kinds, groups, run, notes = parts
     keys = [("untouched", 0.0), *((kind, strength) for kind, many in kinds.items() for strength in many)]
     where = {kind: [n for n, key in enumerate(keys) if key[0] == kind] for kind in kinds}
     tables = np.array([run(*key) for key in keys])
@@ -59,11 +61,12 @@ def evaluate(model: str, truth: Path, *, policy: Path | None = None) -> Evaluati
         for kind, many in kinds.items()
     }
     heads = ("corruption", "strength", *(f"{name} %" for name in OUTCOMES))
-    return Evaluation("robustness", groups, "scene", measure, tables={"By corruption": Table(heads, rows)}, plots=plots)
+    shown = {"By corruption": Table(heads, rows)}
+    return Evaluation("robustness", groups, "scene", measure, tables=shown, plots=plots, notes=notes)
 
 
-def _of_clips(model: str, truth: Path, policy: Path | None) -> tuple[Kinds, list[str], Run]:
-    """The corruptions, the scenes, and what counts verdicts on clips."""
+def _of_clips(model: str, truth: Path, policy: Path | None) -> Parts:
+    """The corruptions, the scenes, and what counts verdicts on clips that the model was not trained on."""
     recipe = resolve_model(model)
     names, clips = recipe.names, list[tuple[str, int, Array, Array]]()
     corpus = recognition.read_rows(truth, recipe)
@@ -72,14 +75,16 @@ def _of_clips(model: str, truth: Path, policy: Path | None) -> tuple[Kinds, list
         raise InputError(f"{truth}: expected labeled clips or skeletons, got features, which have no corruptions")
     rules = read_policy(policy, names=names).policy() if policy else Policy(names)
     recognizer: Any = load_recognizer(model) if corpus is None else recognition.load_for_rows(model, corpus, threads=1)
+    given: Any = list_videos(truth)[1] if corpus is None else corpus.examples
+    chosen, notes = recognition.untrained(model, given, truth)
+    videos = [given[n] for n in chosen]
     if corpus is None:
-        videos = list_videos(truth)[1]
         recognition.check_classes(names, tuple(one.label for one in videos))
         for one, (crops, boxes, label) in zip(videos, recognition.crop_videos(recognizer, videos), strict=True):
             clips.append((one.group, label, crops, boxes))
     else:
         labels = [names.index(name) for name in corpus.names]
-        clips = [(one.group, labels[one.label], one.raw, one.labels) for one in corpus.examples]
+        clips = [(one.group, labels[one.label], one.raw, one.labels) for one in videos]
     groups = list(dict.fromkeys(group for group, *_ in clips))
 
     def run(kind: str, strength: float) -> Array:
@@ -98,10 +103,10 @@ def _of_clips(model: str, truth: Path, policy: Path | None) -> tuple[Kinds, list
             table[groups.index(group), int(emitted != [label]) if emitted else 2] += 1
         return table
 
-    return IMAGES if layout is None else POSES, groups, run
+    return IMAGES if layout is None else POSES, groups, run, notes
 
 
-def _of_images(recipe: LocalRecipe, truth: Path) -> tuple[Kinds, list[str], Run]:
+def _of_images(recipe: LocalRecipe, truth: Path) -> Parts:
     """The corruptions, the clips, and what counts boxes in images."""
     items, detector = read_items(truth)[0], Detector(recipe)
     if any(one.labels for one in items):
@@ -131,7 +136,7 @@ def _of_images(recipe: LocalRecipe, truth: Path) -> tuple[Kinds, list[str], Run]
             table += np.stack([right, wrong, one.truth - right], 1)
         return table
 
-    return IMAGES, groups, run
+    return IMAGES, groups, run, ()
 
 
 def corrupt_images(crops: Array, seed: int, kind: str, strength: float) -> Array:

@@ -9,10 +9,10 @@ import numpy as np
 
 from edgevid.abstain.file import read_policy, shift
 from edgevid.errors import InputError
-from edgevid.evaluate.evaluation import Evaluation, Plot, Table, clopper_pearson, shown
+from edgevid.evaluate.evaluation import Evaluation, Plot, Table, clopper_pearson, shown, trained_notes
 from edgevid.evaluate.evaluation import compare as differences
 from edgevid.evaluate.tune.risk import curve, min_error_free, reliability, upper_bound
-from edgevid.evaluate.tune.score_files import read_csv, read_npz
+from edgevid.evaluate.tune.score_files import read_columns
 from edgevid.evaluate.tune.scores import decide, gather, make_table, read_scores
 from edgevid.evaluate.tune.search import band_limits, coarser, passes
 from edgevid.types import Array
@@ -27,11 +27,12 @@ class TrackScores(NamedTuple):
     probabilities: Array  # (K, C) means over the rows of each track
     emitted: Array  # (K,) whether the policy emits a verdict; all without one
     wrong: Array  # (K,) whether the verdict, the policy's or the most probable class, is wrong
+    trained: Array | None = None  # (K,) whether the model was trained on it; None: not stated
 
 
 def read_tracks(path: Path, policy: Path | None = None) -> TrackScores:
     """The tracks of a CSV or NPZ of scores (docs/abstain.md); InputError without labels."""
-    columns = read_npz(path) if path.suffix.lower() == ".npz" else read_csv(path)
+    columns = read_columns(path)
     table = make_table(columns, path=path)
     if table.labels is None:
         raise InputError(f"{path}: expected the true classes in a column label, got none")
@@ -46,31 +47,40 @@ def read_tracks(path: Path, policy: Path | None = None) -> TrackScores:
         bands = None if table.bands is None else table.bands[first][emitted]
         emitted[emitted] = confidence >= band_limits(bands, rules.settings)
     items = tuple(str(columns["tracks"][row]) if "tracks" in columns else str(row + 1) for row in first)
-    return TrackScores(items, table.names, labels, total / total.sum(1, keepdims=True), emitted, predicted != labels)
+    seen = None if table.trained is None else table.trained[first]
+    shares = total / total.sum(1, keepdims=True)
+    return TrackScores(items, table.names, labels, shares, emitted, predicted != labels, seen)
 
 
 def compare(a: TrackScores, b: TrackScores, groups: Sequence[str] | None = None) -> Evaluation:
     """Differences of "accuracy" and, where a policy abstains, of the "risk" and "coverage" of emitted verdicts.
-    `groups` (K,) are scenes, drawn as wholes; None: each track is one. InputError for other tracks or labels."""
+    `groups` (K,) are scenes, drawn as wholes; None: each track is one. Tracks that one of the models was trained on are
+    left out. InputError for other tracks or labels."""
     one, two = ([(i, s.names[k]) for i, k in zip(s.items, s.labels, strict=True)] for s in (a, b))
     if one != two:
         other = next((f"{x} and {y}" for x, y in zip(one, two, strict=False) if x != y), "")
         raise InputError(f"compare: expected the same tracks and labels, got {len(one)} and {len(two)} tracks {other}")
-    keys, number = np.unique(a.items if groups is None else list(groups), return_inverse=True)
+    stated = [s.trained for s in (a, b) if s.trained is not None]
+    seen = np.any([*stated, np.zeros(len(one), bool)], axis=0)
+    notes = trained_notes(seen, "compare") + (trained_notes(None, "") if len(stated) < 2 else [])
+    keys, number = np.unique(np.array(a.items if groups is None else list(groups))[~seen], return_inverse=True)
     abstains = not (a.emitted.all() and b.emitted.all())
-    return differences(*(_evaluation(s, keys.tolist(), number, abstains) for s in (a, b)))
+    return differences(*(_evaluation(s, ~seen, keys.tolist(), number, abstains, notes) for s in (a, b)))
 
 
-def _evaluation(scores: TrackScores, keys: list[str], number: Array, abstains: bool) -> Evaluation:
-    sums, every = np.zeros((len(keys), 4)), np.ones(len(number))
-    np.add.at(sums, number, np.stack([~scores.wrong, scores.wrong & scores.emitted, scores.emitted, every], 1))
+def _evaluation(
+    scores: TrackScores, rows: Array, keys: list[str], number: Array, abstains: bool, notes: Sequence[str]
+) -> Evaluation:
+    sums, every = np.zeros((len(keys), 4)), np.ones(len(rows))
+    columns = np.stack([~scores.wrong, scores.wrong & scores.emitted, scores.emitted, every], 1)
+    np.add.at(sums, number, columns[rows])
 
     def measure(counts: Array) -> dict[str, float]:
         right, bad, emitted, tracks = (counts @ sums).tolist()
         more = {"risk": bad / emitted if emitted else np.nan, "coverage": emitted / max(tracks, 1)} if abstains else {}
         return {"accuracy": right / max(tracks, 1), **more}
 
-    return Evaluation("scores", keys, "group of tracks", measure)
+    return Evaluation("scores", keys, "group of tracks", measure, notes=notes)
 
 
 def evaluate(policy: Path, truth: Path, *, values: Any = "auto", labels: Any = "auto") -> Evaluation:
@@ -99,7 +109,7 @@ def evaluate(policy: Path, truth: Path, *, values: Any = "auto", labels: Any = "
         return {"risk": bad / made if made else math.nan, "coverage": made / max(float(counts.sum()), 1),
                 "risk without abstention": every / decided if decided else math.nan}  # fmt: skip
 
-    notes, verdict = list[str](), "cannot tell"
+    notes, verdict = [*table.notes], "cannot tell"
     promise, sure = (float(file.made.get(key, math.nan)) for key in ("certified_risk", "certified_with"))
     if table.sha256 == file.made.get("scores_sha256"):
         notes.append("the policy was tuned on these scores: they say nothing about its risk on others")

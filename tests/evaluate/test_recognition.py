@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgevid.abstain import PolicyFile, Settings, write_policy
 from edgevid.errors import InputError
-from edgevid.evaluate import robustness
-from edgevid.evaluate.actions.metrics import SegmentReport
-from edgevid.evaluate.recognition import evaluate, evaluate_segments, read_labels
+from edgevid.evaluate import robustness, verdicts
+from edgevid.evaluate.actions.metrics import ClassReport, SegmentReport
+from edgevid.evaluate.recognition import Scored, evaluate, evaluate_segments, read_labels, write_scores
+from edgevid.evaluate.tune.scores import read_scores
+from edgevid.evaluate.tune.search import Target, tune
 from edgevid.types import Array
 
 NAMES = ("jump", "run", "walk")
@@ -52,12 +55,42 @@ def test_shuffled_labels_are_no_skill_and_trained_clips_are_named(tmp_path: Path
     forgotten.write_text(recipe.read_text().partition("[trained]")[0])
     leak = evaluate(str(forgotten), train)
     assert leak.figures()["accuracy"].value > 0.9
-    assert "does not state what it was trained on" in " ".join(leak.notes)
-    damaged = robustness.evaluate(str(recipe), train)
+    assert "what the model was trained on is not stated ([trained] of the recipe)" in " ".join(leak.notes)
+    assert robustness.evaluate(str(recipe), mixed).notes == [found.notes[0]]
+    with pytest.raises(InputError, match=r"24 of 24 clips were trained on"):
+        robustness.evaluate(str(recipe), train)
+    damaged = robustness.evaluate(str(forgotten), train)
+    assert "is not stated" in damaged.notes[0]
     rows = {row[:2]: row[2:] for row in damaged.tables["By corruption"].rows}
     assert {kind for kind, _ in rows} == {"untouched", *robustness.POSES}
     assert all(sum(row) == pytest.approx(1) for row in rows.values())
     assert rows["moments lost, %", 75][2] > rows["untouched", 0.0][2]  # it abstains more
+
+
+def test_scores_of_clips_are_written_with_what_the_model_was_trained_on(tmp_path: Path) -> None:
+    """Of 48 clips the 24 that were trained on get no score; without hashes in the recipe the file states nothing."""
+    recipe, train, mixed = shuffled(tmp_path / "shuffled", 1)
+    held = np.load(recipe.with_name("scores.npz"))
+    assert held["trained"].tolist() == [False] * CLIPS
+    evaluate(str(recipe), mixed, scores=tmp_path / "new.npz")
+    written = read_scores(tmp_path / "new.npz")
+    assert written.notes == []
+    assert len(np.unique(written.tracks)) == CLIPS
+    assert written.typicality is not None
+    report = tune(read_scores(recipe.with_name("scores.npz")), Target("abstain-rate", 0.2))
+    assert "not stated" not in " ".join(report.warnings)
+    write_policy(tmp_path / "p.toml", PolicyFile(written.names, Settings()))
+    assert "not stated" not in " ".join(verdicts.evaluate(tmp_path / "p.toml", tmp_path / "new.npz").notes)
+    forgotten = recipe.with_name("forgotten.toml")
+    forgotten.write_text(recipe.read_text().partition("[trained]")[0])
+    evaluate(str(forgotten), train, scores=tmp_path / "leak.npz")
+    leak = verdicts.evaluate(tmp_path / "p.toml", tmp_path / "leak.npz")
+    assert leak.figures()["risk without abstention"].value < 0.1
+    assert leak.notes[0] == (
+        "what the model was trained on is not stated (column trained): whether these tracks were is unknown"
+    )
+    with pytest.raises(InputError, match="clips with one label and a score each"):
+        write_scores(tmp_path / "none.npz", Scored(ClassReport(np.zeros((2, 2))), 0), states=True)
 
 
 def folder_of(folder: Path, videos: dict[str, str], head: str = "") -> Path:

@@ -1,6 +1,6 @@
 """CSV and NPZ files of scores as columns, with every error named. CSV: a header line; optional columns `track`,
-`time`, `label`, `typicality` and `band`, and one column per class, named after it. NPZ: `values` (N, C), and optional
-arrays `labels`, `tracks`, `times`, `names`, `typicality`, `bands`."""
+`time`, `label`, `typicality`, `band` and `trained`, and one column per class, named after it. NPZ: `values` (N, C), and
+optional arrays `labels`, `tracks`, `times`, `names`, `typicality`, `bands`, `trained`."""
 
 import csv
 from collections.abc import Sequence
@@ -16,11 +16,19 @@ from edgevid.files.arrays import load_arrays
 from edgevid.files.cells import cell_text
 from edgevid.types import Array
 
-SPECIAL = ("track", "time", "label", "typicality", "band")
+SPECIAL = ("track", "time", "label", "typicality", "band", "trained")
 ROWS = 5_000  # Rows of a CSV that are held as text at a time
 LONGEST = 200  # Bytes of the longest track id or label
 
 Row = tuple[int, list[str]]  # The number of a line, and its cells
+
+
+def read_columns(path: Path) -> dict[str, Array]:
+    """The columns of a CSV or NPZ by its name; FileFormatError for another."""
+    readers = {".npz": read_npz, ".csv": read_csv}
+    if (kind := path.suffix.lower()) not in readers:
+        raise FileFormatError(path, "the file's name", expected="it to end in .csv or .npz", got=path.name)
+    return readers[kind](path)
 
 
 def read_csv(path: Path) -> dict[str, Array]:
@@ -45,7 +53,7 @@ def read_csv(path: Path) -> dict[str, Array]:
 def read_npz(path: Path) -> dict[str, Array]:
     """The columns of an NPZ; FileFormatError for what is none, or has other arrays."""
     columns = read_arrays(path)
-    known = ("values", "labels", "tracks", "times", "names", "typicality", "bands")
+    known = ("values", "labels", "tracks", "times", "names", "typicality", "bands", "trained")
     if "values" not in columns or set(columns) - set(known):
         fail(path, "arrays", f"values, and optionally {', '.join(known[1:])}", sorted(columns))
     return columns
@@ -90,7 +98,7 @@ def _block(path: Path, head: Sequence[str], rows: Sequence[Row]) -> dict[str, Ar
             numbers = made["tracks"].astype(np.int64)
             same = (numbers.astype(made["tracks"].dtype) == made["tracks"]).all()
             made["tracks"] = numbers if same else made["tracks"]
-    more = (("time", "times"), ("typicality", "typicality"))
+    more = (("time", "times"), ("typicality", "typicality"), ("trained", "trained"))
     return made | {name: _floats(path, key, columns[key], lines) for key, name in more if key in columns}
 
 

@@ -5,7 +5,7 @@ gives others (probabilities, where the table holds their softmax), a certified 1
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,8 +14,9 @@ import numpy as np
 
 from edgevid.abstain.policy import BANDS, Policy, Settings
 from edgevid.actions.recognizer import softmax
-from edgevid.errors import FileFormatError, InputError, check_choice
-from edgevid.evaluate.tune.score_files import fail, read_csv, read_npz
+from edgevid.errors import InputError, check_choice
+from edgevid.evaluate.evaluation import trained_notes
+from edgevid.evaluate.tune.score_files import fail, named, read_columns
 from edgevid.files import sha256_of
 from edgevid.types import Array, Reason, Scores, Tracks
 
@@ -153,11 +154,13 @@ class ScoreTable:
     sha256: str = ""
     typicality: Array | None = None  # (N,) p-values of being like the training, NaN where unknown; None: of no row
     bands: Array | None = None  # (N,) of BANDS, "" in sound images; None: all are
+    trained: Array | None = None  # (N,) whether the model was trained on the track's clip or scene; None: not stated
+    notes: Sequence[str] = ()  # What is not stated, and what was left out
 
     def of_tracks(self, chosen: Array) -> ScoreTable:
         """Only the rows of these tracks."""
         rows = np.isin(self.tracks, chosen)
-        columns = ("values", "labels", "tracks", "times", "typicality", "bands")
+        columns = ("values", "labels", "tracks", "times", "typicality", "bands", "trained")
         picked = {name: c[rows] for name in columns if (c := getattr(self, name)) is not None}
         return dataclasses.replace(self, **picked)
 
@@ -199,26 +202,26 @@ class TrackVerdicts:
 
 
 def read_scores(path: str | Path, *, values: ValueKind = "auto", labels: LabelKind = "auto") -> ScoreTable:
-    """The score table at `path`; `values` and `labels` are as of `make_table`."""
+    """The score table at `path`, of tracks that the model was not trained on; a note names others, which are left
+    out, or that the file does not state them. `values` and `labels` are as of `make_table`."""
     path = Path(path)
     try:
         sha256 = sha256_of(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}; check the path") from None
-    if path.suffix.lower() == ".npz":
-        columns = read_npz(path)
-    elif path.suffix.lower() == ".csv":
-        columns = read_csv(path)
-    else:
-        raise FileFormatError(path, "the file's name", expected="it to end in .csv or .npz", got=path.name)
-    return make_table(columns, path=path, sha256=sha256, values=values, labels=labels)
+    table = make_table(read_columns(path), path=path, sha256=sha256, values=values, labels=labels)
+    seen, first = table.trained, np.unique(table.tracks, return_index=True)[1]
+    notes = trained_notes(None if seen is None else seen[first], named(path))
+    kept = table if seen is None or not seen.any() else table.of_tracks(table.tracks[~seen])
+    return dataclasses.replace(kept, notes=notes)
 
 
 def make_table(
     columns: Mapping[str, Array], *, path: Path = Path(), sha256: str = "", values: ValueKind = "auto",
     labels: LabelKind = "auto",
 ) -> ScoreTable:  # fmt: skip
-    """The checked table of `values` and optional `labels`, `tracks`, `times`, `names`.
+    """The checked table of `values` and optional `labels`, `tracks`, `times`, `names`, `typicality`, `bands`
+    and `trained`.
 
     The policy will see probabilities of a softmax: "auto" takes those, and is an InputError for others (percentages,
     sigmoids, a second softmax). "probabilities", "percent" and "logits" state what the values are, "names" and
@@ -262,7 +265,13 @@ def make_table(
             fail(path, "band", f"OK or one of {', '.join(BANDS)}", sorted(unknown))
         if (bands != bands[first]).any():
             fail(path, "band", "one per track (where it changes, begin another track in the table)", "several")
-    return ScoreTable(names, shares, truth, numbers, times, decimals, path, sha256, typicality, bands)
+    trained = columns.get("trained")
+    if trained is not None:
+        if np.shape(trained) != (rows,) or not np.isin(trained, (0, 1)).all():
+            expected = f"{rows} values, 1 where the model was trained on the row's clip or scene, else 0"
+            fail(path, "trained", expected, np.shape(trained))
+        trained = np.isin(numbers, numbers[np.asarray(trained, bool)])
+    return ScoreTable(names, shares, truth, numbers, times, decimals, path, sha256, typicality, bands, trained)
 
 
 def gather(table: ScoreTable, settings: Settings) -> TrackVerdicts:

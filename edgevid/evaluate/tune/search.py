@@ -152,7 +152,7 @@ def tune(
     `unknown` holds scores of clips of none of the classes, whose share rejected is reported next to it.
     With `settings.tree` max-risk certifies the emitted classes, and all that is emitted, parents too. Each band of
     image quality with enough tracks gets a threshold of its own; the guarantee is for all of them together."""
-    target, settings, warnings = target or Target(), settings or Settings(), list[str]()
+    target, settings, warnings = target or Target(), settings or Settings(), [*table.notes]
     if table.labels is None and target.kind != "abstain-rate":
         got = f"expected a label column for {target.kind}, got none. Without labels choose --abstain-rate"
         raise InputError(f"{named(table.path)}: {got}")

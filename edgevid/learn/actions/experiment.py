@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from edgevid.actions import Typicality, softmax
 from edgevid.actions.layout import JointLayout
 from edgevid.actions.typicality import ALONE, MIXTURES
 from edgevid.errors import InputError, check_choice, require
-from edgevid.evaluate.actions.data import Corpus, check
+from edgevid.evaluate.actions.data import Corpus, check, marks_of
 from edgevid.evaluate.actions.metrics import ClassReport, SegmentReport, interval
 from edgevid.evaluate.evaluation import Evaluation, Figure, Plot, Thumb
 from edgevid.evaluate.page import page
@@ -251,7 +251,7 @@ def _deploy(fitted: Fitted, data: Split, trials: list[Trial], kind: HeadKind, ou
     if typicality is not None:
         mixed = float((shares.argmax(1) == truth).mean())
         notes.append(f"accuracy with the second opinion, on the clips that chose its weight: {mixed:.1%}")
-        write_scores(out / "scores.npz", test, shares, typicality(logits, *described))
+        write_scores(out / "scores.npz", test, shares, typicality(logits, *described), deployment.trained)
     if curve:
         notes.append(curve[0])
         plots["Errors by clips"] = curve[1]
@@ -307,12 +307,12 @@ def _evaluation(fitted: Fitted, report: ClassReport, trial: Trial, test: Corpus,
     return dataclasses.replace(found, task="training", images=images)
 
 
-def write_scores(path: Path, test: Corpus, shares: Array, typicality: Array) -> None:
-    """The probabilities of the held-out clips, for `edgevid tune`."""
-    names = np.array(test.names)
+def write_scores(path: Path, test: Corpus, shares: Array, typicality: Array, trained: Sequence[str]) -> None:
+    """The probabilities of the held-out clips, for `edgevid tune`, and which of them training had a copy of."""
+    names, seen = np.array(test.names), [not marks_of(one).isdisjoint(trained) for one in test.examples]
     with atomic_path(path) as new:
         np.savez(new, values=shares, labels=names[test.labels], tracks=np.array([e.name for e in test.examples]),
-                 names=names, typicality=typicality[:, 0])  # fmt: skip
+                 names=names, typicality=typicality[:, 0], trained=seen)  # fmt: skip
 
 
 def epochs_plot(fitted: Fitted) -> dict[str, Plot]:
