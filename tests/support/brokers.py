@@ -109,7 +109,7 @@ class Listener:
             return [text for name, text, _ in self.messages if name == topic]
 
         with self._changed:
-            assert self._changed.wait_for(lambda: len(found()) >= number, 10), self.messages
+            assert self._changed.wait_for(lambda: len(found()) >= number, 60), self.messages
         return [json.loads(text) if text.startswith("{") else text for text in found()]
 
     def __enter__(self) -> Listener:
