@@ -28,10 +28,8 @@ from edgevid.types import Detections, Result
 
 from_supervision, to_supervision = Detections.from_supervision, Result.to_supervision
 
-__all__ = [
-    "AnnotatedVideo", "Blur", "CsvSink", "DatasetSink", "EventCsv", "EventLines", "EventSink",
-    "FrigateSink", "GridOverlay", "JsonLines", "KafkaSink", "Metrics", "MotText", "MqttSink", "Overlay",
-    "ParquetSink", "Recorder", "RedisSink", "RejectedError", "ReviewSink", "SegmentedSink", "Sink",
-    "SqliteSink", "WebhookSink", "as_json", "contact_sheet", "draw_ground_grid", "from_supervision",
-    "read_database", "read_events", "read_header", "read_jsonl", "to_supervision",
-]  # fmt: skip
+__all__ = ["AnnotatedVideo", "Blur", "CsvSink", "DatasetSink", "EventCsv", "EventLines", "EventSink", "FrigateSink",
+           "GridOverlay", "JsonLines", "KafkaSink", "Metrics", "MotText", "MqttSink", "Overlay", "ParquetSink",
+           "Recorder", "RedisSink", "RejectedError", "ReviewSink", "SegmentedSink", "Sink", "SqliteSink", "WebhookSink",
+           "as_json", "contact_sheet", "draw_ground_grid", "from_supervision", "read_database", "read_events",
+           "read_header", "read_jsonl", "to_supervision"]  # fmt: skip

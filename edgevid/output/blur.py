@@ -24,10 +24,8 @@ VEHICLES = ("car", "truck", "bus", "motorcycle", "van", "vehicle")
 class Blur(Closing):
     """The first sink of a run: those after it get pixelated frames, and so does a viewer."""
 
-    def __init__(
-        self, words: Sequence[str], names: Sequence[str], *, found: Sequence[str] = (),
-        face_model: str | Path | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, words: Sequence[str], names: Sequence[str], *, found: Sequence[str] = (),
+                 face_model: str | Path | None = None) -> None:  # fmt: skip
         """`words` are of the detector's `names`, and "face" and "plate"; `found` are those it looks for. Faces are
         found by `face_model`, such as a YuNet; without one, the upper part of each person is pixelated. Of a detector
         without plates the lower part of each vehicle is. InputError where it finds nothing that a word needs."""

@@ -41,9 +41,8 @@ class _Object:
 class EventFinder:
     """Finds events and hands each one to `emit`, numbered, in order, from any thread."""
 
-    def __init__(
-        self, header: Header, emit: Callable[[Event], None], source: Any = None, *, speed_limit_kmh: float | None = None
-    ) -> None:
+    def __init__(self, header: Header, emit: Callable[[Event], None], source: Any = None, *,
+                 speed_limit_kmh: float | None = None) -> None:  # fmt: skip
         """`source` is the run's; `speed_limit_kmh` adds "speed-limit" events on a calibrated camera."""
         self.header, self._emit, self._source = header, emit, source
         self._limit_mps = np.inf if speed_limit_kmh is None else speed_limit_kmh / KMH

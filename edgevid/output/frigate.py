@@ -27,10 +27,8 @@ class FrigateSink(HttpSink):
     """Events of chosen kinds at Frigate's API, docs/events.md; one per object while its clip goes on. Source:
     https://docs.frigate.video/integrations/api."""
 
-    def __init__(
-        self, url: str, *, camera: str = "", kinds: Sequence[EventKind] = KINDS, duration_s: float = 20.0,
-        include_recording: bool = True, ca: str | Path | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, url: str, *, camera: str = "", kinds: Sequence[EventKind] = KINDS, duration_s: float = 20.0,
+                 include_recording: bool = True, ca: str | Path | None = None) -> None:  # fmt: skip
         """`camera` is its name in Frigate, where it differs; `duration_s` 0: until the object is gone. InputError for
         an address that cannot be used, MissingExtraError without httpx."""
         server = server_of(url, "frigate")

@@ -22,11 +22,9 @@ GRID = (255, 236, 150)
 class GridOverlay(Overlay):
     """The overlay with the calibration's grid under it, where there is one, and with zones and lines."""
 
-    def __init__(
-        self, calibration: CameraCalibration | None, *, unit: str = "km/h", scores: bool = False,
-        shapes: Sequence[Zone | Line] = (), drawn_on: tuple[int, int] | None = None,
-        cell_m: float | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, calibration: CameraCalibration | None, *, unit: str = "km/h", scores: bool = False,
+                 shapes: Sequence[Zone | Line] = (), drawn_on: tuple[int, int] | None = None,
+                 cell_m: float | None = None) -> None:  # fmt: skip
         """Cells of the grid are those of `draw_ground_grid`. `shapes` are drawn over the image; their pixels are those
         of frames of the size `drawn_on` (width, height; None: of any)."""
         super().__init__(unit=unit, scores=scores)
@@ -98,10 +96,8 @@ def _draw_line(image: U8, points: Array, style: Style) -> None:
 class GroundGrid:
     """The grid of a calibration, drawn once for images of one size: `paint` blends the pixels it changes."""
 
-    def __init__(
-        self, calibration: CameraCalibration, size: tuple[int, int], *, cell_m: float | None = None,
-        opacity: float = 0.45,
-    ) -> None:  # fmt: skip
+    def __init__(self, calibration: CameraCalibration, size: tuple[int, int], *, cell_m: float | None = None,
+                 opacity: float = 0.45) -> None:  # fmt: skip
         """`size` (width, height) of the images, in the aspect ratio of the calibration's."""
         self.size = size
         calibration = calibration.scaled_to(size)
@@ -124,9 +120,8 @@ class GroundGrid:
         values[self._at] = changed
 
 
-def draw_ground_grid(
-    image: U8, calibration: CameraCalibration, *, cell_m: float | None = None, opacity: float = 0.45
-) -> U8:
+def draw_ground_grid(image: U8, calibration: CameraCalibration, *, cell_m: float | None = None,
+                     opacity: float = 0.45) -> U8:  # fmt: skip
     """A copy of `image` (H, W, 3) uint8 RGB with a metric grid inside the calibration's region. Cells are squares of
     `cell_m` meters (None: about 8 along the longer side, in round meters). Lines are labeled with their meters."""
     over = image.copy()
@@ -200,10 +195,8 @@ def round_cell(meters: float) -> float:
 class TruthOverlay(GridOverlay):
     """Draws results and shapes, and in white each object's true contact point and speed in km/h."""
 
-    def __init__(
-        self, scene: Scene, calibration: CameraCalibration | None = None, shapes: Sequence[Zone | Line] = (),
-        scores: bool = False,
-    ) -> None:  # fmt: skip
+    def __init__(self, scene: Scene, calibration: CameraCalibration | None = None, shapes: Sequence[Zone | Line] = (),
+                 scores: bool = False) -> None:  # fmt: skip
         super().__init__(calibration, shapes=shapes, scores=scores)
         self._scene = scene
 

@@ -107,10 +107,9 @@ class Entities:
         elif event.kind == "track-speed" and event.speed_mps is not None:
             more = {"state_class": "measurement", "device_class": "speed", "unit_of_measurement": "km/h"}
             error = round((event.speed_sigma_mps or 0.0) * KMH, 2)
-            self._sensor("speed", "speed", "kmh", more).update(
-                kmh=round(event.speed_mps * KMH, 2), error_kmh=error, class_name=event.class_name,
-                track=event.track, utc=event.utc,
-            )  # fmt: skip
+            self._sensor("speed", "speed", "kmh", more).update(kmh=round(event.speed_mps * KMH, 2), error_kmh=error,
+                                                               class_name=event.class_name, track=event.track,
+                                                               utc=event.utc)  # fmt: skip
         elif what := (PROBLEMS | SOLVED).get(event.kind):
             self._health[what] = event.reason or event.kind if event.kind in PROBLEMS else ""
             self._set_health()

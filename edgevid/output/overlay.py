@@ -87,9 +87,8 @@ def draw_instance(image: Array, result: Result, row: int, color: Color, line: in
 class Overlay:
     """Draws results; keeps the trails of the current tracks only."""
 
-    def __init__(
-        self, *, trail_s: float = 1.5, unit: str = "km/h", show_status: bool = True, scores: bool = False
-    ) -> None:
+    def __init__(self, *, trail_s: float = 1.5, unit: str = "km/h", show_status: bool = True,
+                 scores: bool = False) -> None:  # fmt: skip
         """`trail_s` seconds of each object's path are drawn; `unit` is "km/h", "mph" or "m/s".
 
         With `scores` the detector's score stands in each label.
@@ -142,9 +141,8 @@ class Overlay:
             self._status(image, result, left, style) if left_out else self._put(image, *status)
         return image
 
-    def _find_place(
-        self, texts: Sequence[Lines], box: Sequence[int], number: int, style: Style
-    ) -> tuple[Array, tuple[int, int], bool] | None:
+    def _find_place(self, texts: Sequence[Lines], box: Sequence[int], number: int,
+                    style: Style) -> tuple[Array, tuple[int, int], bool] | None:  # fmt: skip
         """The longest label that has room: its plate and place, and whether that is away from the box."""
         letters = glyphs(style.text, style.pad)
         for far, lines in [*((False, lines) for lines in texts), (True, texts[-1])]:
@@ -155,9 +153,8 @@ class Overlay:
                 return kept[1], place, far
         return None
 
-    def _labels(
-        self, image: Array, result: Result, order: Sequence[int], edges: Sequence[Sequence[int]], style: Style
-    ) -> int:
+    def _labels(self, image: Array, result: Result, order: Sequence[int], edges: Sequence[Sequence[int]],
+                style: Style) -> int:  # fmt: skip
         """Draws the labels, those of near objects first; returns how many found no place."""
         texts, ids = _texts(result, self.unit, self.scores), result.tracks.ids.tolist()
         placed, left_out = [], 0

@@ -45,11 +45,10 @@ FLAGS = {"movflags": "hybrid_fragmented+delay_moov+frag_keyframe+default_base_mo
 class Recorder(Closing):
     """A sink that records; its `tap` goes to `open_video(..., packets=recorder.tap)`."""
 
-    def __init__(
-        self, folder: str | Path, *, camera: str = "camera", continuous: bool = True,
-        events: Collection[str] = CLIPPED, pre_s: float = 5.0, post_s: float = 5.0, segment_s: float = 60.0,
-        keep_days: float | None = None, max_bytes: int | None = None, live: bool = False, unit: str = "km/h",
-    ) -> None:  # fmt: skip
+    def __init__(self, folder: str | Path, *, camera: str = "camera", continuous: bool = True,
+                 events: Collection[str] = CLIPPED, pre_s: float = 5.0, post_s: float = 5.0, segment_s: float = 60.0,
+                 keep_days: float | None = None, max_bytes: int | None = None, live: bool = False,
+                 unit: str = "km/h") -> None:  # fmt: skip
         """Files go to folder/camera, within `keep_days` and `max_bytes`.
 
         `continuous` records all of the stream, in segments of about `segment_s`. An event whose kind is in `events`

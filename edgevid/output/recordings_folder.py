@@ -65,10 +65,8 @@ def listed(path: Path) -> list[dict[str, Any]]:
 class RecordingsFolder:
     """A folder of recordings that stays within its limits while files are written into it."""
 
-    def __init__(
-        self, path: Path, *, keep_days: float | None = None, max_bytes: int | None = None,
-        now: Callable[[], float] = clock.time, steady: Callable[[], float] | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, path: Path, *, keep_days: float | None = None, max_bytes: int | None = None,
+                 now: Callable[[], float] = clock.time, steady: Callable[[], float] | None = None) -> None:  # fmt: skip
         """Makes the folder; files of earlier runs count. `steady` are seconds of a clock that is never set. SourceError
         where it cannot be made, or another program records into it; `close` lets go of it."""
         if not all(limit is None or limit > 0 for limit in (keep_days, max_bytes)):

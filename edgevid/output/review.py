@@ -39,11 +39,10 @@ class ReviewSink(Closing):
     written when the track ends, by its last verdict. When the folder's own files pass `max_disk_bytes`, the oldest
     are deleted. Use it as a context manager, or call `close`."""
 
-    def __init__(
-        self, folder: str | Path, max_disk_bytes: int = 200_000_000, *, min_confidence: float = 0.0,
-        audit: float = 0.0, seed: int = 0, tasks: Iterable[str] | None = None,
-        model_sha256: Mapping[str, str] | None = None, source: str = "", max_side_px: int = 512,
-    ) -> None:  # fmt: skip
+    def __init__(self, folder: str | Path, max_disk_bytes: int = 200_000_000, *, min_confidence: float = 0.0,
+                 audit: float = 0.0, seed: int = 0, tasks: Iterable[str] | None = None,
+                 model_sha256: Mapping[str, str] | None = None, source: str = "",
+                 max_side_px: int = 512) -> None:  # fmt: skip
         """Emitted verdicts with a confidence below `min_confidence` are saved too; `tasks` None: all. So is a random
         sample of all emitted ones: each track with probability `audit`, whatever its verdict. `model_sha256` by task
         and `source` go into the descriptions; crops are downscaled to `max_side_px`."""
@@ -122,12 +121,11 @@ class ReviewSink(Closing):
             best.film.append((frame.time, resize_area(crop if square is None else square, (FILM_PX, FILM_PX))))
 
     def _describe(self, task: str, verdict: Any, result: Result) -> dict[str, Any]:
-        about: dict[str, Any] = {
-            "task": task, "track": verdict.id, "reason": verdict.reason.name, "label": verdict.label,
-            "confidence": round(verdict.confidence, 6), "names": list(result.names.get(task, ())),
-            "model_sha256": self._hashes.get(task, ""), "source": self._source,
-            "camera": self._header.camera, "run": self._header.run,
-        }  # fmt: skip
+        about: dict[str, Any] = {"task": task, "track": verdict.id, "reason": verdict.reason.name,
+                                 "label": verdict.label, "confidence": round(verdict.confidence, 6),
+                                 "names": list(result.names.get(task, ())), "model_sha256": self._hashes.get(task, ""),
+                                 "source": self._source, "camera": self._header.camera,
+                                 "run": self._header.run}  # fmt: skip
         if (scores := result.scores.get(task)) is not None and (scores.ids == verdict.id).any():
             about["scores"] = [round(float(v), 6) for v in scores.values[scores.ids == verdict.id][-1]]
         return about

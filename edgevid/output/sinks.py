@@ -147,9 +147,8 @@ class AnnotatedVideo(Closing):
     """An MP4 with the overlay; a killed program leaves one that plays up to its last two seconds. InputError for a name
     that does not end in .mp4, SourceError where the file cannot be created."""
 
-    def __init__(
-        self, path: str | Path, *, fps: float | None = None, overlay: Overlay | None = None, codec: str = "auto"
-    ) -> None:
+    def __init__(self, path: str | Path, *, fps: float | None = None, overlay: Overlay | None = None,
+                 codec: str = "auto") -> None:  # fmt: skip
         """`fps` is the nominal rate; the frames keep their own times. `codec` as of `VideoWriter`."""
         self._writer = VideoWriter(path, fps=fps or 25.0, codec=codec)
         self._overlay = overlay or Overlay()
@@ -174,10 +173,8 @@ class SegmentedSink(Closing):
     time of their start (seen-20260131T120000Z.mp4, UTC): a restarted program never overwrites an old one. Without, the
     first segment has the plain name, and frames of another size continue in seen-2.mp4."""
 
-    def __init__(
-        self, path: str | Path, make: Callable[[Path], Sink], *, segment_s: float | None = None,
-        max_disk_bytes: int | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, path: str | Path, make: Callable[[Path], Sink], *, segment_s: float | None = None,
+                 max_disk_bytes: int | None = None) -> None:  # fmt: skip
         """`make` opens the sink of one segment; `max_disk_bytes` limits all segments of this name, of
         earlier runs too."""
         self.path = Path(path)

@@ -8,7 +8,5 @@ from edgevid.video.live import LiveSource
 from edgevid.video.open import FrameSeeker, open_video
 from edgevid.video.writer import VideoWriter
 
-__all__ = [
-    "ArraySource", "FileSource", "FrameSeeker", "ImageSource", "LiveSource", "Source", "StreamEvent",
-    "VideoWriter", "open_video",
-]  # fmt: skip
+__all__ = ["ArraySource", "FileSource", "FrameSeeker", "ImageSource", "LiveSource", "Source", "StreamEvent",
+           "VideoWriter", "open_video"]  # fmt: skip
