@@ -20,6 +20,7 @@ import argparse
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -153,7 +154,8 @@ def sinks_in(folder: Path) -> list[Any]:
 
 
 def child(stage: str, clip: Path, frames: int, tuned: bool) -> list[dict[str, float]]:
-    """The samples of a process of its own, shown as they come; Ctrl-C ends it, and what it gave until then counts."""
+    """The samples of a process of its own, shown as they come; Ctrl-C and SIGTERM end it, and what it gave until then
+    counts."""
     command = [sys.executable, __file__, "--child", stage, "--clip", str(clip), "--soak", str(frames)]
     rows: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -178,6 +180,7 @@ def growth(rows: list[dict[str, float]]) -> dict[str, float]:
     frames, mb = (np.array([row[key] for row in kept]) for key in ("frames", "resident"))
     slope = float(np.polyfit(frames, mb, 1)[0]) if len(kept) > 2 else 0.0
     return {
+        "frames": rows[-1]["frames"],
         "first MB": round(rows[0]["resident"], 1), "last MB": round(rows[-1]["resident"], 1),
         "most MB": round(max(row["resident"] for row in rows), 1), "slope MB/1,000": round(1000 * slope, 4),
         "slope %/100,000": round(100 * 100_000 * slope / float(np.median(mb)), 3),
@@ -204,6 +207,8 @@ def main() -> None:
         else:
             run_stage(given.child, given.clip, given.soak, given.folder)
         return
+    for number in (signal.SIGINT, signal.SIGTERM):  # in the background the first one is ignored
+        signal.signal(number, signal.default_int_handler)
     if not (CLIPS / CLIP).is_file():
         raise SystemExit(f"needs the clip {CLIP} of the shared test data")
     width, height = map(int, given.size.split("x"))
