@@ -34,6 +34,7 @@ coverage: dev  ## the tests, with the share of lines of edgevid/ that they run; 
 
 LONG := field_fuzz,field_http,field_kill,field_rtsp,field_soak,sinks,fleet,mutants
 long: dev  ## in full what the tests do at a few percent: fuzzing, kills, soaks, mutants; hours, into benchmarks/results; DATA=folder
+	EDGEVID_TEST_LONG=1 $(BIN)/pytest tests/video/test_containers.py
 	$(BIN)/python benchmarks/run_all.py $(DATA) --here --only $(LONG)
 
 neighbors: dev  ## the wheel in new environments: alone, and next to ultralytics, supervision and trackers

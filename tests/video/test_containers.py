@@ -19,6 +19,7 @@ import av
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
+from long_run import examples
 
 from edgevid.errors import SourceError
 from edgevid.video.files import FileSource
@@ -125,7 +126,7 @@ def ffmpeg_stamps(path: Path) -> list[Fraction | None]:
 
 @given(clips)
 @settings(
-    max_examples=1000,
+    max_examples=examples(1000),
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],  # shrinking takes minutes, and a clip is small as it is
