@@ -1,7 +1,8 @@
 """Do the stated errors hold where the noise is not the filter's own? A simulation, at least 1,000 tracks of
 each kind: steady, accelerating, braking, stopping, turning, and groups of walkers.
 
-python benchmarks/speed_errors.py [--tracks 1000]
+python benchmarks/speed_errors.py [--tracks 1000] [--seed 7]
+python benchmarks/speed_errors.py --curve [--tracks 200]    (live values, by how often traffic changes its speed)
 
 The camera of speed_scenes.py. Sites of 25 tracks; each has a calibration of its own, four points wrong by
 2 pixels and 0.5 % of tape: about 1 % of scale. A detector that is not the filter's model: each
@@ -10,12 +11,15 @@ track has an own jitter (0.6 to 2.5 px at the edges, correlated over 0.05 to 0.3
 shadow, half a car), merges (the box is that of two objects), switches (the id goes to another object),
 occlusions of 0.3 to 1 s, and 10 % of misses. The truth is the speed of the object followed: at a value's
 moment, or its mean over the whole track.
+
+Settings were chosen on seeds 101 and 102 (100 tracks a kind), looked at on 103, and are judged on 7.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +29,7 @@ import numpy as np
 import shapely
 from bench import conditions, save, table
 
+from edgevid import kernels
 from edgevid.speed.calibration import CameraCalibration, make_calibration
 from edgevid.speed.estimator import SpeedEstimator
 from edgevid.synthetic.scene import Camera
@@ -32,8 +37,12 @@ from edgevid.types import Tracks
 
 CAMERA, FPS, NEAR, FAR = Camera(), 30.0, 15.0, 60.0
 KINDS = ("steady", "accelerating", "braking", "stopping", "turning", "groups")
+JOBS = 3
+"""Kinds that are run at a time."""
 SITE = 25
 """Tracks of one site."""
+CHANGES = (0.002, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Of the curve; the filter's own is 0.2."""
 CAR, PERSON = (4.5, 1.8, 1.5), (0.4, 0.5, 1.75)
 
 
@@ -218,23 +227,43 @@ def run(kind: str, tracks: int, seed: int = 0, **how: Any) -> dict[str, dict[str
     return {value: score(np.array(some, float), count) for value, some in rows.items()}
 
 
+def curve(tracks: int, seed: int) -> None:
+    """Live values with other priors: the emitted share on steady driving against the coverage under change."""
+    whole, rows = kernels.PlaneCore, []
+    for changes in CHANGES:
+        kernels.PlaneCore = lambda s, *h, c=changes: whole({**s, "changes": c}, *h)  # type: ignore[misc,assignment]
+        found = {kind: run(kind, tracks, seed)["live"] for kind in KINDS}
+        rows.append([f"{changes:g}", *(f"{100 * s['within 95']:.0f} % of {100 * s['emitted']:.0f} %"
+                                       for s in found.values())])  # fmt: skip
+    kernels.PlaneCore = whole  # type: ignore[misc]
+    head = ["changes a second", *KINDS]
+    print(table(head, rows))
+    save("speed_curve", {"head": head, "rows": rows, "tracks": tracks, "seed": seed}, conditions())
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--tracks", type=int, default=1000)
-    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--seed", type=int, default=7)
     options.add_argument("--kind", action="append")
+    options.add_argument("--curve", action="store_true")
     chosen = options.parse_args()
+    if chosen.curve:
+        return curve(chosen.tracks, chosen.seed)
     head = ["kind", "value", "68 % hold", "95 % hold", "emitted", "mean error, km/h", "95th percentile",
             "worst",
             "median sigma"]  # fmt: skip
-    rows, kept = [], {}
-    for kind in chosen.kind or KINDS:
-        kept[kind] = run(kind, chosen.tracks, chosen.seed)
-        for value, s in kept[kind].items():
+    rows: list[list[str]] = []
+    kinds = chosen.kind or KINDS
+    with ProcessPoolExecutor(JOBS) as pool:
+        found = pool.map(run, kinds, [chosen.tracks] * len(kinds), [chosen.seed] * len(kinds))
+        kept = dict(zip(kinds, found, strict=True))
+    for kind, scores in kept.items():
+        for value, s in scores.items():
             rows.append([kind, value, *(f"{100 * s[k]:.0f} %" for k in ("within 68", "within 95", "emitted")),
                          *(f"{s[k]:.2f}" for k in ("mean", "p95", "worst", "median sigma"))])  # fmt: skip
     print(table(head, rows))
-    if chosen.kind is None and chosen.seed == 0:
+    if chosen.kind is None:
         save("speed_errors", {"head": head, "rows": rows, "scores": kept, "tracks": chosen.tracks}, conditions())
 
 

@@ -70,6 +70,9 @@ edgevid::PlaneSettings settings_of(const nb::dict& given) {
         EDGEVID_FIELD(lost_after_s)
         EDGEVID_FIELD(steady_noise)
         EDGEVID_FIELD(steady_correlation_s)
+        EDGEVID_FIELD(acceleration)
+        EDGEVID_FIELD(changes)
+        EDGEVID_FIELD(slow_correlation_s)
         EDGEVID_FIELD(max_observations)
         return false;
     });

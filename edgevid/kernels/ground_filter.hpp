@@ -7,10 +7,11 @@
 // Bryson and Frazier (1963; Bierman 1973): it equals the Rauch-Tung-Striebel pass of the reference, and
 // needs no inverse and only the two columns of I - K H that differ from the identity.
 //
-// The live value is that of a second filter for speeds that hardly change, with the errors of the boxes as the
-// first-order Markov noise that they are: it measures the difference of a contact pixel and `rho` times the one
-// before, whose errors are independent (Bryson and Henrikson 1968). Its innovations tell when the speed does
-// change: it then follows more quickly, and what it differs by from the first filter widens its error.
+// The live value is a mixture of two more filters, one for constant speeds and one whose acceleration fades over
+// kManeuverS (Singer 1970), weighted by how well each explains the sightings and by how often traffic changes its
+// speed: the interacting multiple model (Blom and Bar-Shalom 1988). The errors of the boxes are the first-order Markov
+// noise that they are: both measure the difference of a contact pixel and `rho` times the one before, whose errors
+// are independent (Bryson and Henrikson 1968). What the two differ by is part of the error.
 #pragma once
 
 #include <algorithm>
@@ -38,7 +39,10 @@ struct PlaneSettings {
     double gate = 9.21;            // chi-square of 2, 99 %
     double stationary_gate = 5.99;      // chi-square of 2, 95 %
     double smoothed_gate = 16.0;  // chi-square of 2, 99.97 %: a smoothed value contradicts the live verdict
-    double steady_noise = 0;  // m^2/s^3, process noise of the second filter; 0: there is none
+    double steady_noise = 0;  // m^2/s^3, process noise of the live value's models; 0: there are none
+    double acceleration = 2.5;  // m/s^2, standard deviation of one that begins
+    double changes = 0.2;  // a second: a constant speed begins to change
+    double slow_correlation_s = 0;  // more of the correlation time of an object that hardly moves in the image
     double steady_correlation_s = 0.15;  // correlation time of the errors of boxes
     double lost_after_s = 0;  // a track that is not named for longer has ended
     double max_observations = 2048;  // kept of one track for its track speed; beyond, every second one is dropped
@@ -47,10 +51,11 @@ struct PlaneSettings {
 constexpr double kUnmeasured = -1, kMoving = -1, kUndecided = -2;  // as plane_columns.py says
 constexpr double kOutlierGate = 25;  // chi-square of 2, 5 standard errors
 constexpr int kOutliersInARow = 5;   // a jump
-constexpr double kDriftS = 0.4, kDriftGate = 4;  // innovations of so long whose sum is beyond 2 standard errors drift
-constexpr double kMostNoise = 8;                 // m^2/s^3, process noise of the second filter at the most
-constexpr double kPriorScale = 20;               // sightings that the given noise counts for
-constexpr double kWiden = 1.5;
+constexpr double kCalms = 0.5;  // share of `changes` a second with which a changing speed is constant again
+constexpr double kSlowPx = 5;   // standard errors of a box edge that an object moves in a second, up to which it is slow
+constexpr double kManeuverS = 2;  // memory of an acceleration
+constexpr double kSure = 0.2;     // a model of this probability or more counts with its whole variance
+constexpr double kPriorScale = 5;  // sightings that the given noise counts for
 constexpr double kSizeS = 1.0, kSizeGate = 4, kSizeNoise = 0.7;  // memory of a box's height; its jumps, and the foot's share
 
 struct PlaneState {
@@ -77,22 +82,111 @@ struct Observation {
     double time, u, v, noise;  // noise 0: it was detected, but could not be measured
 };
 
-// The second filter: its state, the sighting before, and what its innovations tell.
-struct SteadyState {
-    PlaneState now;
+// State X, Y, VX, VY, AX, AY; a constant speed has no acceleration.
+struct ModelState {
+    double x[6] = {}, p[6][6] = {};
+};
+
+struct Velocity {
+    double x = 0, y = 0, xx = 0, xy = 0, yy = 0;  // and its covariance
+    double along(double vx, double vy) const {
+        const double v = vx * vx + vy * vy;
+        return v > 1e-18 ? (vx * vx * xx + 2 * vx * vy * xy + vy * vy * yy) / v : std::max(xx, yy);
+    }
+    bool moving(double gate) const { return (x * x * yy - 2 * x * y * xy + y * y * xx) / (xx * yy - xy * xy) >= gate; }
+};
+
+// Constant and changing speed, how probable each is, and the sighting before.
+struct Mixture {
+    ModelState model[2];
+    double weight[2] = {kCalms / (kCalms + 1), 1 / (kCalms + 1)};
     double time = 0, z[2] = {};
-    double drift[2] = {}, drift_weight = 0;  // sum of the last normalized innovations
-    double nis = 0;                          // sum over `count`
+    double nis = 0;  // sum over `count`
     int count = 0;
+
     double scale() const { return (kPriorScale + nis / 2) / (kPriorScale + count); }  // of the noise's variance
-    double drifting() const {
-        return drift_weight > 0 ? (drift[0] * drift[0] + drift[1] * drift[1]) / drift_weight / scale() : 0;
+
+    Velocity velocity(int k) const {  // of one model around the mixture's mean, which has its place
+        const ModelState& m = model[k];
+        Velocity v;
+        for (int i = 0; i < 2; ++i) {
+            v.x += weight[i] * model[i].x[2];
+            v.y += weight[i] * model[i].x[3];
+        }
+        const double dx = m.x[2] - v.x, dy = m.x[3] - v.y;
+        v.xx = m.p[2][2] + dx * dx;
+        v.xy = m.p[3][2] + dx * dy;
+        v.yy = m.p[3][3] + dy * dy;
+        return v;
+    }
+
+    Velocity velocity() const {
+        Velocity v = velocity(0);
+        const Velocity other = velocity(1);
+        v.xx = weight[0] * v.xx + weight[1] * other.xx;
+        v.xy = weight[0] * v.xy + weight[1] * other.xy;
+        v.yy = weight[0] * v.yy + weight[1] * other.yy;
+        return v;
+    }
+
+    // Either model may have begun, with an acceleration of that standard deviation; then both go on.
+    void predict(double dt, double noise, double acceleration, double changes) {
+        const double there = -std::expm1(-changes * dt), back = -std::expm1(-kCalms * changes * dt);
+        const double joint[2][2] = {{weight[0] * (1 - there), weight[0] * there}, {weight[1] * back, weight[1] * (1 - back)}};
+        const ModelState before[2] = {model[0], model[1]};
+        for (int k = 0; k < 2; ++k) {
+            weight[k] = joint[0][k] + joint[1][k];
+            const double share[2] = {joint[0][k] / weight[k], joint[1][k] / weight[k]};
+            ModelState& m = model[k];
+            const int n = k == 0 ? 4 : 6;
+            for (int a = 0; a < n; ++a) m.x[a] = a < 4 ? share[0] * before[0].x[a] + share[1] * before[1].x[a] : share[1] * before[1].x[a];
+            double off[2][6] = {};
+            for (int i = 0; i < 2; ++i)
+                for (int a = 0; a < n; ++a) off[i][a] = (i == 0 && a >= 4 ? 0 : before[i].x[a]) - m.x[a];
+            for (int a = 0; a < n; ++a)
+                for (int b = 0; b <= a; ++b) {
+                    const double begun = a < 4 ? before[0].p[a][b] : a == b ? acceleration * acceleration : 0;
+                    m.p[a][b] = m.p[b][a] = share[0] * (begun + off[0][a] * off[0][b]) +
+                                            share[1] * (before[1].p[a][b] + off[1][a] * off[1][b]);
+                }
+            move(m, k, dt, noise, acceleration);
+        }
+    }
+
+  private:
+    static void move(ModelState& m, int k, double dt, double noise, double acceleration) {
+        const double fading = k == 0 ? 0 : std::exp(-dt / kManeuverS), fva = k == 0 ? 0 : (1 - fading) * kManeuverS;
+        const double fpa = k == 0 ? 0 : kManeuverS * (dt - fva), s = acceleration * acceleration * (1 - fading * fading);
+        const int n = k == 0 ? 4 : 6;
+        for (int a = 0; a < 2; ++a) {
+            m.x[a] += dt * m.x[a + 2] + fpa * m.x[a + 4];
+            m.x[a + 2] += fva * m.x[a + 4];
+            m.x[a + 4] *= fading;
+        }
+        for (int c = 0; c < n; ++c)  // F P
+            for (int a = 0; a < 2; ++a) {
+                m.p[a][c] += dt * m.p[a + 2][c] + fpa * m.p[a + 4][c];
+                m.p[a + 2][c] += fva * m.p[a + 4][c];
+                m.p[a + 4][c] *= fading;
+            }
+        for (int r = 0; r < n; ++r)  // F P F^T
+            for (int a = 0; a < 2; ++a) {
+                m.p[r][a] += dt * m.p[r][a + 2] + fpa * m.p[r][a + 4];
+                m.p[r][a + 2] += fva * m.p[r][a + 4];
+                m.p[r][a + 4] *= fading;
+            }
+        const double of[3][3] = {{noise * dt * dt * dt / 3, noise * dt * dt / 2, 0},
+                                 {noise * dt * dt / 2, noise * dt + (k ? s * dt * dt / 3 : 0), k ? s * dt / 2 : 0},
+                                 {0, k ? s * dt / 2 : 0, k ? s : 0}};
+        for (int r = 0; r < 3; ++r)
+            for (int c = 0; c < 3; ++c)
+                for (int a = 0; a < 2; ++a) m.p[2 * r + a][2 * c + a] += of[r][c];
     }
 };
 
 struct PlaneTrack {
     std::int64_t id = 0;
-    SteadyState steady;
+    Mixture mixture;
     double height = 0, growth = 0, spread = 0;  // of the box: meters, 0 before the first; m/s; variance in pixels
     std::vector<PlaneStep> steps;  // from `first` on: those not smoothed yet, and the newest
     std::size_t first = 0;
@@ -171,8 +265,9 @@ class PlaneCore {
             for (int c = 0; c < 2; ++c) jacobian[2 * r + c] = (h[3 * r + c] - out[r] * h[6 + c]) / w;
     }
 
-    void pixel_noise(double noise, double gap, double* r) const {
-        const double f = gap > 0 ? std::max(1.0, 2 * settings.correlation_s / gap) : 1.0;
+    void pixel_noise(double noise, double gap, double slow, double* r) const {
+        const double tau = settings.correlation_s + slow * settings.slow_correlation_s;
+        const double f = gap > 0 ? std::max(1.0, 2 * tau / gap) : 1.0;
         r[0] = f * noise * noise / 2;  // u is the mean of two edges
         r[1] = f * noise * noise;
     }
@@ -180,7 +275,7 @@ class PlaneCore {
     void initialize(PlaneTrack& t, const double* contact, double noise, double time) {
         double place[2], j[4], r[2];
         project(ground_, contact[0], contact[1], place, j);
-        pixel_noise(noise, 1.0 / 30, r);
+        pixel_noise(noise, 1.0 / 30, 0, r);
         PlaneStep s;
         s.time = time;
         s.now.x[0] = place[0];
@@ -189,14 +284,17 @@ class PlaneCore {
             for (int b = 0; b < 2; ++b) s.now.p(a, b) = j[2 * a] * r[0] * j[2 * b] + j[2 * a + 1] * r[1] * j[2 * b + 1];
         s.now.p(2, 2) = s.now.p(3, 3) = settings.velocity_prior * settings.velocity_prior;
         t.steps.assign(1, s);
-        t.steady = SteadyState{};
-        t.steady.now = s.now;
+        t.mixture = Mixture{};
         const double f = std::max(1.0, 60 * settings.correlation_s);  // one sighting alone has no correlated ones
-        for (int a = 0; a < 2; ++a)
-            for (int b = 0; b < 2; ++b) t.steady.now.p(a, b) /= f;
-        t.steady.time = time;
-        t.steady.z[0] = contact[0];
-        t.steady.z[1] = contact[1];
+        for (ModelState& m : t.mixture.model)
+            for (int a = 0; a < 4; ++a) {
+                m.x[a] = s.now.x[a];
+                for (int b = 0; b < 4; ++b) m.p[a][b] = s.now.p(a, b) / (a < 2 && b < 2 ? f : 1);
+            }
+        for (int a = 4; a < 6; ++a) t.mixture.model[1].p[a][a] = settings.acceleration * settings.acceleration;
+        t.mixture.time = time;
+        t.mixture.z[0] = contact[0];
+        t.mixture.z[1] = contact[1];
         t.first = 0;
         t.first_time = t.last_time = t.stationary_since = time;
         t.count = 1;
@@ -232,10 +330,7 @@ class PlaneCore {
     }
 
     void predict(const PlaneState& s, double dt, PlaneState& out) const {
-        predict(s, dt, settings.process_noise, out);
-    }
-
-    static void predict(const PlaneState& s, double dt, double q, PlaneState& out) {
+        const double q = settings.process_noise;
         for (int i = 0; i < 4; ++i) out.x[i] = s.x[i];
         out.x[0] += dt * s.x[2];
         out.x[1] += dt * s.x[3];
@@ -260,94 +355,114 @@ class PlaneCore {
         s.time = time;
         s.dt = time - before.time;
         predict(before.now, s.dt, s.now);
-        const bool steady = settings.steady_noise > 0;
-        if (steady) {
-            const double more = std::max(0.0, t.steady.drifting() - kDriftGate);
-            const PlaneState then = t.steady.now;
-            predict(then, s.dt, std::min(kMostNoise, settings.steady_noise + more), t.steady.now);
-        }
+        const bool mixed = settings.steady_noise > 0;
+        const double wide = mixed ? std::sqrt(std::max(1.0, t.mixture.scale())) : 1;
+        if (mixed) t.mixture.predict(s.dt, settings.steady_noise, settings.acceleration, settings.changes);
         if (measured) {
-            if (!correct(t, s, contact, noise, time - t.last_time)) {
+            if (!correct(t, s, contact, noise, wide, time - t.last_time)) {
                 initialize(t, contact, noise, time);  // it stays elsewhere: another object, or a jump
                 return;
             }
-            if (steady) correct_steady(t.steady, contact, noise, time);
+            if (mixed) correct_mixture(t.mixture, contact, noise, time);
             t.last_time = time;
             ++t.count;
         }
-        const bool agile = moving(s.now, settings.stationary_gate);
-        const double scale = t.steady.scale();
-        const bool both = agile && (!steady || moving(t.steady.now, settings.stationary_gate * scale));
-        if (both || (steady && moving(t.steady.now, settings.smoothed_gate * scale))) t.stationary_since = time;
+        bool moves = moving(s.now, settings.stationary_gate);
+        if (mixed) {
+            const Velocity v = t.mixture.velocity();
+            moves = v.moving(settings.smoothed_gate) || (moves && v.moving(settings.stationary_gate));
+        }
+        if (moves) t.stationary_since = time;
     }
 
     // A measurement of the difference to `rho` times the sighting before, both as functions of the state now.
-    void correct_steady(SteadyState& t, const double* contact, double noise, double time) const {
-        PlaneState& s = t.now;
-        const double gap = time - t.time, rho = std::exp(-gap / settings.steady_correlation_s);
-        double now[2], before[2], j[4], i[4], h[8];
-        project(image_, s.x[0], s.x[1], now, j);
-        project(image_, s.x[0] - gap * s.x[2], s.x[1] - gap * s.x[3], before, i);
-        for (int a = 0; a < 2; ++a)
-            for (int b = 0; b < 2; ++b) {
-                h[4 * a + b] = j[2 * a + b] - rho * i[2 * a + b];
-                h[4 * a + b + 2] = rho * gap * i[2 * a + b];
-            }
-        const double white = 1 - rho * rho;
+    void correct_mixture(Mixture& t, const double* contact, double noise, double time) const {
+        const double gap = time - t.time, rho = std::exp(-gap / settings.steady_correlation_s), scale = t.scale();
+        const double white = (1 - rho * rho) * scale;
         double r[2] = {white * noise * noise / 2, white * noise * noise};
-        double e[2], ph[8] = {}, hph[4] = {}, inv[3];
-        for (int a = 0; a < 2; ++a) e[a] = contact[a] - now[a] - rho * (t.z[a] - before[a]);
+        double e[2][2], h2[2][2][6], ph[2][12] = {}, hph[2][4] = {}, nis[2];
+        for (int k = 0; k < 2; ++k) {
+            const ModelState& m = t.model[k];
+            const int n = k == 0 ? 4 : 6;
+            double now[2], before[2], place[2], j[4], i[4];
+            auto& h = h2[k];
+            for (int a = 0; a < 2; ++a) place[a] = m.x[a] - gap * m.x[a + 2] + gap * gap / 2 * m.x[a + 4];
+            project(image_, m.x[0], m.x[1], now, j);
+            project(image_, place[0], place[1], before, i);
+            for (int a = 0; a < 2; ++a)
+                for (int b = 0; b < 2; ++b) {
+                    h[a][b] = j[2 * a + b] - rho * i[2 * a + b];
+                    h[a][b + 2] = rho * gap * i[2 * a + b];
+                    h[a][b + 4] = -rho * gap * gap / 2 * i[2 * a + b];
+                }
+            for (int a = 0; a < 2; ++a) e[k][a] = contact[a] - now[a] - rho * (t.z[a] - before[a]);
+            for (int a = 0; a < n; ++a)
+                for (int b = 0; b < 2; ++b)
+                    for (int c = 0; c < n; ++c) ph[k][2 * a + b] += m.p[a][c] * h[b][c];
+            for (int a = 0; a < 2; ++a)
+                for (int b = 0; b < 2; ++b)
+                    for (int c = 0; c < n; ++c) hph[k][2 * a + b] += h[a][c] * ph[k][2 * c + b];
+            double inv[3];
+            invert(hph[k], r, inv);
+            nis[k] = e[k][0] * (inv[0] * e[k][0] + 2 * inv[1] * e[k][1]) + e[k][1] * inv[2] * e[k][1];
+        }
         t.time = time;
         t.z[0] = contact[0];
         t.z[1] = contact[1];
-        for (int a = 0; a < 4; ++a)
-            for (int b = 0; b < 2; ++b)
-                for (int k = 0; k < 4; ++k) ph[2 * a + b] += s.p(a, k) * h[4 * b + k];
-        for (int a = 0; a < 2; ++a)
-            for (int b = 0; b < 2; ++b)
-                for (int k = 0; k < 4; ++k) hph[2 * a + b] += h[4 * a + k] * ph[2 * k + b];
-        invert(hph, r, inv);
-        const double nis = e[0] * (inv[0] * e[0] + inv[1] * e[1]) + e[1] * (inv[1] * e[0] + inv[2] * e[1]);
-        if (!std::isfinite(nis)) return;
-        // Innovations over the lower Cholesky factor of their covariance, at most 3 standard errors each.
-        const double l0 = std::sqrt(hph[0] + r[0]), l1 = hph[1] / l0, l2 = std::sqrt(hph[3] + r[1] - l1 * l1);
-        const double least = std::min(1.0, 3 / std::sqrt(std::max(nis, 1e-9))), memory = std::exp(-gap / kDriftS);
-        t.drift[0] = memory * t.drift[0] + least * e[0] / l0;
-        t.drift[1] = memory * t.drift[1] + least * (e[1] - l1 * e[0] / l0) / l2;
-        t.drift_weight = memory * memory * t.drift_weight + 1;
-        t.nis += std::min(nis, settings.gate);
+        if (!std::isfinite(nis[0]) || !std::isfinite(nis[1])) return;
+        const double outlier = std::max(1.0, std::min(nis[0], nis[1]) / settings.gate);
+        r[0] *= outlier;
+        r[1] *= outlier;
+        double fit[2];
+        for (int k = 0; k < 2; ++k) {
+            ModelState& m = t.model[k];
+            const int n = k == 0 ? 4 : 6;
+            double inv[3], gain[12];
+            invert(hph[k], r, inv);
+            for (int a = 0; a < n; ++a) {
+                gain[2 * a] = ph[k][2 * a] * inv[0] + ph[k][2 * a + 1] * inv[1];
+                gain[2 * a + 1] = ph[k][2 * a] * inv[1] + ph[k][2 * a + 1] * inv[2];
+                m.x[a] += gain[2 * a] * e[k][0] + gain[2 * a + 1] * e[k][1];
+            }
+            joseph(h2[k], gain, r, n, m);
+            const double det = (hph[k][0] + r[0]) * (hph[k][3] + r[1]) - hph[k][1] * hph[k][1];
+            const double found = e[k][0] * (inv[0] * e[k][0] + 2 * inv[1] * e[k][1]) + e[k][1] * inv[2] * e[k][1];
+            fit[k] = -(found + std::log(det)) / 2;
+        }
+        const double best = std::max(fit[0], fit[1]);
+        for (int k = 0; k < 2; ++k) t.weight[k] = std::max(t.weight[k] * std::exp(fit[k] - best), 1e-6);
+        const double sum = t.weight[0] + t.weight[1];
+        for (int k = 0; k < 2; ++k) {
+            t.weight[k] /= sum;
+            t.nis += scale * t.weight[k] * std::min(nis[k], settings.gate);
+        }
         ++t.count;
-        if (nis > settings.gate) {
-            r[0] *= nis / settings.gate;
-            r[1] *= nis / settings.gate;
-            invert(hph, r, inv);
-        }
-        double k[8];
-        for (int a = 0; a < 4; ++a) {
-            k[2 * a] = ph[2 * a] * inv[0] + ph[2 * a + 1] * inv[1];
-            k[2 * a + 1] = ph[2 * a] * inv[1] + ph[2 * a + 1] * inv[2];
-        }
-        Mat4 rest, half, p = s.p;
-        for (int a = 0; a < 4; ++a) {
-            s.x[a] += k[2 * a] * e[0] + k[2 * a + 1] * e[1];
-            for (int b = 0; b < 4; ++b) rest(a, b) = (a == b) - k[2 * a] * h[b] - k[2 * a + 1] * h[4 + b];
-        }
-        for (int a = 0; a < 4; ++a)
-            for (int b = 0; b < 4; ++b)
-                for (int c = 0; c < 4; ++c) half(a, b) += rest(a, c) * p(c, b);
-        for (int a = 0; a < 4; ++a)
+    }
+
+    static void joseph(const double (&h)[2][6], const double* gain, const double* r, int n, ModelState& m) {
+        double rest[6][6], half[6][6];
+        for (int a = 0; a < n; ++a)
+            for (int b = 0; b < n; ++b) rest[a][b] = (a == b) - gain[2 * a] * h[0][b] - gain[2 * a + 1] * h[1][b];
+        for (int a = 0; a < n; ++a)
+            for (int b = 0; b < n; ++b) {
+                half[a][b] = 0;
+                for (int c = 0; c < n; ++c) half[a][b] += rest[a][c] * m.p[c][b];
+            }
+        for (int a = 0; a < n; ++a)
             for (int b = 0; b <= a; ++b) {
-                double v = k[2 * a] * r[0] * k[2 * b] + k[2 * a + 1] * r[1] * k[2 * b + 1];
-                for (int c = 0; c < 4; ++c) v += half(a, c) * rest(b, c);
-                s.p(a, b) = s.p(b, a) = v;
+                double v = gain[2 * a] * r[0] * gain[2 * b] + gain[2 * a + 1] * r[1] * gain[2 * b + 1];
+                for (int c = 0; c < n; ++c) v += half[a][c] * rest[b][c];
+                m.p[a][b] = m.p[b][a] = v;
             }
     }
 
-    bool correct(PlaneTrack& t, PlaneStep& step, const double* contact, double noise, double gap) {
+    bool correct(PlaneTrack& t, PlaneStep& step, const double* contact, double noise, double wide, double gap) {
         PlaneState& s = step.now;
         double expected[2], j[4], r[2];
         project(image_, s.x[0], s.x[1], expected, j);
-        pixel_noise(noise, gap, r);
+        // Errors of a box depend on where the object is: those of one that hardly moves correlate for longer.
+        const double speed = std::hypot(j[0] * s.x[2] + j[1] * s.x[3], j[2] * s.x[2] + j[3] * s.x[3]);
+        pixel_noise(wide * noise, gap, 1 / (1 + speed / (kSlowPx * noise + 1e-9)), r);
         const double e[2] = {contact[0] - expected[0], contact[1] - expected[1]};
         double ph[8];  // P H^T, (4, 2)
         for (int a = 0; a < 4; ++a)
@@ -426,20 +541,18 @@ class PlaneCore {
         return (x * x * s.p(2, 2) + 2 * x * y * s.p(2, 3) + y * y * s.p(3, 3)) / (v * v);
     }
 
-    // The steady filter's; its error is as wide as its innovations are, and by how far the agile one is from it.
+    // The mixture's; its variance is no less than that of a model that may well be true.
     PlaneRow live_row(const PlaneTrack& t) const {
-        const PlaneState& agile = t.steps.back().now;
-        if (settings.steady_noise <= 0) return row(t, t.steps.back().time, agile);
-        const PlaneState& s = t.steady.now;
-        PlaneRow made = row(t, t.steps.back().time, s);
-        made.x = agile.x[0];
-        made.y = agile.x[1];
-        const double x = s.x[2], y = s.x[3], v = std::hypot(x, y), scale = t.steady.scale();
-        const double off = v > 1e-9 ? ((agile.x[2] - x) * x + (agile.x[3] - y) * y) / v : 0;
-        const double differ = std::max(0.0, along(agile, x, y, v) - made.variance) * scale;
-        if (made.stationary_for > 0 && moving(s, settings.stationary_gate * scale)) made.stationary_for = kUndecided;
-        const double drifts = std::min(1.0, std::max(0.0, t.steady.drifting() - 1) / 3);
-        made.variance = made.variance * scale + kWiden * (std::max(0.0, off * off - differ) + off * off * drifts);
+        const PlaneStep& step = t.steps.back();
+        PlaneRow made = row(t, step.time, step.now);
+        if (settings.steady_noise <= 0) return made;
+        const Velocity v = t.mixture.velocity();
+        made.vx = v.x;
+        made.vy = v.y;
+        made.variance = v.along(v.x, v.y);
+        for (int k = 0; k < 2; ++k)
+            made.variance = std::max(made.variance, std::min(t.mixture.weight[k] / kSure, 1.0) * t.mixture.velocity(k).along(v.x, v.y));
+        if (made.stationary_for > 0 && v.moving(settings.stationary_gate)) made.stationary_for = kUndecided;
         return made;
     }
 
@@ -520,10 +633,10 @@ class PlaneCore {
             for (int c = 0; c < 2; ++c)
                 for (int k = 0; k < 4; ++k) state.p(r + 2, c + 2) -= pb[4 * r + k] * s.now.p(k, c + 2);
         PlaneRow made = row(t, s.time, state);
-        if (settings.steady_noise > 0) {  // what it differs by from a steady speed that fits is noise
-            const double off = std::hypot(state.x[2] - t.steady.now.x[2], state.x[3] - t.steady.now.x[3]);
-            const double fits = std::max(0.0, 1 - t.steady.drifting() / kDriftGate);
-            made.variance += fits * std::max(0.0, off * off - 2 * made.variance);
+        if (settings.steady_noise > 0) {  // if the speed is constant, what it differs by from the live one is noise
+            const Velocity v = t.mixture.velocity();
+            const double x = state.x[2] - v.x, y = state.x[3] - v.y;
+            made.variance += t.mixture.weight[0] * std::max(0.0, x * x + y * y - 2 * made.variance);
         }
         // In hindsight it was stationary (from then until now), it moved, or neither can be decided.
         const bool stationary = s.time >= t.stationary_since;

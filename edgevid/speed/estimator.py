@@ -21,7 +21,9 @@ METHODS: tuple[Method, ...] = get_args(Method)
 CONTACTS: tuple[Contact, ...] = get_args(Contact)
 LOOKAHEAD = 0.6  # A smoothed value needs sightings up to this share of `lag_s` after its moment
 STATIONARY_AFTER_S = 0.5  # An object that has been stationary for this long has the speed 0
-STEADY_SHARE = 0.05  # Process noise of the filter for speeds that hardly change, in shares of `process_noise`
+STEADY_SHARE = 0.005  # Process noise of the models of the live value, in shares of `process_noise`
+ACCELERATION_MPS2 = 2.5  # Standard deviation of accelerations, where `process_noise` is 1
+SLOW_CORRELATION_S = 0.1  # Errors of boxes correlate for so much longer where an object hardly moves in the image
 NOISE_TRACKS, KEPT_TRACKS = 10, 200
 """Tracks that the given noise counts for next to what ended tracks show, and how many of those count."""
 
@@ -65,7 +67,8 @@ class SpeedEstimator(Hinted):
         self._errors, self._lost_after_s = (click_px, contact_m), max(lost_after_s, 1e-6)
         settings = {
             "process_noise": float(process_noise), "steady_noise": STEADY_SHARE * process_noise,
-            "steady_correlation_s": CORRELATION_S, "lag_s": float(lag_s), "lost_after_s": float(lost_after_s),
+            "steady_correlation_s": CORRELATION_S, "acceleration": ACCELERATION_MPS2 * math.sqrt(process_noise),
+            "slow_correlation_s": SLOW_CORRELATION_S, "lag_s": float(lag_s), "lost_after_s": float(lost_after_s),
         }  # fmt: skip
         cores: dict[Method, Callable[[F64, F64], kernels.PlaneCore | WindowCore]] = {
             "filter": lambda to_ground, to_image: kernels.PlaneCore(settings, to_ground, to_image),
@@ -159,8 +162,9 @@ class SpeedEstimator(Hinted):
         vx, vy, variance = rows[PlaneColumn.VX], rows[PlaneColumn.VY], rows[PlaneColumn.VARIANCE]
         speed = np.sqrt(vx * vx + vy * vy)
         scale = self._scale.at_meters(rows[PlaneColumn.X], rows[PlaneColumn.Y]) * speed
-        sigma = np.sqrt(variance + scale * scale, where=variance >= 0, out=np.full(len(ids), np.nan))
         moving = (rows[PlaneColumn.SIGHTINGS] < MIN_SIGHTINGS) | (rows[PlaneColumn.STATIONARY_S] < STATIONARY_AFTER_S)
+        off = np.where(moving, scale, speed)  # A stationary object's error is the velocity that it seems to have
+        sigma = np.sqrt(variance + off * off, where=variance >= 0, out=np.full(len(ids), np.nan))
         speed *= moving
         reason = self._rules.reasons(rows, speed, sigma, moving, unusable)
         if self.camera_moved:

@@ -19,6 +19,7 @@ TURNING_GATE, TURNING_SHARE = 50.0, 0.2  # A velocity has a direction above this
 STEADY_ODDS = 50.0  # Before any sighting, a constant speed is so many times as likely as a changing one
 TURN_SHARE = 0.02  # Standard error per radian of a turn: the bottom of a box moves along a vehicle that turns
 STRAIGHT_RAD = 0.3  # A path that turned less is as long as the distance between its ends
+DRIFT = 1.0  # Standard errors of a box edge that boxes drift by at either end: too slow for the residuals to show
 STEP = 5  # Frames of a step: of the steps' median a jump is a small share
 AROUND = 13  # Steps whose median is the velocity at one moment
 BREAK_SIGMAS, BREAK_PX = 7.0, 1.0
@@ -222,9 +223,11 @@ def track_speed(sightings: F64, to_ground: F64, to_image: F64) -> TrackSpeed | N
     disagreement = _contradiction(times, places, mps, math.sqrt(variance), mixed.turned)
     if len(others) and mixed.turned < STRAIGHT_RAD:
         disagreement = max(disagreement, abs(_ends(*whole) - mps) - 2 * math.sqrt(variance))
-    sigma = math.hypot(math.sqrt(variance), missing, disagreement, TURN_SHARE * mixed.turned * mps)
-    mps *= mps >= 2 * math.sqrt(variance)
     moved = places[-3:].mean(0) - places[:3].mean(0)
+    ends = homography.jacobian(to_ground, rows[[0, -1], 1:3]) * rows[[0, -1], 3, None, None] / [math.sqrt(2), 1]
+    drift = DRIFT * math.sqrt(noise) * float(np.linalg.norm(moved @ ends) / max(np.hypot(*moved), 1e-9)) / length
+    sigma = math.hypot(math.sqrt(variance), drift, missing, disagreement, TURN_SHARE * mixed.turned * mps)
+    mps *= mps >= 2 * math.sqrt(variance)
     return TrackSpeed(
         mps, sigma, math.degrees(math.atan2(moved[1], moved[0])) if mps > 0 else math.nan, middle,
         rows[len(rows) // 2, 1:3], mixed.peak, mixed.stopped * length, math.degrees(mixed.turned), noise,

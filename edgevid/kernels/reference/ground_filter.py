@@ -4,10 +4,11 @@ A constant-velocity Kalman filter on the plane (state X, Y, VX, VY in meters) wh
 through the homography, linearized at the predicted point; pixel noise inflated by 2 tau / dt for its correlation in
 time; a Rauch-Tung-Striebel pass over the last `lag_s` seconds.
 
-The live value is that of a second filter for speeds that hardly change, with the errors of the boxes as the
-first-order Markov noise that they are: it measures the difference of a contact pixel and `rho` times the one before,
-whose errors are independent (Bryson and Henrikson 1968). Its innovations tell when the speed does change: it then
-follows more quickly, and what it differs by from the first filter widens its error."""
+The live value is a mixture of two more filters, one for constant speeds and one whose acceleration fades over
+MANEUVER_S (Singer 1970), weighted by how well each explains the sightings and by how often traffic changes its speed:
+the interacting multiple model (Blom and Bar-Shalom 1988). The errors of the boxes are the first-order Markov noise that
+they are: both measure the difference of a contact pixel and `rho` times the one before, whose errors are independent
+(Bryson and Henrikson 1968). What the two differ by is part of the error."""
 
 import math
 from collections.abc import Mapping
@@ -21,16 +22,17 @@ from edgevid.types import F64, I64, U8
 
 SETTINGS = {
     "process_noise": 1.0, "velocity_prior": 40.0, "correlation_s": 0.05, "lag_s": 0.5, "gate": 9.21,
-    "stationary_gate": 5.99, "smoothed_gate": 16.0, "lost_after_s": 0.0, "steady_noise": 0.0,
-    "steady_correlation_s": 0.15, "max_observations": 2048.0,
+    "stationary_gate": 5.99, "smoothed_gate": 16.0, "lost_after_s": 0.0, "steady_noise": 0.0, "changes": 0.2,
+    "steady_correlation_s": 0.15, "acceleration": 2.5, "slow_correlation_s": 0.0, "max_observations": 2048.0,
 }  # fmt: skip
 
 OUTLIER_GATE = 25.0  # Chi-square of 2 (5 standard errors) beyond which an observation is an outlier
 OUTLIERS_IN_A_ROW = 5  # So many outliers in a row are a jump: the track starts again from there
-DRIFT_S, DRIFT_GATE = 0.4, 4.0  # Innovations of the last 0.4 s drift beyond 2 standard errors of their sum
-MOST_NOISE = 8.0  # Process noise of the second filter at the most, m2/s3
-PRIOR_SCALE = 20  # Sightings that the given noise counts for
-WIDEN = 1.5  # By this share of the squared difference of both filters the live variance widens
+CALMS = 0.5  # Share of `changes` a second with which a changing speed is constant again
+MANEUVER_S = 2.0  # Memory of an acceleration
+SLOW_PX = 5.0  # Standard errors of a box edge that an object moves in a second, up to which it is slow
+SURE = 0.2  # A model of this probability or more counts with its whole variance
+PRIOR_SCALE = 5  # Sightings that the given noise counts for
 SIZE_S, SIZE_GATE, SIZE_NOISE = 1.0, 4.0, 0.7
 """Memory of a box's height; the jumps of it that count, and the share of them that the bottom edge has."""
 
@@ -48,15 +50,14 @@ class Step:
 
 
 @dataclass
-class Steady:
-    """The second filter: its state, the sighting before, and what its innovations tell."""
+class Mixture:
+    """Constant and changing speed: state X, Y, VX, VY, AX, AY and covariance, and how probable each is."""
 
-    x: F64
-    p: F64
+    x: F64  # (2, 6); the first has no acceleration
+    p: F64  # (2, 6, 6)
     time: float
-    contact: F64
-    drift: F64 = field(default_factory=lambda: np.zeros(2))  # Sum of the last normalized innovations, and its weight
-    drift_weight: float = 0.0
+    contact: F64  # The sighting before
+    weight: F64 = field(default_factory=lambda: np.array([CALMS, 1]) / (CALMS + 1))
     nis: float = 0.0
     count: int = 0
 
@@ -65,10 +66,35 @@ class Steady:
         """The variance of the noise relative to the given one."""
         return (PRIOR_SCALE + self.nis / 2) / (PRIOR_SCALE + self.count)
 
-    @property
-    def drifting(self) -> float:
-        """Chi-square of 2, divided by 2, of the innovations' sum."""
-        return float(self.drift @ self.drift) / self.drift_weight / self.scale if self.drift_weight else 0.0
+    def velocity(self) -> tuple[F64, F64, F64]:
+        """Mean (2,) and covariance (2, 2) of the mixture, and those of both models around that mean (2, 2, 2)."""
+        mean = self.weight @ self.x[:, 2:4]
+        off = self.x[:, 2:4] - mean
+        own = self.p[:, 2:4, 2:4] + off[:, :, None] * off[:, None, :]
+        return mean, np.einsum("m,mij->ij", self.weight, own), own
+
+    def predict(self, dt: float, noise: float, acceleration: float, changes: float) -> None:
+        """Either model may have begun, with an acceleration of that standard error; then both go on."""
+        there, back = -np.expm1(-changes * np.array([1, CALMS]) * dt)
+        joint = np.array([[1 - there, there], [back, 1 - back]]) * self.weight[:, None]
+        self.weight = joint.sum(0)
+        x, p = self.x.copy(), self.p.copy()
+        for k in (0, 1):
+            from_x, from_p, share = x.copy(), p.copy(), joint[:, k] / self.weight[k]
+            from_x[1 - k, 4:], from_p[1 - k, 4:], from_p[1 - k, :, 4:] = 0, 0, 0
+            from_p[1 - k, 4:, 4:] = k * acceleration**2 * np.eye(2)
+            mean = share @ from_x
+            off, f = from_x - mean, np.eye(6)
+            f[0, 2] = f[1, 3] = dt
+            fading, add = math.exp(-dt / MANEUVER_S), _white(dt, noise)
+            if k == 1:
+                f[2, 4] = f[3, 5] = (1 - fading) * MANEUVER_S
+                f[0, 4] = f[1, 5] = MANEUVER_S * (dt - f[2, 4])
+                f[4, 4] = f[5, 5] = fading
+                s = acceleration**2 * (1 - fading**2)
+                add = add + s * np.kron([[0, 0, 0], [0, dt * dt / 3, dt / 2], [0, dt / 2, 1]], np.eye(2))
+            mixed = np.einsum("m,mij->ij", share, from_p + off[:, :, None] * off[:, None, :])
+            self.x[k], self.p[k] = f @ mean, f @ mixed @ f.T + add
 
 
 @dataclass
@@ -76,7 +102,7 @@ class Track:
     """The steps that are not smoothed yet, and all observations."""
 
     id: int
-    steady: Steady | None = None
+    mixture: Mixture | None = None
     height: float = 0.0  # Of the box in meters; 0 before the first
     growth: float = 0.0  # Of the height, m/s
     spread: float = 0.0  # Variance of the height around its trend, in pixels
@@ -162,8 +188,9 @@ class PlaneCore:
             ended.append((gone, np.array(track.observations)))
         return _columns(live), _columns(smoothed), ended
 
-    def _pixel_noise(self, noise: float, gap: float) -> F64:
-        f = max(1.0, 2 * self.s["correlation_s"] / gap) if gap > 0 else 1.0
+    def _pixel_noise(self, noise: float, gap: float, slow: float = 0.0) -> F64:
+        tau = self.s["correlation_s"] + slow * self.s["slow_correlation_s"]
+        f = max(1.0, 2 * tau / gap) if gap > 0 else 1.0
         return np.diag([f * noise**2 / 2, f * noise**2])
 
     def _initialize(self, t: Track, contact: F64, noise: float, time: float) -> None:
@@ -172,9 +199,11 @@ class PlaneCore:
         p[:2, :2] = j @ self._pixel_noise(noise, 1 / 30) @ j.T
         p[2, 2] = p[3, 3] = self.s["velocity_prior"] ** 2
         t.steps = [Step(time, 0.0, x, p, x, p)]
-        alone = p.copy()
-        alone[:2, :2] /= max(1.0, 60 * self.s["correlation_s"])
-        t.steady = Steady(x, alone, time, np.array(contact)) if self.s["steady_noise"] > 0 else None
+        alone = np.zeros((2, 6, 6))
+        alone[:, :4, :4], alone[1, 4, 4], alone[1, 5, 5] = p, *[self.s["acceleration"] ** 2] * 2
+        alone[:, :2, :2] /= max(1.0, 60 * self.s["correlation_s"])
+        both = np.tile(np.append(x, [0, 0]), (2, 1))
+        t.mixture = Mixture(both, alone, time, np.array(contact)) if self.s["steady_noise"] > 0 else None
         t.first_time = t.last_time = t.stationary_since = time
         t.count, t.outliers = 1, 0
 
@@ -182,28 +211,29 @@ class PlaneCore:
         last = t.steps[-1]
         dt, q = time - last.time, self.s["process_noise"]
         x, p = _predict(last.x, last.p, dt, q)
-        step, steady = Step(time, dt, x, p, x, p), t.steady
-        if steady is not None:
-            more = max(0.0, steady.drifting - DRIFT_GATE)
-            steady.x, steady.p = _predict(steady.x, steady.p, dt, min(MOST_NOISE, self.s["steady_noise"] + more))
+        step, mixture = Step(time, dt, x, p, x, p), t.mixture
+        scale = max(1.0, mixture.scale) if mixture is not None else 1.0
+        if mixture is not None:
+            mixture.predict(dt, self.s["steady_noise"], self.s["acceleration"], self.s["changes"])
         if measured:
-            corrected = self._correct(t, x, p, contact, self._pixel_noise(noise, time - t.last_time))
+            # Errors of a box depend on where the object is: those of one that hardly moves correlate for longer.
+            speed = float(np.hypot(*(project(self._image, x[0], x[1])[1] @ x[2:])))
+            r = scale * self._pixel_noise(noise, time - t.last_time, 1 / (1 + speed / (SLOW_PX * noise + 1e-9)))
+            corrected = self._correct(t, x, p, contact, r)
             if corrected is None:
                 self._initialize(t, contact, noise, time)
                 return
             step.x, step.p = corrected
-            if steady is not None:
-                self._correct_steady(steady, contact, noise, time)
+            if mixture is not None:
+                self._correct_mixture(mixture, contact, noise, time)
             t.last_time = time
             t.count += 1
         t.steps.append(step)
-        gate = self.s["stationary_gate"]
-        moves = self._moving(step.x, step.p, gate)
-        if steady is not None:
-            surely = self._moving(steady.x, steady.p, self.s["smoothed_gate"] * steady.scale)
-            moves = surely or (moves and self._moving(steady.x, steady.p, gate * steady.scale))
-        if moves:
-            t.stationary_since = time
+        moves = self._moving(step.x[2:], step.p[2:, 2:], self.s["stationary_gate"])
+        if mixture is not None:
+            v, cov, _ = mixture.velocity()
+            moves = self._moving(v, cov, self.s["stationary_gate" if moves else "smoothed_gate"])
+        t.stationary_since = time if moves else t.stationary_since
 
     def _sized_noise(self, t: Track, contact: F64, noise: float, height: float, time: float) -> float:
         """Standard error of a contact pixel. A box whose height leaves its trend has lost a part of the object, or
@@ -223,33 +253,31 @@ class PlaneCore:
         beyond = max(0.0, abs(off) - SIZE_GATE * noise) * SIZE_NOISE if n > 2 else 0.0
         return math.sqrt(max(noise * noise, t.spread / 3) + beyond * beyond)
 
-    def _correct_steady(self, t: Steady, contact: F64, noise: float, time: float) -> None:
+    def _correct_mixture(self, t: Mixture, contact: F64, noise: float, time: float) -> None:
         """A measurement of the difference to `rho` times the sighting before, both of the state now."""
-        gap = time - t.time
+        gap, scale, found = time - t.time, t.scale, []
         rho = math.exp(-gap / self.s["steady_correlation_s"])
-        now, j = project(self._image, t.x[0], t.x[1])
-        before, i = project(self._image, t.x[0] - gap * t.x[2], t.x[1] - gap * t.x[3])
-        h = np.hstack([j - rho * i, rho * gap * i])
-        r = (1 - rho * rho) * np.diag([noise**2 / 2, noise**2])
-        e = contact - now - rho * (t.contact - before)
+        r = (1 - rho * rho) * scale * np.diag([noise**2 / 2, noise**2])
+        for x, p in zip(t.x, t.p, strict=True):
+            now, j = project(self._image, x[0], x[1])
+            before, i = project(self._image, *(x[:2] - gap * x[2:4] + gap * gap / 2 * x[4:]))
+            h = np.hstack([j - rho * i, rho * gap * i, -rho * gap * gap / 2 * i])
+            e = contact - now - rho * (t.contact - before)
+            found.append((e, h, float(e @ np.linalg.solve(h @ p @ h.T + r, e))))
         t.time, t.contact = time, np.array(contact)
-        s = h @ t.p @ h.T + r
-        nis = float(e @ np.linalg.solve(s, e))
-        if not math.isfinite(nis):
+        nis = np.array([one[2] for one in found])
+        if not np.isfinite(nis).all():
             return
-        normal = np.linalg.solve(np.linalg.cholesky(s), e) * min(1.0, 3 / math.sqrt(max(nis, 1e-9)))
-        memory = math.exp(-gap / DRIFT_S)
-        t.drift, t.drift_weight = memory * t.drift + normal, memory * memory * t.drift_weight + 1
-        t.nis, t.count = t.nis + min(nis, self.s["gate"]), t.count + 1
-        if nis > self.s["gate"]:
-            r = r * (nis / self.s["gate"])
-        k = t.p @ h.T @ np.linalg.inv(h @ t.p @ h.T + r)
-        rest = np.eye(4) - k @ h
-        t.x, t.p = t.x + k @ e, rest @ t.p @ rest.T + k @ r @ k.T
+        r, fit = r * max(1.0, nis.min() / self.s["gate"]), np.zeros(2)
+        for k, (e, h, _) in enumerate(found):
+            t.x[k], t.p[k], fit[k] = _update(t.x[k], t.p[k], e, h, r)
+        t.weight = np.maximum(t.weight * np.exp(fit - fit.max()), 1e-6)
+        t.weight /= t.weight.sum()
+        t.nis, t.count = t.nis + scale * float(t.weight @ np.minimum(nis, self.s["gate"])), t.count + 1
 
-    def _moving(self, x: F64, p: F64, gate: float) -> bool:
-        """Whether the velocity differs from 0 by more than the gate (chi-square of 2)."""
-        return bool(x[2:] @ np.linalg.solve(p[2:, 2:], x[2:]) >= gate)
+    def _moving(self, v: F64, cov: F64, gate: float) -> bool:
+        """Whether a velocity differs from 0 by more than the gate (chi-square of 2)."""
+        return bool(v @ np.linalg.solve(cov, v) >= gate)
 
     def _correct(self, t: Track, x: F64, p: F64, contact: F64, r: F64) -> tuple[F64, F64] | None:
         expected, j = project(self._image, x[0], x[1])
@@ -259,33 +287,23 @@ class PlaneCore:
         t.outliers = t.outliers + 1 if nis > OUTLIER_GATE else 0
         if t.outliers >= OUTLIERS_IN_A_ROW or not math.isfinite(nis):
             return None
-        if nis > self.s["gate"]:
-            r = r * (nis / self.s["gate"])
-        k = p @ h.T @ np.linalg.inv(h @ p @ h.T + r)
-        rest = np.eye(4) - k @ h
-        return x + k @ e, rest @ p @ rest.T + k @ r @ k.T
+        return _update(x, p, e, h, r * max(1.0, nis / self.s["gate"]))[:2]
 
     def _live_row(self, t: Track) -> list[float]:
-        """The steady filter's; its error is as wide as its innovations are, and as the other one is away."""
-        agile, steady = t.steps[-1], t.steady
-        if steady is None:
-            return self._row(t, agile.time, agile.x, agile.p)
-        row = self._row(t, agile.time, np.append(agile.x[:2], steady.x[2:]), steady.p)
-        v, variance = steady.x[2:], row[PlaneColumn.VARIANCE]
-        speed = math.hypot(*v)
-        off = float((agile.x[2:] - v) @ v) / speed if speed > 1e-9 else 0.0
-        differ = max(0.0, _along(agile.p, v) - variance) * steady.scale
-        if row[PlaneColumn.STATIONARY_S] > 0 and self._moving(
-            steady.x, steady.p, self.s["stationary_gate"] * steady.scale
-        ):
+        """The mixture's; its variance is no less than that of a model that may well be true."""
+        step, mixture = t.steps[-1], t.mixture
+        if mixture is None:
+            return self._row(t, step.time, step.x, step.p[2:, 2:])
+        v, cov, own = mixture.velocity()
+        row = self._row(t, step.time, np.append(step.x[:2], v), cov)
+        wide = [min(w / SURE, 1) * _along(one, v) for w, one in zip(mixture.weight, own, strict=True)]
+        row[PlaneColumn.VARIANCE] = max(row[PlaneColumn.VARIANCE], *wide)
+        if row[PlaneColumn.STATIONARY_S] > 0 and self._moving(v, cov, self.s["stationary_gate"]):
             row[PlaneColumn.STATIONARY_S] = UNDECIDED
-        drifts = min(1.0, max(0.0, steady.drifting - 1) / 3)
-        widened = WIDEN * (max(0.0, off * off - differ) + off * off * drifts)
-        row[PlaneColumn.VARIANCE] = variance * steady.scale + widened
         return row
 
-    def _row(self, t: Track, time: float, x: F64, p: F64) -> list[float]:
-        variance = _along(p, x[2:])
+    def _row(self, t: Track, time: float, x: F64, cov: F64) -> list[float]:
+        variance = _along(cov, x[2:])
         stationary, age, unseen = time - t.stationary_since, time - t.first_time, time - t.last_time
         return [time, x[2], x[3], float(variance), stationary, age, unseen, t.count, x[0], x[1]]
 
@@ -301,17 +319,18 @@ class PlaneCore:
         smooth.reverse()
         done = 0
         while done + 1 < len(t.steps) and t.steps[done].time <= limit:
-            row = self._row(t, t.steps[done].time, *smooth[done])
-            if t.steady is not None:
-                # What it differs by from a steady speed that fits is noise.
-                off = math.hypot(*(smooth[done][0][2:] - t.steady.x[2:]))
-                fits, variance = max(0.0, 1 - t.steady.drifting / DRIFT_GATE), row[PlaneColumn.VARIANCE]
-                row[PlaneColumn.VARIANCE] += fits * max(0.0, off * off - 2 * variance)
+            x, p = smooth[done]
+            v, cov = x[2:], p[2:, 2:]
+            row = self._row(t, t.steps[done].time, x, cov)
+            if t.mixture is not None:
+                # If the speed is constant, what it differs by from the live one is noise.
+                off, variance = math.hypot(*(v - t.mixture.velocity()[0])), row[PlaneColumn.VARIANCE]
+                row[PlaneColumn.VARIANCE] += t.mixture.weight[0] * max(0.0, off * off - 2 * variance)
             # In hindsight it was stationary (from then until now), it moved, or neither can be decided.
             was_stationary = t.steps[done].time >= t.stationary_since
-            if self._moving(*smooth[done], self.s["smoothed_gate"]):
+            if self._moving(v, cov, self.s["smoothed_gate"]):
                 row[PlaneColumn.STATIONARY_S] = MOVING
-            elif not was_stationary or self._moving(*smooth[done], self.s["stationary_gate"]):
+            elif not was_stationary or self._moving(v, cov, self.s["stationary_gate"]):
                 row[PlaneColumn.STATIONARY_S] = UNDECIDED
             else:
                 row[PlaneColumn.STATIONARY_S] = t.steps[-1].time - t.stationary_since
@@ -322,14 +341,27 @@ class PlaneCore:
 
 def _predict(x: F64, p: F64, dt: float, q: float) -> tuple[F64, F64]:
     f = motion(dt)
-    noise = q * np.kron([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]], np.eye(2))
-    return f @ x, f @ p @ f.T + noise
+    return f @ x, f @ p @ f.T + _white(dt, q)[:4, :4]
 
 
-def _along(p: F64, v: F64) -> float:
+def _white(dt: float, q: float) -> F64:
+    """(6, 6) covariance that white acceleration of `q` m2/s3 adds."""
+    return np.asarray(q * np.kron([[dt**3 / 3, dt**2 / 2, 0], [dt**2 / 2, dt, 0], [0, 0, 0]], np.eye(2)))
+
+
+def _update(x: F64, p: F64, e: F64, h: F64, r: F64) -> tuple[F64, F64, float]:
+    """State and covariance after the innovation `e` of measurement `h` with noise `r`, and its log-likelihood."""
+    cov = h @ p @ h.T + r
+    k = p @ h.T @ np.linalg.inv(cov)
+    rest = np.eye(len(x)) - k @ h
+    fit = -(e @ np.linalg.solve(cov, e) + math.log(np.linalg.det(cov))) / 2
+    return x + k @ e, rest @ p @ rest.T + k @ r @ k.T, float(fit)
+
+
+def _along(cov: F64, v: F64) -> float:
     """Variance of the velocity along `v`; the larger one at rest."""
     speed = math.hypot(*v)
-    return float(v @ p[2:, 2:] @ v) / speed**2 if speed > 1e-9 else max(p[2, 2], p[3, 3])
+    return float(v @ cov @ v) / speed**2 if speed > 1e-9 else float(max(cov[0, 0], cov[1, 1]))
 
 
 def _columns(rows: list[tuple[int, list[float]]]) -> tuple[I64, F64]:
