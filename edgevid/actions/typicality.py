@@ -85,11 +85,16 @@ class Typicality:
         return np.asarray(_kernel(places, self.prototypes) @ self.weights + self.bias)
 
     def mixed(self, values: Array, opinion: Array) -> F32:
-        """(M, C) probabilities of the head (M, C) and the opinion together."""
+        """(M, C) probabilities of the head (M, C) and the opinion together: their product, and what it leaves of 1,
+        which is much where they disagree, in the shares of their mean. `benchmarks/opinion.py` says what that gains."""
         share, weight = self.mixture
         if not weight and share == 1:
             return np.asarray(values, np.float32)
-        return softmax(share * np.log(np.maximum(values, 1e-12)) + weight * opinion).astype(np.float32)
+        head, own = softmax(share * np.log(np.maximum(values, 1e-12))), softmax(weight * opinion)
+        if not share * weight:
+            return np.asarray(head if share else own, np.float32)
+        both = head * own
+        return np.asarray(both + (1 - both.sum(1, keepdims=True)) * (head + own) / 2, np.float32)
 
     def assess(self, made: Scores, logits: Array, features: Array, valid: Array) -> Scores:
         """The scores of a head whose logits (M, C) are of windows (M, T, D), mixed and with their p-values."""

@@ -1,5 +1,6 @@
 """Typicality: conformal p-values that a clip is like those of the training."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,20 @@ def test_the_opinion_is_mixed_in_where_held_out_clips_say_so() -> None:
     given = Scores.of(ids=np.arange(60), values=softmax(RNG.normal(0, 1, logits.shape)), times=np.zeros(60))
     found = mixed.assess(given, logits, windows, steps)
     np.testing.assert_allclose(found.values.sum(1), 1, rtol=1e-5)
-    expected = share * np.log(given.values) + weight * mixed.opinion(windows, steps)
-    np.testing.assert_allclose(found.values, softmax(expected), rtol=1e-4)
+    head, own = softmax(share * np.log(given.values)), softmax(weight * mixed.opinion(windows, steps))
+    left = 1 - (head * own).sum(1, keepdims=True)
+    np.testing.assert_allclose(found.values, head * own + left * (head + own) / 2, rtol=1e-4)
     assert (found.values.argmax(1) == np.arange(60) % 3).mean() > 0.9
     np.testing.assert_array_equal(found.typicality, mixed(logits, windows, steps))
+
+
+def test_where_head_and_opinion_disagree_neither_is_sure() -> None:
+    """Head 0.8, 0.2; opinion 0.9, 0.1 or 0.1, 0.9: products 0.72, 0.02, which leave 0.26; and 0.08, 0.18, 0.74."""
+    made = replace(known(), mixture=np.array([1, 1], np.float32))
+    logs = np.log([[0.9, 0.1], [0.1, 0.9]])
+    found = made.mixed(np.array([[0.8, 0.2], [0.8, 0.2]]), logs)
+    expected = [[0.72 + 0.26 * 0.85, 0.02 + 0.26 * 0.15], [0.08 + 0.74 * 0.45, 0.18 + 0.74 * 0.55]]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for mixture, one in (([0, 1], [0.9, 0.1]), ([1, 0], [0.8, 0.2]), ([0.5, 0], [2 / 3, 1 / 3])):  # one of them alone
+        alone = replace(made, mixture=np.array(mixture, np.float32)).mixed(np.array([[0.8, 0.2]]), logs[:1])
+        np.testing.assert_allclose(alone, [one], rtol=1e-5)
