@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import json
+import math
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -51,7 +52,7 @@ def numbers(value: Any) -> Iterator[float]:
             yield from numbers(part)
     elif isinstance(value, str):
         yield from (float(text.replace(",", "")) for text in re.findall(r"\d[\d,]*(?:\.\d+)?", value))
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+    elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         yield abs(float(value))
 
 
@@ -100,7 +101,7 @@ def spans(prose: str, words: str) -> list[tuple[int, int]]:
     return [m.span() for m in re.finditer(re.escape(words), prose)]
 
 
-OPEN = 9
+OPEN = 7
 EXCUSED: dict[str, dict[str, str]] = read_toml(Path(__file__).with_name("figures.toml"))
 
 
