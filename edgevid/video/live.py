@@ -278,7 +278,7 @@ class LiveSource(Source):
                 continue
             for av_frame, damaged in damage.decode(packet):
                 arrived = clock.monotonic()
-                if damaged and not frames:  # before the first key frame
+                if damaged and not frames and not av_frame.key_frame:  # before the first key frame
                     corrupted += 1
                     continue
                 if not paced:

@@ -25,8 +25,10 @@ from web_server import serving
 
 from edgevid.errors import SourceError, masked
 from edgevid.types import Frame
+from edgevid.video import live
 from edgevid.video.connect import Connector
 from edgevid.video.live import LiveSource
+from edgevid.video.packets import DamageDetector
 
 
 def until(true: Callable[[], bool], seconds: float = 30.0) -> bool:
@@ -181,6 +183,18 @@ def test_a_lost_stream_is_reconnected_with_another_size_and_times_go_on() -> Non
     assert "lost" in kinds
     assert "resized" in kinds
     assert source.reconnections == 1
+
+
+def test_a_stream_whose_every_key_frame_is_damaged_is_shown_as_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lossy(DamageDetector):  # a network that loses a packet of each key frame
+        def decode(self, packet: Any) -> list[tuple[Any, bool]]:
+            return [(frame, True) for frame, _ in super().decode(packet)]
+
+    monkeypatch.setattr(live, "DamageDetector", Lossy)
+    with served(6, 64) as address, LiveSource(address, stall_s=2, min_backoff_s=0.1, give_up_s=20) as source:
+        frames = [frame for frame, _ in zip(source, range(5), strict=False)]
+    assert [frame.damaged for frame in frames] == [True] * 5
+    assert source.reconnections == 0
 
 
 def test_a_slow_consumer_loses_frames_and_never_falls_behind() -> None:
