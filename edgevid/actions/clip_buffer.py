@@ -118,11 +118,6 @@ class ClipBuffer:
         """Number of objects held."""
         return len(self._slot_of)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the pixel memory; constant over the buffer's life."""
-        return self._pixels.nbytes + self._work.nbytes + self._out.nbytes
-
     def update(self, frame: Frame, tracks: Tracks) -> Clips:
         """Crops the objects of `frame` and returns the clips that are due. `pixels` of the clips is the
         buffer's own memory, valid until the next update. Objects absent from `tracks` are forgotten. InputError

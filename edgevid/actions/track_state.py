@@ -33,11 +33,6 @@ class StateStore:
     def __len__(self) -> int:
         return len(self._row_of)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all state; constant."""
-        return sum(a.nbytes for a in self._arrays.values())
-
     def rows(self, ids: Array, times: Array) -> tuple[Array, Array]:
         """(N,) row of each id, and whether it starts from zeros: unknown, after a gap, or back in time (seconds)."""
         if len(ids) > self.capacity:
