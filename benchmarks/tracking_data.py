@@ -172,10 +172,28 @@ def everything(data: Path) -> list[Sequence]:
 
 
 CONDITIONS = (
-    "full", "every2", "every3", "every5", *(f"drop{n}" for n in range(1, 9)), "jump1", "fps3", "fps1",
+    "full", "every2", "every3", "every3+1", "every3+2", "every5", *(f"drop{n}" for n in range(1, 9)),
+    "jump1", "noise1", "fps3", "fps2", "fps1",
 )  # fmt: skip
-"""Every frame; every second, third and fifth; 30 % of the frames dropped at random; a pan of 30 to 80 px at
-once every two seconds; three and one frame per second."""
+"""Every frame; every second, third (from the first, second and third on) and fifth; 30 % of the frames dropped at
+random, eight times; a pan of 30 to 80 px at once every two seconds; a poorer detector; 3 to 1 frames per second."""
+
+
+def noisy(s: Sequence, seed: int) -> Sequence:
+    """The same of a poorer detector: 10 % of its boxes are missing, the others tremble by 4 % of their size (standard
+    deviation), and every second frame has a false box that looks like one of the true ones, elsewhere."""
+    random, found = np.random.default_rng(seed), {}
+    for frame, rows in s.found.items():
+        rows = rows[random.random(len(rows)) >= 0.1].copy()
+        size = np.tile(rows[:, 3:5] - rows[:, 1:3], 2)
+        rows[:, 1:5] += random.normal(0, 0.04, (len(rows), 4)) * size
+        if len(rows) and random.random() < 0.5:
+            false = rows[random.integers(len(rows))].copy()
+            false[1:5] += np.tile(random.uniform(-3, 3, 2) * (false[3:5] - false[1:3]), 2)
+            false[5] *= random.uniform(0.3, 1)
+            rows = np.vstack([rows, false])
+        found[frame] = rows
+    return s._replace(found=found)
 
 
 def condition(s: Sequence, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -183,7 +201,8 @@ def condition(s: Sequence, kind: str) -> tuple[np.ndarray, np.ndarray]:
     count, kept = len(s.frames), np.arange(len(s.frames))
     shift = np.zeros((count, 2))
     if kind.startswith("every"):
-        kept = kept[:: int(kind[5:])]
+        every, _, first = kind[5:].partition("+")
+        kept = kept[int(first or 0) :: int(every)]
     if kind.startswith("fps"):
         kept = kept[:: max(1, round(s.fps / float(kind[3:])))]
     if kind.startswith("drop"):

@@ -21,7 +21,7 @@ os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 import numpy as np
 from bench import conditions, save, table
 from tracker_peers import TRACKERS, available, version
-from tracking_data import CONDITIONS, GROUPS, TUNED, Sequence, condition, everything
+from tracking_data import CONDITIONS, GROUPS, TUNED, Sequence, condition, everything, noisy
 
 from edgevid import kernels
 from edgevid.evaluate.boxes import overlaps
@@ -33,11 +33,27 @@ SEGMENT_S = 10.0
 ENOUGH = 5
 """Fewer segments make no interval: those of MOT17-11 and TUD-Campus, which last 15 and 3 seconds."""
 NONE = np.zeros((0, 7))
+SHORT = ("MOT17-11", "TUD-Campus")
+NEAREST = (
+    "roboflow BoT-SORT",
+    "roboflow C-BIoU",
+    "ultralytics TrackTrack",
+    "ultralytics BoT-SORT",
+    "roboflow ByteTrack",
+)
+WORDS = {
+    "full": "every frame", "every2": "every 2nd frame", "every3": "every 3rd frame, from each of three on",
+    "every5": "every 5th frame", "drop": "30 % of the frames dropped, 8 patterns",
+    "jump1": "a pan of 30 to 80 px at once, every 2 s", "noise1": "a poorer detector",
+    "fps3": "3 frames per second", "fps2": "2 frames per second", "fps1": "1 frame per second",
+}  # fmt: skip
 
 
 def track(make, s: Sequence, kind: str) -> np.ndarray:
     """Rows (position, id, x1, y1, x2, y2) of what a tracker reports in the frames that a condition leaves."""
     tracker, rows = make(s.fps), [np.zeros((0, 6))]
+    if kind.startswith("noise"):
+        s = noisy(s, int(kind[5:]))
     for n, (at, shift) in enumerate(zip(*condition(s, kind), strict=True)):
         found = s.found.get(s.frames[at], NONE)
         boxes = (found[:, 1:5] + np.tile(shift, 2)).astype(np.float32)
@@ -86,6 +102,11 @@ def on_ignored(mine: np.ndarray, true: np.ndarray, ignored: np.ndarray) -> np.nd
     for r, c in kernels.max_weight_matching(np.ascontiguousarray(similar)):
         on[c] &= similar[r, c] < 0.5
     return on
+
+
+def reported_counts(s: Sequence, kind: str, rows: np.ndarray) -> TrackCounts:
+    """Of the whole sequence."""
+    return count_tracks(*frames_of(s, kind, rows)[:2])
 
 
 def counts(s: Sequence, kind: str, rows: np.ndarray) -> tuple[TrackCounts, list[TrackCounts]]:
@@ -176,14 +197,65 @@ def rows_of(groups: dict) -> list[list[str]]:
     return rows
 
 
+def by_condition(name: str, chosen: list[Sequence], kinds: tuple[str, ...]) -> dict[str, dict[str, list[TrackCounts]]]:
+    """{condition: {group: counts of each pattern}} of one tracker."""
+    found: dict[str, dict[str, list[TrackCounts]]] = {}
+    for kind in kinds:
+        by = found.setdefault("drop" if kind.startswith("drop") else kind.partition("+")[0], {})
+        rows = reported(name, TRACKERS[name][1], chosen, kind, None)
+        for group in dict.fromkeys(s.group for s in chosen):
+            each = [reported_counts(s, kind, rows[s.name]) for s in chosen if s.group == group]
+            by.setdefault(group, []).append(sum(each[1:], each[0]))
+    return found
+
+
+def cell(some: list[TrackCounts], *, whole: bool = True) -> str:
+    """Mean HOTA of patterns, with its spread; with IDF1 and switches where `whole`."""
+    hota = [100 * one.hota for one in some]
+    text = f"{np.mean(hota):.1f}" + (f" ±{np.std(hota):.1f}" if len(some) > 1 else "")
+    idf1, switches = (np.mean([getattr(one, key) for one in some]) for key in ("idf1", "switches"))
+    return text + (f" / {100 * idf1:.1f} / {switches:.0f}" if whole else "")
+
+
+def own(chosen: list[Sequence]) -> tuple[list[str], list[list[str]]]:
+    """The default under every condition."""
+    found = by_condition(OURS, chosen, CONDITIONS)
+    return ["HOTA / IDF1 / switches", *GROUPS], [[WORDS[k], *map(cell, by.values())] for k, by in found.items()]
+
+
+def short(chosen: list[Sequence]) -> tuple[list[str], list[list[str]]]:
+    """Sequences too short for an interval, from every start and with all drop patterns, next to the nearest peers."""
+    starts = [f"every{n}" + (f"+{first}" if first else "") for n in (2, 3, 5) for first in range(n)]
+    kinds = ("full", *starts, *(kind for kind in CONDITIONS if kind.startswith("drop")))
+    few = [s for s in chosen if s.group in SHORT]
+    rows = []
+    for name in (OURS, *NEAREST):
+        found = by_condition(name, few, kinds)
+        rows.append([name, *(cell(by[group], whole=False) for group in SHORT for by in found.values())])
+    words = ("all", "2nd", "3rd", "5th", "30 % dropped")
+    return ["HOTA", *(f"{group}, {word}" for group in SHORT for word in words)], rows
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("data", type=Path)
     options.add_argument("--only", nargs="*", help="names of trackers")
     options.add_argument("--conditions", nargs="*", default=list(CONDITIONS))
     options.add_argument("--cache", type=Path, help="folder of what the peers reported")
+    options.add_argument(
+        "--own", action="store_true", help="only the default, under every condition, into a file of its own"
+    )
+    options.add_argument("--short", action="store_true", help="only MOT17-11 and TUD-Campus, next to the nearest peers")
     options.add_argument("--cached", action="store_true", help="run only ours; peers come from the cache")
     asked = options.parse_args()
+    for asked_for, what, make in ((asked.own, "conditions", own), (asked.short, "short", short)):
+        if asked_for:
+            head, rows = make(everything(asked.data))
+            print(table(head, rows))
+            command = f"python benchmarks/tracking_quality.py DATA --{'own' if make is own else 'short'}"
+            save(f"tracking_{what}", {"head": head, "rows": rows}, conditions() | {"command": command})
+    if asked.own or asked.short:
+        return
     mine = [name for name in TRACKERS if name.startswith("edgevid")]
     makers, missing = available(mine if asked.cached else asked.only)
     if asked.cached:
