@@ -193,7 +193,7 @@ def _run(site: Site, outputs: Outputs, built: Any, view: View | None, street: An
     seconds = (ended or clock.perf_counter()) - started
     notes = _notes(video, summary, config.pipeline.health) + (recorder.notes() if recorder else [])
     if given.smooth_tracks:
-        notes.append(f"{fill_gaps(given.jsonl, given.smooth_tracks)} boxes set between two detections")
+        notes.append(f"boxes set between two detections: {fill_gaps(given.jsonl, given.smooth_tracks)}")
     print_summary(summary, config.pipeline.names["class"], seconds=seconds, written=outputs.written(),
                   notes=[*config.notes, *notes, *summary.notes], off=() if config.calibration else ("speed",),
                   stderr=outputs.to_stdout)  # fmt: skip

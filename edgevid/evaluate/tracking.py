@@ -90,7 +90,7 @@ def count_tracks(truth: Iterable[Frame], found: Iterable[Frame]) -> TrackCounts:
     pairs, count = true_ids[rows] * shape[1] + ids[columns], shape[0] * shape[1]
     whole = np.bincount(rows, similar, len(true_ids))[rows] + np.bincount(columns, similar, len(ids))[columns] - similar
     together = np.bincount(pairs, np.divide(similar, whole, out=np.zeros(len(rows)), where=whole > 0), count)
-    near = np.bincount(pairs, similar >= 0.5, count).reshape(shape)
+    near = np.bincount(pairs, similar >= 0.5, count).reshape(shape).astype(float)
     both = (per_true[:, None] + per_found).ravel()
     weights, matched, begin = (together / np.maximum(both - together, 1e-9))[pairs] * similar, [], 0
     for *_, one in frames:
