@@ -57,7 +57,8 @@ unlike.py
 unlike_boxes.py {data}
 opinion.py
 skeletons.py --data {data}/actions
-falls.py --data {data}/actions/falls_gmdcsa24
+falls.py --data {data}/actions
+two_stream.py --data {data}/actions
 long_videos.py --epochs 120
 quantize.py {data}
 quantize_static.py {data}
