@@ -37,6 +37,7 @@ MOVING_MPS = 0.8
 """Mean true speed from which an object counts as one that moves."""
 LIMITS = (2, 10)
 """Limits of uncertainty in km/h: the default, and a wide one."""
+MEASURES = ("mean", "median", "p95", "within 95 %", "abstained", "values")
 KINDS = {"Car": 0, "Van": 0, "Truck": 0, "Pedestrian": 1, "Cyclist": 2}
 
 
@@ -158,15 +159,17 @@ def main() -> None:
             for (label, boxes), limit in product((("detections", given), ("labeled boxes", None)), LIMITS):
                 measured = run(calibration, labels, boxes, first, last, click_px=0.0, sigma_limit_mps=limit / 3.6)
                 found, moving = evaluate(truth, measured), evaluate(driving, measured)
-                for which, scores in (("all", found.overall), ("moving", moving.overall)):
-                    for kind, score in scores.items():
+                for which, scores in (("all", found), ("moving", moving)):
+                    errors = scores.tables["Errors"]
+                    cells = {row[0]: dict(zip(errors.heads[1:], row[1:], strict=True)) for row in errors.rows}
+                    for kind in errors.heads[1:]:
                         if kind == "track speed" or boxes is None:
                             continue  # in the file, not in the table
                         title = f"{name}[{first}..{last}], {kind}, {which}, limit {limit} km/h"
-                        rows.append([title, *(f"{v:.2f}" for v in (score.mean, score.median, score.p95)),
-                                     f"{100 * score.within_95:.0f} %", f"{100 * score.abstained:.0f} %",
-                                     str(score.values)])  # fmt: skip
-                kept[f"{name} {first}-{last} {label}, limit {limit} km/h"] = found.as_json()
+                        rows.append([title, *(str(cells[key][kind]).replace(" km/h", "") for key in MEASURES)])
+                kept[f"{name} {first}-{last} {label}, limit {limit} km/h"] = {
+                    key: None if value != value else round(value, 4) for key, value in found.values.items()
+                }
     print(table(head, rows))
     where = conditions()
     where["command"] = "python benchmarks/speed_kitti.py ../shared/data/tracks/kitti"

@@ -434,7 +434,7 @@ class PlaneCore {
         const double sum = t.weight[0] + t.weight[1];
         for (int k = 0; k < 2; ++k) {
             t.weight[k] /= sum;
-            t.nis += scale * t.weight[k] * std::min(nis[k], settings.gate);
+            t.nis += t.weight[k] * std::min(scale * nis[k], settings.gate);
         }
         ++t.count;
     }
@@ -552,6 +552,9 @@ class PlaneCore {
         made.variance = v.along(v.x, v.y);
         for (int k = 0; k < 2; ++k)
             made.variance = std::max(made.variance, std::min(t.mixture.weight[k] / kSure, 1.0) * t.mixture.velocity(k).along(v.x, v.y));
+        // What the other filter contradicts it by.
+        const double dx = step.now.x[2] - v.x, dy = step.now.x[3] - v.y, apart = dx * dx + dy * dy;
+        made.variance += std::max(0.0, apart - 4 * along(step.now, dx, dy, std::sqrt(apart)));
         if (made.stationary_for > 0 && v.moving(settings.stationary_gate)) made.stationary_for = kUndecided;
         return made;
     }

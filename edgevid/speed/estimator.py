@@ -21,8 +21,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 CONTACTS: tuple[Contact, ...] = get_args(Contact)
 LOOKAHEAD = 0.6  # A smoothed value needs sightings up to this share of `lag_s` after its moment
 STATIONARY_AFTER_S = 0.5  # An object that has been stationary for this long has the speed 0
-STEADY_SHARE = 0.005  # Process noise of the models of the live value, in shares of `process_noise`
-ACCELERATION_MPS2 = 2.5  # Standard deviation of accelerations, where `process_noise` is 1
+STEADY_SHARE, ACCELERATION_MPS2 = 0.005, 2.5  # Live models where `process_noise` is 1: its share, accelerations
 SLOW_CORRELATION_S = 0.1  # Errors of boxes correlate for so much longer where an object hardly moves in the image
 NOISE_TRACKS, KEPT_TRACKS = 10, 200
 """Tracks that the given noise counts for next to what ended tracks show, and how many of those count."""
@@ -163,7 +162,7 @@ class SpeedEstimator(Hinted):
         speed = np.sqrt(vx * vx + vy * vy)
         scale = self._scale.at_meters(rows[PlaneColumn.X], rows[PlaneColumn.Y]) * speed
         moving = (rows[PlaneColumn.SIGHTINGS] < MIN_SIGHTINGS) | (rows[PlaneColumn.STATIONARY_S] < STATIONARY_AFTER_S)
-        off = np.where(moving, scale, speed)  # A stationary object's error is the velocity that it seems to have
+        off = np.where(moving | (self._rules.lookahead_s < 0), scale, speed)  # At rest, what it seems to move by
         sigma = np.sqrt(variance + off * off, where=variance >= 0, out=np.full(len(ids), np.nan))
         speed *= moving
         reason = self._rules.reasons(rows, speed, sigma, moving, unusable)

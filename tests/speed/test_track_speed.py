@@ -47,14 +47,17 @@ def test_a_straight_drive_without_noise() -> None:
 
 
 def test_residuals_tell_the_noise_and_its_correlation() -> None:
-    # Independent jitter of the given size: the textbook error of a slope. Half of it, and correlation.
+    # Independent jitter of the given size: the textbook error of a slope, and of boxes that drift by one standard error
+    # at either end. Half of it, and correlation.
     times = np.arange(90) / 30
     plain = 0.1 / math.sqrt(2) / math.sqrt(((times - times.mean()) ** 2).sum())
     white, small, slow = (found(times, 8 * times + jitter(1, 90, sd, rho)[:, 0], jitter(2, 90, sd, rho)[:, 1])
                           for sd, rho in ((0.1, 0.0), (0.05, 0.0), (0.1, 0.8)))  # fmt: skip
-    assert white.sigma == pytest.approx(plain, rel=0.5)
+    own = [math.sqrt(made.sigma**2 - made.noise * (0.1 / times[-1]) ** 2) for made in (white, small, slow)]
+    assert own[0] == pytest.approx(plain, rel=0.5)
+    assert own[1] < 0.75 * own[0]
+    assert own[2] > 1.3 * own[0]
     assert small.sigma < 0.75 * white.sigma
-    assert slow.sigma > 1.3 * white.sigma
     assert white.noise == pytest.approx(1, abs=0.35)
     assert small.noise < 0.5
 

@@ -273,7 +273,7 @@ class PlaneCore:
             t.x[k], t.p[k], fit[k] = _update(t.x[k], t.p[k], e, h, r)
         t.weight = np.maximum(t.weight * np.exp(fit - fit.max()), 1e-6)
         t.weight /= t.weight.sum()
-        t.nis, t.count = t.nis + scale * float(t.weight @ np.minimum(nis, self.s["gate"])), t.count + 1
+        t.nis, t.count = t.nis + float(t.weight @ np.minimum(scale * nis, self.s["gate"])), t.count + 1
 
     def _moving(self, v: F64, cov: F64, gate: float) -> bool:
         """Whether a velocity differs from 0 by more than the gate (chi-square of 2)."""
@@ -297,7 +297,9 @@ class PlaneCore:
         v, cov, own = mixture.velocity()
         row = self._row(t, step.time, np.append(step.x[:2], v), cov)
         wide = [min(w / SURE, 1) * _along(one, v) for w, one in zip(mixture.weight, own, strict=True)]
-        row[PlaneColumn.VARIANCE] = max(row[PlaneColumn.VARIANCE], *wide)
+        apart = step.x[2:] - v  # What the other filter contradicts it by
+        beyond = max(0.0, float(apart @ apart) - 4 * _along(step.p[2:, 2:], apart))
+        row[PlaneColumn.VARIANCE] = max(row[PlaneColumn.VARIANCE], *wide) + beyond
         if row[PlaneColumn.STATIONARY_S] > 0 and self._moving(v, cov, self.s["stationary_gate"]):
             row[PlaneColumn.STATIONARY_S] = UNDECIDED
         return row
