@@ -5,7 +5,7 @@
 Each candidate changes settings of the default. A data set's value is its mean HOTA over the conditions; a
 candidate is chosen for a data set by the mean of the others, which is what a user's own data would meet. The
 default is right where nothing is chosen whose lead over it on those others is beyond its 95 % interval (bootstrap
-over sequences). `--conditions` takes all of tracking_data.py's; the two of the default rank the candidates as all do.
+over sequences). `--conditions` takes all of tracking_data.py's; all together take an hour.
 """
 
 from __future__ import annotations
