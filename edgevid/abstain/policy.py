@@ -85,9 +85,8 @@ class Policy:
     [(-1, 'low confidence')]
     """
 
-    def __init__(
-        self, names: Iterable[str], settings: Settings | None = None, *, task: str = "", **rules: object
-    ) -> None:
+    def __init__(self, names: Iterable[str], settings: Settings | None = None, *, task: str = "",
+                 **rules: object) -> None:  # fmt: skip
         """`names` in the order of the scores' columns; `rules` are fields of `settings`, in its place."""
         if settings is not None and rules:
             raise InputError("Policy: expected settings or single rules, got both")

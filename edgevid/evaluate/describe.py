@@ -30,9 +30,8 @@ CAMERA = re.compile(r"(?i)(?<![a-z])cam(?:era)?[-_]?[a-z]?\d+")
 COSINES = np.cos(np.pi / SIDE * np.arange(LOW)[:, None] * (np.arange(SIDE) + 0.5))
 
 
-def describe(
-    items: Iterable[Item], left_out: Iterable[LeftOut] = (), *, progress: Callable[[], None] = lambda: None
-) -> Evaluation:
+def describe(items: Iterable[Item], left_out: Iterable[LeftOut] = (), *,
+             progress: Callable[[], None] = lambda: None) -> Evaluation:  # fmt: skip
     """What is found in items, each of which is read once. `notes` are sentences on what may spoil a training, the worst
     first; `values` count it by kind, and `tables` list it by the same names. None of it is an error. Items without a
     `split` are compared across groups, by which a training splits them. InputError where no file can be read."""

@@ -88,9 +88,8 @@ def evaluate_counts(results: Path, truth: Path) -> Evaluation:
                       tables={"Totals": Table(heads, table)})  # fmt: skip
 
 
-def evaluate_alarms(
-    results: Path, truth: Path, *, kinds: Sequence[str] = (), tolerance_s: float = 10.0, camera_days: float = 0.0
-) -> Evaluation:
+def evaluate_alarms(results: Path, truth: Path, *, kinds: Sequence[str] = (), tolerance_s: float = 10.0,
+                    camera_days: float = 0.0) -> Evaluation:  # fmt: skip
     """Alarms against a CSV of true times: time (UTC, or seconds on the stream's clock), and some of end, camera, kind.
 
     An alarm is right within `tolerance_s` of the time from `time` to `end`, on that camera and of that kind; more of

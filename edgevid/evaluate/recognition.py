@@ -79,12 +79,7 @@ def row_scores(recognizer: SequenceRecognizer, id_: int, rows: Array) -> Iterato
 
 def replay_crops(recognizer: Recognizer, crops: Array, boxes: Array, id_: int) -> Array | None:
     """Mean probabilities (C,) of a whole video's crops (L, h, w, 3); None without scores."""
-    return mean_of(crop_scores(recognizer, crops, boxes, id_))
-
-
-def mean_of(found: Iterable[Scores]) -> Array | None:
-    """Mean probabilities (C,) of the scores of one track; None without any."""
-    values = [row for scores in found for row in scores.values]
+    values = [row for scores in crop_scores(recognizer, crops, boxes, id_) for row in scores.values]
     return np.mean(values, axis=0) if values else None
 
 
@@ -153,9 +148,8 @@ def evaluate_rows(model: str | Path, corpus: Corpus) -> Scored:
     return Scored(report, 0, SegmentReport.of(truths, predictions), [*zip(truths, predictions, strict=True)])
 
 
-def _scored(
-    outcomes: list[tuple[list[int], list[int]]], names: tuple[str, ...], scores: Sequence[Sequence[Scores]] = ()
-) -> Scored:
+def _scored(outcomes: list[tuple[list[int], list[int]]], names: tuple[str, ...],
+            scores: Sequence[Sequence[Scores]]) -> Scored:  # fmt: skip
     emitted = [(t[0], p[0]) for t, p in outcomes if p]
     report = ClassReport.of([t for t, _ in emitted], [p for _, p in emitted], len(names), names)
     return Scored(report, len(outcomes) - len(emitted), None, outcomes, scores=scores)
@@ -169,14 +163,11 @@ def crop_videos(recognizer: Recognizer, videos: Sequence[LabeledVideo]) -> list[
 
 def evaluate_crops(recognizer: Recognizer, videos: list[tuple[Array, Array, int]]) -> Scored:
     """Of any recognizer on videos: the mean of all scores of a video counts."""
-    outcomes: list[tuple[list[int], list[int]]] = []
-    scores = list[list[Scores]]()
     recognizer.reset()
-    for number, (crops, boxes, label) in enumerate(videos):
-        scores.append([*crop_scores(recognizer, crops, boxes, number + 1)])
-        mean = mean_of(scores[-1])
-        outcomes.append(([label], [] if mean is None else [int(mean.argmax())]))
-    return _scored(outcomes, recognizer.names, scores)
+    scores = [[one for one in crop_scores(recognizer, crops, boxes, number) if len(one)]
+              for number, (crops, boxes, _) in enumerate(videos, 1)]  # fmt: skip
+    best = [[int(np.concatenate([one.values for one in some]).mean(0).argmax())] if some else [] for some in scores]
+    return _scored([([label], b) for (*_, label), b in zip(videos, best, strict=True)], recognizer.names, scores)
 
 
 def read_rows(data: Path, recipe: Recipe, rate_hz: float = extract.FEATURES_HZ) -> Corpus | None:
@@ -188,8 +179,7 @@ def read_rows(data: Path, recipe: Recipe, rate_hz: float = extract.FEATURES_HZ) 
 
 
 def untrained(model: str | Path, given: Sequence[Example | LabeledVideo], data: Path) -> tuple[list[int], list[str]]:
-    """The rows of the clips of `data` that a model was not trained on, and the notes on the others; InputError
-    where it was trained on all of them."""
+    """The rows of clips that a model was not trained on, and the notes on the others; InputError where none remains."""
     known = hashes_of(model)
     seen = np.array([bool(known) and not marks_of(one).isdisjoint(known) for one in given], bool)
     notes = trained_notes(seen if known else None, str(data), "clips", "[trained] of the recipe")
@@ -202,8 +192,7 @@ def hashes_of(model: str | Path) -> set[str]:
 
 
 def score(model: str | Path, data: Path, *, feature_rate: float = extract.FEATURES_HZ) -> Scored:
-    """Of a deployed model on rows (of skeletons, or of features at `feature_rate` Hz) or labeled videos that it was not
-    trained on."""
+    """Of a deployed model on rows (skeletons, features at `feature_rate` Hz) or videos that it was not trained on."""
     corpus = read_rows(data, resolve_model(model), feature_rate)
     if corpus is None and (listed := extract.list_long_videos(data)):
         recognizer = load_recognizer(model)
@@ -222,9 +211,8 @@ def score(model: str | Path, data: Path, *, feature_rate: float = extract.FEATUR
     return dataclasses.replace(scored, names=names, notes=notes)
 
 
-def evaluate(
-    model: str, truth: Path, *, feature_rate: float = extract.FEATURES_HZ, scores: Path | None = None
-) -> Evaluation:
+def evaluate(model: str, truth: Path, *, feature_rate: float = extract.FEATURES_HZ,
+             scores: Path | None = None) -> Evaluation:  # fmt: skip
     """A deployed model on labeled clips that it was not trained on; a group is a scene. `scores` is written: an NPZ of
     all scores of these clips, which states that none was trained on (docs/abstain.md). InputError where it was trained
     on all of them, or where the classes are others."""
@@ -282,9 +270,8 @@ def class_views(report: ClassReport) -> tuple[dict[str, Table], dict[str, Plot]]
     return tables, {"Confusion": Plot("", "", {}, share, report.names)}
 
 
-def evaluate_segments(
-    results: Path, truth: Path, *, background: Sequence[str] = (), feature_rate: float = extract.FEATURES_HZ
-) -> Evaluation:
+def evaluate_segments(results: Path, truth: Path, *, background: Sequence[str] = (),
+                      feature_rate: float = extract.FEATURES_HZ) -> Evaluation:  # fmt: skip
     """Labels of every step of long videos, by the definitions of MS-TCN (Farha and Gall 2019); a group is a video. Two
     folders of text files of the same names, a label a line (or all in a line after one that begins with #); or a
     recipe, and data for it. InputError for other names, labels or lengths."""

@@ -37,8 +37,8 @@ def evaluate(model: str, truth: Path, *, policy: Path | None = None) -> Evaluati
     verdicts the `policy` decides (None: the default one); of a detector on a folder with images/ and labels/, where an
     object that is not found is abstained from, and a box without an object is wrong (IoU 0.5, the recipe's score)."""
     recipe = resolve_model(model)
-    parts = _of_images(recipe, truth) if recipe.task == "detect" else _of_clips(model, truth, policy)
-    kinds, groups, run, notes = parts
+    kinds, groups, run, notes = (
+        _of_images(recipe, truth) if recipe.task == "detect" else _of_clips(model, truth, policy))  # fmt: skip
     keys = [("untouched", 0.0), *((kind, strength) for kind, many in kinds.items() for strength in many)]
     where = {kind: [n for n, key in enumerate(keys) if key[0] == kind] for kind in kinds}
     tables = np.array([run(*key) for key in keys])

@@ -68,9 +68,8 @@ def compare(a: TrackScores, b: TrackScores, groups: Sequence[str] | None = None)
     return differences(*(_evaluation(s, ~seen, keys.tolist(), number, abstains, notes) for s in (a, b)))
 
 
-def _evaluation(
-    scores: TrackScores, rows: Array, keys: list[str], number: Array, abstains: bool, notes: Sequence[str]
-) -> Evaluation:
+def _evaluation(scores: TrackScores, rows: Array, keys: list[str], number: Array, abstains: bool,
+                notes: Sequence[str]) -> Evaluation:  # fmt: skip
     sums, every = np.zeros((len(keys), 4)), np.ones(len(rows))
     columns = np.stack([~scores.wrong, scores.wrong & scores.emitted, scores.emitted, every], 1)
     np.add.at(sums, number, columns[rows])

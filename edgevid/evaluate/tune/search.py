@@ -196,9 +196,8 @@ def tune(
     return Report(table, target, settings, chosen_on, count, found, before, after, deployed, drift, rejected, warnings)
 
 
-def _unlike(
-    table: ScoreTable, settings: Settings, share: float | None, unknown: ScoreTable | None
-) -> tuple[Settings, tuple[tuple[float, float, float], ...]]:
+def _unlike(table: ScoreTable, settings: Settings, share: float | None,
+            unknown: ScoreTable | None) -> tuple[Settings, tuple[tuple[float, float, float], ...]]:  # fmt: skip
     """The settings with the limit that rejects at most `share` of known tracks (conformal), and both axes."""
     known = np.sort(table.typicality_of_tracks(settings.memory_s))
     if not len(known):
