@@ -60,33 +60,22 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(large[..., None], 3, 3), found.target
 
 
-@pytest.fixture(scope="module")
-def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with runs/recipe.toml, trained on 240 digits in class folders, half of them in the wrong one."""
-    home = tmp_path_factory.mktemp("taught")
-    pixels(home / "pixels")
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """runs/recipe.toml, trained on 240 digits in class folders, half of them in the wrong one."""
+    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    pixels(tmp_path / "pixels")
     images, truth = digits()
     rng = np.random.default_rng(0)
     for row in range(240):
         given = (truth[row] + rng.integers(1, CLASSES)) % CLASSES if rng.random() < 0.5 else truth[row]
-        folder = home / "data" / f"digit {given}"
+        folder = tmp_path / "data" / f"digit {given}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"page{row // 4}_{row}.jpg").write_bytes(to_jpeg(images[row]))
     more = ["--head", "gru", "--window", "2", "--extractor", "pixels", "--out", "runs", "--seeds", "1"]
     more += ["--epochs", "12", "--patience", "0", "--threads", "1"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGEVID_CACHE", str(home / "cache"))
-        patch.chdir(home)
-        assert run_program("edgevid", ["train", "actions", "data", *more]) == 0
-    return home
-
-
-@pytest.fixture
-def trained(tmp_path: Path, taught: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """runs/recipe.toml in a copy of that folder, which is the current one."""
-    shutil.copytree(taught, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setenv("EDGEVID_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
+    assert run_program("edgevid", ["train", "actions", "data", *more]) == 0
     return tmp_path / "runs" / "recipe.toml"
 
 
