@@ -170,7 +170,7 @@ class Tracker(ByteTracker):
     Overlap is weighed by how well the heights agree and by how close the scores are (Hybrid-SORT, Yang 2024,
     arXiv 2308.00783); the nearer foot decides between what overlaps alike. Boxes reach further the longer the time
     between two frames, and what most objects do at once is taken for the camera's motion: docs/tracking.md.
-    benchmarks/tracking_choice.py chose the values, benchmarks/tracking_quality.py compares trackers with their peers."""
+    benchmarks/tracking_choice.py chose the values, benchmarks/tracking_quality.py compares with peers."""
 
     _method = {  # noqa: RUF012
         "match_thresh": 0.9, "second_match_thresh": 0.4, "new_match_thresh": 0.9, "position_noise": 0.04,
