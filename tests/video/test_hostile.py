@@ -16,7 +16,8 @@ FAULTS = {
     "noise as an image": "24 MB came, and no end", "endless playlist": "4 MB came, and no end",
     "nothing": "no frame for", "noise as H.264": "Invalid data", "sound": "the stream has no video",
     "RTSP noise": "Invalid data|UDP is tried", "RTSP silent": "no answer for",
-    "RTSP endless SDP": "MB came without a frame", "RTSP sound": "the stream has no video", "RTSP announced picture": "no frame for",
+    "RTSP endless SDP": "MB came without a frame", "RTSP sound": "the stream has no video",
+    "RTSP announced picture": "no frame for",
 }  # fmt: skip
 """The event of each fault; of the others: too much without a frame, or, on a slow machine, too late."""
 
