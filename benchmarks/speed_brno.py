@@ -417,7 +417,7 @@ def main() -> None:
                      str(sum(j["emitted"] for j in judged))])  # fmt: skip
     rows += [[*row, "", "", ""] for row in PUBLISHED]
     print(table(head, rows), "\n")
-    split.insert(0, ["judged on", "chosen on the others", "95 %, least camera", "95 %, all", "half-width, km/h",
+    split.insert(0, ["evaluated on", "chosen on the others", "95 %, least camera", "95 %, all", "half-width, km/h",
                      "cars emitted", "2 %, 4 cm: 95 %, all", "its half-width"])  # fmt: skip
     print(table(split[0], split[1:]), "\n")
     judgement = [["bar", "target", "measured", ""], *bars(judged, every)]
