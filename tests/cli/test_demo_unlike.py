@@ -1,10 +1,12 @@
-"""`edgevid-demo` on real video: an action that no training clip shows, in the picture and in the record."""
+"""A head on shared data: `evaluate actions` on its held-out part, and `edgevid-demo` on real video with an action
+that no training clip shows, in the picture and in the record."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -26,6 +28,13 @@ def test_the_demo_shows_an_unknown_action_as_unlike_training(
     how = ("--head", "ridge", "--seeds", "1", "--epochs", "1", "--threads", "1")
     trained = CliRunner().invoke(cli.app(), ["train", "actions", str(data), "--out", str(model), *how])
     assert trained.exit_code == 0, trained.output
+    scores, least = tmp_path / "scores.npz", ("--min", "accuracy=70%")
+    judged = CliRunner().invoke(
+        cli.app(), ["evaluate", "actions", str(model), "--truth", str(data), "--scores", str(scores), *least]
+    )
+    assert judged.exit_code == 0, judged.output
+    assert "is not stated" not in judged.output
+    assert not np.load(scores)["trained"].any()
     written = overlay.verdict_text
 
     def drawn(*about: object) -> tuple[str, object]:
@@ -51,7 +60,7 @@ def test_the_demo_shows_an_unknown_action_as_unlike_training(
     assert shown.count("abstained: unlike training") > len(shown) / 2
     rows = [json.loads(line) for line in (tmp_path / "demo" / "demo.jsonl").read_text().splitlines()]
     told = [one["verdicts"]["action"] for row in rows for one in row.get("objects", ()) if "verdicts" in one]
-    judged = [one for one in told if one.get("reason") != "NOT_MEASURED"]
-    unlike = [one for one in judged if one.get("reason") == "UNLIKE_TRAINING"]
-    assert len(unlike) > len(judged) / 2
+    decided = [one for one in told if one.get("reason") != "NOT_MEASURED"]
+    unlike = [one for one in decided if one.get("reason") == "UNLIKE_TRAINING"]
+    assert len(unlike) > len(decided) / 2
     assert all("label" not in one for one in unlike)
