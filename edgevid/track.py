@@ -168,7 +168,7 @@ class Tracker(ByteTracker):
     """The default: ByteTrack's stages on the overlap of boxes and of heights, reported as detected.
 
     Overlap is weighed by how well the heights agree and by how close the scores are (Hybrid-SORT, Yang 2024,
-    arXiv 2308.00783); the nearer foot decides between what overlaps alike. Boxes reach further the longer the time
+    arXiv 2308.00783); the nearer foot decides between similar overlaps. Boxes reach further the longer the time
     between two frames, and what most objects do at once is taken for the camera's motion: docs/tracking.md.
     benchmarks/tracking_choice.py chose the values, benchmarks/tracking_quality.py compares with peers."""
 
