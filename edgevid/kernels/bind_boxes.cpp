@@ -16,6 +16,7 @@ namespace nb = nanobind;
 using namespace nb::literals;
 using Floats1 = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Floats2 = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Doubles2 = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using View1 = nb::ndarray<const float, nb::ndim<1>, nb::device::cpu>;
 using View2 = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
 template <typename T>
@@ -70,6 +71,18 @@ auto iou(Floats2 a, Floats2 b) {
         edgevid::iou(a.data(), a.shape(0), b.data(), b.shape(0), out.data());
     }
     return give<nb::ndim<2>>(std::move(out), {a.shape(0), b.shape(0)});
+}
+
+auto is_occluded(Doubles2 boxes) {
+    demand(boxes.shape(1) == 4, "is_occluded: expected boxes of shape (N, 4)");
+    const std::size_t n = boxes.shape(0);
+    auto* found = new bool[n];
+    nb::capsule owner(found, [](void* p) noexcept { delete[] static_cast<bool*>(p); });
+    {
+        const Unlocked unlocked;
+        edgevid::is_occluded(boxes.data(), n, found);
+    }
+    return Column<bool>(found, {n}, owner);
 }
 
 auto nms(Floats2 boxes, Floats1 scores, Labels labels, float iou_threshold, bool class_aware,
@@ -151,6 +164,7 @@ CandidateArrays decode_end_to_end(View2 output, float score_threshold) {
 
 void bind_boxes(nb::module_& m) {
     m.def("iou", &iou, "a"_a, "b"_a);
+    m.def("is_occluded", &is_occluded, "boxes"_a);
     m.def("nms", &nms, "boxes"_a, "scores"_a, "labels"_a, "iou_threshold"_a, "class_aware"_a = true,
           "max_detections"_a = 300);
     m.def("decode_columns", &decode_columns, "boxes"_a, "scores"_a, "score_threshold"_a, "xyxy"_a = false,

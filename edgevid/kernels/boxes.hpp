@@ -84,6 +84,17 @@ inline std::int32_t first_equal(const float* values, std::ptrdiff_t step, float 
     return k;
 }
 
+// Whether a nearer box (its bottom is lower in the image) hides over a fifth of each box's bottom edge.
+inline void is_occluded(const double* boxes, std::size_t n, bool* out) {
+    for (std::size_t i = 0; i < n; ++i) {
+        const double* b = boxes + 4 * i;
+        const double share = 0.2 * std::max(b[2] - b[0], 1e-6);
+        out[i] = false;
+        for (const double* o = boxes; o != boxes + 4 * n && !out[i]; o += 4)
+            out[i] = o[3] > b[3] + 2 && o[1] < b[3] && std::min(o[2], b[2]) - std::max(o[0], b[0]) > share;
+    }
+}
+
 struct Form {
     bool xyxy;    // boxes are corners, else center and size
     bool logits;  // class values want a sigmoid

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from edgevid.kernels import is_occluded
 from edgevid.kernels.plane_columns import UNDECIDED, PlaneColumn
 from edgevid.speed import homography
 from edgevid.speed.calibration import CameraCalibration
@@ -27,8 +28,10 @@ MAX_RESIDUAL_PX = 1.0  # A 3-D box whose projection misses an edge of the detect
 def contact_points(boxes: F64, *, rotated: bool = False) -> F64:
     """(N, 2) float64: the middle of each box's bottom edge, where the object stands on the ground. Of boxes
     that enclose rotated ones, of views from above, it is the center."""
-    below = (boxes[:, 1] + boxes[:, 3]) / 2 if rotated else boxes[:, 3]
-    return np.stack([(boxes[:, 0] + boxes[:, 2]) * 0.5, below], 1)
+    points = (boxes[:, :2] + boxes[:, 2:]) * 0.5
+    if not rotated:
+        points[:, 1] = boxes[:, 3]
+    return points
 
 
 def footprint_centers(
@@ -97,14 +100,6 @@ def _solve(slope: F64, error: F64) -> F64:
     safe = np.where(good[:, None, None], slope, np.eye(4))
     step = np.linalg.solve(safe, np.where(good[:, None], error, 0.0)[:, :, None])[:, :, 0]
     return np.asarray(np.clip(step, -3.0, 3.0))
-
-
-def is_occluded(boxes: F64) -> Array:
-    """(N,) whether a nearer box (its bottom is lower in the image) hides over a fifth of the bottom edge."""
-    left, top, right, bottom = boxes.T
-    over = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
-    hidden = over > 0.2 * np.maximum(right - left, 1e-6)[:, None]
-    return np.asarray((hidden & (bottom > bottom[:, None] + 2) & (top < bottom[:, None])).any(1))
 
 
 def is_truncated(boxes: F64, size: tuple[int, int], noise: F64) -> Array:

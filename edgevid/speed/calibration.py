@@ -215,8 +215,9 @@ class ScaleErrorGrid:
         """`click_px` None: the points' own, 0: an exact calibration. `contact_m` is the standard error of the
         height of contact points above the ground, which a camera at h meters sees h / (h - z) too fast."""
         x1, y1, x2, y2 = calibration.region.bounds
-        self._low, self._to_image = np.array([x1, y1]), calibration.inverse_homography
-        self._step = np.maximum(np.array([x2 - x1, y2 - y1]) / (CELLS - 1), 1e-6)
+        low, step = np.array([x1, y1]), np.maximum(np.array([x2 - x1, y2 - y1]) / (CELLS - 1), 1e-6)
+        self._of_pixels = np.column_stack([np.diag(1 / step), 0.5 - low / step])  # Column and row, half a cell further
+        self._of_meters = np.vstack([self._of_pixels, [0, 0, 1]]) @ calibration.inverse_homography
         x, y = np.meshgrid(np.linspace(x1, x2, CELLS), np.linspace(y1, y2, CELLS))
         errors = calibration.scale_error(np.stack([x.ravel(), y.ravel()], 1))
         click_px = calibration.click_px if click_px is None else click_px
@@ -225,19 +226,18 @@ class ScaleErrorGrid:
         height = contact_m / max(camera.height_m, 0.5) if camera is not None else 0.0
         self._grid = np.hypot(errors, np.hypot(height, calibration.meters_error)).reshape(CELLS, -1)
 
-    def at_meters(self, x: F64, y: F64) -> F64:
-        """(N,) at meters x, y (N,)."""
-        h = self._to_image
-        w = h[2, 0] * x + h[2, 1] * y + h[2, 2]
-        w = np.where(np.abs(w) > 1e-9, w, 1e-9)
-        return self.at_pixels((h[0, 0] * x + h[0, 1] * y + h[0, 2]) / w, (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / w)
+    def at_meters(self, places: F64) -> F64:
+        """(N,) at meters x, y (2, N)."""
+        found = self._of_meters[:, :2] @ places + self._of_meters[:, 2:]
+        return self._at(found[:2] / np.where(np.abs(found[2]) > 1e-9, found[2], 1e-9))
 
-    def at_pixels(self, u: F64, v: F64) -> F64:
-        """(N,) at pixels u, v (N,)."""
-        last = CELLS - 1.0
-        column = np.minimum(np.maximum((u - self._low[0]) / self._step[0], 0.0), last)
-        row = np.minimum(np.maximum((v - self._low[1]) / self._step[1], 0.0), last)
-        return np.asarray(self._grid[(row + 0.5).astype(np.intp), (column + 0.5).astype(np.intp)])
+    def at_pixels(self, pixels: F64) -> F64:
+        """(N,) at pixels u, v (2, N)."""
+        return self._at(self._of_pixels[:, :2] @ pixels + self._of_pixels[:, 2:])
+
+    def _at(self, cells: F64) -> F64:
+        column, row = np.minimum(np.maximum(cells, 0.0), CELLS - 0.5).astype(np.intp)
+        return np.asarray(self._grid[row, column])
 
 
 def make_calibration(

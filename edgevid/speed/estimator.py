@@ -160,7 +160,7 @@ class SpeedEstimator(Hinted):
         rows = np.ascontiguousarray(np.concatenate([live[1], smoothed[1]]).T)
         vx, vy, variance = rows[PlaneColumn.VX], rows[PlaneColumn.VY], rows[PlaneColumn.VARIANCE]
         speed = np.sqrt(vx * vx + vy * vy)
-        scale = self._scale.at_meters(rows[PlaneColumn.X], rows[PlaneColumn.Y]) * speed
+        scale = self._scale.at_meters(rows[PlaneColumn.X : PlaneColumn.Y + 1]) * speed
         moving = (rows[PlaneColumn.SIGHTINGS] < MIN_SIGHTINGS) | (rows[PlaneColumn.STATIONARY_S] < STATIONARY_AFTER_S)
         off = np.where(moving | (self._rules.lookahead_s < 0), scale, speed)  # At rest, what it seems to move by
         sigma = np.sqrt(variance + off * off, where=variance >= 0, out=np.full(len(ids), np.nan))
@@ -186,7 +186,7 @@ class SpeedEstimator(Hinted):
                 rows.append((i, math.nan, math.nan, math.nan, time, Reason.TOO_SHORT, _NO_PATH))
                 continue
             self._variances = [*self._variances[-KEPT_TRACKS:], found.noise]
-            sigma = math.hypot(found.sigma, found.mps * float(self._scale.at_pixels(*found.pixel)))
+            sigma = math.hypot(found.sigma, found.mps * float(self._scale.at_pixels(found.pixel[:, None])[0]))
             reason = Reason.OK if sigma <= self._rules.policy.limit(found.mps) else Reason.UNCERTAIN
             reason = Reason.CAMERA_MOVED if self.camera_moved else reason
             path = (found.peak, found.stopped_s, found.turned_deg)

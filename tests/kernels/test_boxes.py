@@ -26,6 +26,24 @@ def test_iou_of_nothing(twin: Any, n: int, m: int) -> None:
     assert twin.iou(np.zeros((n, 4), np.float32), np.zeros((m, 4), np.float32)).shape == (n, m)
 
 
+def test_a_nearer_box_over_a_fifth_of_the_bottom_edge_hides_it(twin: Any) -> None:
+    own = [0, 0, 100, 100]
+    hiding = [[79, 50, 300, 150], [-200, 50, 21, 150], [0, 50, 100, 102.5], [0, 99, 100, 150]]
+    free = [[80, 50, 300, 150], [-200, 50, 20, 150], [0, 50, 100, 102], [0, 100, 100, 150], [0, 50, np.nan, 150]]
+    for other, hidden in [*((one, True) for one in hiding), *((one, False) for one in free)]:
+        assert twin.is_occluded(np.array([own, other], float)).tolist() == [hidden, False]
+    assert twin.is_occluded(np.zeros((0, 4))).tolist() == []
+
+
+def test_both_twins_hide_the_same_of_many_boxes() -> None:
+    native = pytest.importorskip("edgevid.kernels._native")
+    corners = np.random.default_rng(3).uniform(0, 3000, (400, 2))
+    boxes = np.concatenate([corners, corners + np.random.default_rng(4).uniform(5, 120, (400, 2))], 1)
+    found = native.is_occluded(boxes)
+    assert 20 < found.sum() < 380
+    assert (found == reference.is_occluded(boxes)).all()
+
+
 def test_nms_keeps_the_best_of_each_class(twin: Any) -> None:
     boxes = f32([[0, 0, 10, 10], [1, 0, 11, 10], [0, 0, 10, 10], [50, 50, 60, 60]])
     scores, labels = f32([0.6, 0.9, 0.7, 0.5]), np.array([0, 0, 1, 0], np.int32)

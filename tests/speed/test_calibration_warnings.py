@@ -132,14 +132,14 @@ def test_an_outlier_more_than_halves_the_error() -> None:
 def test_scale_errors_are_looked_up_at_the_nearest_of_16_cells() -> None:
     made = above(region=shapely.box(200, 200, 800, 800))
     grid = ScaleErrorGrid(made, 2.0)
-    u, v = np.meshgrid(200 + 40 * np.arange(16.0), 200 + 40 * np.arange(16.0))
-    exact = made.scale_error(np.stack([u.ravel(), v.ravel()], 1)).reshape(16, 16)
-    np.testing.assert_allclose(grid.at_pixels(u, v), exact)
-    np.testing.assert_allclose(grid.at_pixels(u + 19, v - 19), exact)
-    np.testing.assert_allclose(grid.at_meters((u - 300) / 20, (v - 300) / 20), exact)
-    np.testing.assert_allclose(ScaleErrorGrid(made, 5.0).at_pixels(u, v), 2.5 * exact)
-    outside = grid.at_pixels(np.array([-900.0, 9000.0]), np.array([-900.0, 9000.0]))
-    assert outside == pytest.approx([exact[0, 0], exact[-1, -1]])
+    pixels = np.stack(np.meshgrid(200 + 40 * np.arange(16.0), 200 + 40 * np.arange(16.0))).reshape(2, -1)
+    exact = made.scale_error(pixels.T)
+    np.testing.assert_allclose(grid.at_pixels(pixels), exact)
+    np.testing.assert_allclose(grid.at_pixels(pixels + np.array([[19], [-19]])), exact)
+    np.testing.assert_allclose(grid.at_meters((pixels - 300) / 20), exact)
+    np.testing.assert_allclose(ScaleErrorGrid(made, 5.0).at_pixels(pixels), 2.5 * exact)
+    outside = grid.at_pixels(np.array([[-900.0, 9000.0], [-900.0, 9000.0]]))
+    assert outside == pytest.approx([exact[0], exact[-1]])
 
 
 def test_the_error_that_is_halved_is_that_of_each_degree_of_freedom() -> None:

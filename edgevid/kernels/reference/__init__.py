@@ -8,6 +8,7 @@ from edgevid.kernels.reference.boxes import (
     decode_rows,
     decode_yolox,
     iou,
+    is_occluded,
     nms,
 )
 from edgevid.kernels.reference.ground_filter import PlaneCore
@@ -18,6 +19,6 @@ from edgevid.kernels.reference.zones import ZonesCore
 
 __all__ = [
     "PlaneCore", "PolicyCore", "TrackerCore", "ZonesCore", "crop_resize", "crop_resize_yuv420", "decode_columns",
-    "decode_dfl", "decode_end_to_end", "decode_fastestdet", "decode_rows", "decode_yolox", "iou", "letterbox",
-    "letterbox_yuv420", "max_weight_matching", "nms", "yuv420_to_rgb",
+    "decode_dfl", "decode_end_to_end", "decode_fastestdet", "decode_rows", "decode_yolox", "iou", "is_occluded",
+    "letterbox", "letterbox_yuv420", "max_weight_matching", "nms", "yuv420_to_rgb",
 ]  # fmt: skip

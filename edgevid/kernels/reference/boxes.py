@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgevid.types import F32, I32
+from edgevid.types import F32, F64, I32, Array
 
 Candidates = tuple[F32, F32, I32]
 
@@ -22,6 +22,14 @@ def iou(a: F32, b: F32) -> F32:
     both = area_a[:, None] + area_b[None, :]
     found: F32 = np.where(inter > 0, inter / np.where(inter > 0, both - inter, 1), 0).astype(np.float32)
     return found
+
+
+def is_occluded(boxes: F64) -> Array:
+    """(N,) whether a nearer box (its bottom is lower in the image) hides over a fifth of the bottom edge, of (N, 4)."""
+    left, top, right, bottom = boxes.T
+    over = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
+    hidden = over > 0.2 * np.maximum(right - left, 1e-6)[:, None]
+    return np.asarray((hidden & (bottom > bottom[:, None] + 2) & (top < bottom[:, None])).any(1))
 
 
 def nms(
