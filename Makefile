@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 KERNELS ?= native
 JOBS ?= 2
+SEED ?= 1
 SOURCES := pyproject.toml CMakeLists.txt $(shell find edgevid engines -type f \
 	-not -name '*.so' -not -path '*/__pycache__/*' -not -path '*/build/*')
 
@@ -26,8 +27,8 @@ $(VENV)/.dev: $(SOURCES)
 	EDGEVID_KERNELS=$(KERNELS) $(BIN)/python -m pip install '.[dev]'
 	touch $(VENV)/.installed $@
 
-test: dev  ## the installed package with its native kernels; KERNELS=numpy tests the NumPy ones, JOBS=8 in eight processes
-	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -rs -n $(JOBS)
+test: dev  ## the installed package with its native kernels; KERNELS=numpy: the NumPy ones, JOBS=8: eight processes, SEED=N: another order
+	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -rs -n $(JOBS) --randomly-seed=$(SEED)
 
 coverage: dev  ## the tests, with the share of lines of edgevid/ that they run; at least 90 %
 	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -n $(JOBS) --timeout 900 --cov --cov-report=term:skip-covered --cov-fail-under=90

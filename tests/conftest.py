@@ -49,6 +49,17 @@ def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgevid.errors._HIDDEN", set())
 
 
+@pytest.fixture(autouse=True)
+def same_numbers(request: pytest.FixtureRequest) -> None:
+    """The random numbers of a test are the same in any order: the generator RNG of its module begins again."""
+    if (random := getattr(request.module, "RNG", None)) is not None:
+        random.bit_generator.state = BEGINNINGS.setdefault(request.module.__name__, random.bit_generator.state)
+
+
+BEGINNINGS: dict[str, dict[str, Any]] = {}
+"""States of the generators, by module."""
+
+
 @pytest.fixture(scope="session")
 def street_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve seconds of the rendered street as a video file: people and vehicles without test data."""

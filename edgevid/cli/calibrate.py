@@ -110,8 +110,10 @@ def print_report(calibration: CameraCalibration, report: CalibrationReport) -> N
     if len(px) == 4:
         console.print("[bold]4 points[/]: they fit exactly; a fifth point shows the reprojection error")
     else:
-        what = f"[bold]{len(px)} points[/]: reprojection error mean {px.mean():.2f} px, worst {px.max():.2f} px"
-        console.print(f"{what} (point {int(px.argmax()) + 1}); mean {meters.mean():.3f} m, worst {meters.max():.3f} m")
+        pixels = f"[bold]{len(px)} points[/]: reprojection error mean {px.mean():.2f} px, worst {px.max():.2f} px"
+        console.print(
+            f"{pixels} (point {int(px.argmax()) + 1}); mean {meters.mean():.3f} m, worst {meters.max():.3f} m"
+        )
     rows = [(s.place, "{:.0f}, {:.0f}".format(*s.pixel), "{:.1f}, {:.1f}".format(*s.meter), f"{s.along:.3f}",
              f"{s.across:.3f}", f"{100 * s.error:.1f} %") for s in report.scales]  # fmt: skip
     print_rows(console, ("region", "pixel", "meters x, y", "m/pixel along", "across", "speeds ±"), rows)

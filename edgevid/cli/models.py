@@ -189,7 +189,7 @@ def export_command(weights: Path, data: str, size: str, out: Path | None, force:
     size_text = f"{spec.width}x{spec.height}, {len(made.recipe.names)} classes"
     console.print(f"[green]Model:[/]    {escape(str(made.model))}, {size_text}")
     console.print(f"[green]Recipe:[/]   {escape(str(made.recipe_file))}")
-    what = f"[green]Verified:[/] against PyTorch on {made.frames} frames, scores and boxes within {made.worst:.1e}"
-    console.print(f"{what}, cosine {made.cosine:.7f}; images within {made.image_levels:.2f} of 255 levels")
+    verified = f"[green]Verified:[/] against PyTorch on {made.frames} frames, scores and boxes within {made.worst:.1e}"
+    console.print(f"{verified}, cosine {made.cosine:.7f}; images within {made.image_levels:.2f} of 255 levels")
     if made.recipe.source.license:
         console.print(f"[yellow]License:[/]  the exporter states {escape(made.recipe.source.license)}")

@@ -47,9 +47,9 @@ OWN = {
     "ELSEWHERE", "MIRROR", "SHOWN", "better", "bool(images_per_s)", "cells", "choice.runtime", "classes",
     "color", "cost.batch", "count", "done", "emitted", "ended", "found.condition", "found.count",
     "found.hdbscan[0]", "found.unit", "guess.decode.kind", "heading", "hint", "how", "line", "made.frames",
-    "mark", "number", "recipe.height", "recipe.task", "report.fp16_nodes", "report.frames", "rest", "row",
-    "size_text", "spec.height", "spec.width", "summary.frames", "table", "title", "verdict", "where", "why",
-    "word",
+    "mark", "marks", "nested", "number", "pixels", "recipe.height", "recipe.task", "report.fp16_nodes",
+    "report.frames", "rest", "row", "size_text", "spec.height", "spec.width", "summary.frames", "table", "title",
+    "verdict", "verified", "where", "why", "word",
 }  # fmt: skip
 """Numbers, words of edgevid's own, and texts that are escaped where they are made."""
 

@@ -27,7 +27,7 @@ NODE = {"num_cpus": 1, "object_store_memory": 80_000_000}
 QUICK = {"RAY_health_check_period_ms": "300", "RAY_health_check_initial_delay_ms": "0", "RAY_worker_niceness": "0"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster() -> Iterator[Any]:
     """A head and another node, each with one CPU."""
     import ray
