@@ -28,6 +28,7 @@ from functools import lru_cache
 from types import ModuleType
 
 log = logging.getLogger("edgevid")  # What is no error
+LISTED = 50  # Mistakes of a file, or names of its columns, that a message lists
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, separators of lines, what turns the direction of writing around, and bytes that are no UTF-8."""
 SCHEMES = "rtsp[stu]?|rtmp[a-z]*|https?|srt|udp|tcp|tls|rtp|ftps?|sftp|mms|rist|wss?"
@@ -166,14 +167,14 @@ class FileFormatError(InputError):
 
     @classmethod
     def of(cls, mistakes: Sequence[FileFormatError]) -> FileFormatError:
-        """One error with all of a file's mistakes, a line for each; its key is that of the first."""
+        """One error with a file's mistakes, a line for each of the first LISTED; its key is that of the first."""
         first = mistakes[0]
         if len(mistakes) == 1:
             return first
         made = cls(first.path, first.key, expected=first.expected, got=first.got)
-        made.mistakes = tuple(mistakes)
-        lines = (one.sentence for one in mistakes)
-        made.args = ("\n  ".join([f"{first.path}: {len(mistakes)} mistakes", *lines]),)
+        made.mistakes, many = tuple(mistakes[:LISTED]), len(mistakes) > LISTED
+        lines = (one.sentence for one in made.mistakes)
+        made.args = ("\n  ".join([f"{first.path}: {'more than ' * many}{len(made.mistakes)} mistakes", *lines]),)
         return made
 
 

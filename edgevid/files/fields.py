@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Le
 
-from edgevid.errors import FieldError, FileFormatError, did_you_mean
+from edgevid.errors import LISTED, FieldError, FileFormatError, did_you_mean
 
 Count = Annotated[int, Ge(1)]  # A whole number from 1
 Positive = Annotated[float, Ge(0)]  # 0 or more
@@ -75,6 +76,8 @@ def mistakes_of(errors: list[Any], schema: dict[str, Any], values: Mapping[str, 
     found: dict[str, FileFormatError] = {}
     named: set[str] = set()  # misspelled keys that the sentence of the missing one names already
     for error in sorted(errors, key=lambda error: error["type"] == UNKNOWN):
+        if len(found) > LISTED:  # more are not shown
+            break
         place = _Place(schema, values, name)
         for number, step in enumerate(error["loc"], 1):
             if isinstance(step, str) and isinstance(place.value, Mapping) and TABLE.intersection(place.node):
@@ -120,7 +123,7 @@ def _mistake(error: Any, place: _Place, path: Path, named: set[str]) -> FileForm
     if place.value is ABSENT:
         text = "it is missing"
         key = place.name.rpartition(".")[2]
-        others = [one for one in place.siblings if one not in place.parent.get("properties", {})]
+        others = [one for one in islice(place.siblings, 1000) if one not in place.parent.get("properties", {})]
         if like := next((one for one in others if did_you_mean(one, [key])), None):
             text += f"; found {like!r}; did you mean {key!r}?"
             named.add(place.name.removesuffix(key) + like)

@@ -12,11 +12,13 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from edgevid.errors import InputError, SourceError, require
+from edgevid.errors import LISTED, InputError, SourceError, require
 from edgevid.output.tables import open_database, read_database
 from edgevid.types import KMH, Array
 
 CHUNK = 50_000
+BLOCK = 1 << 24  # Bytes of CSV that are read at a time; a row must fit
+MOST_COLUMNS = 20_000  # Of a row per series; a column of every batch takes time
 LEAST = 8  # Values of the shortest series that has a shape
 MOST_MPS, MOST_MPS2 = 250 / KMH, 12.0  # No road vehicle has more: what has was measured wrong
 POINTS = 64  # A longer series is averaged to this many values; duration is a feature of its own
@@ -75,10 +77,14 @@ def _batches(path: Path) -> Iterator[Any]:
     arrow = require("pyarrow", extra="cluster", purpose="Parquet and CSV files")
     try:
         if path.suffix.lower() == ".csv":
-            yield from require("pyarrow.csv", extra="cluster", purpose="CSV files").open_csv(path)
+            csv = require("pyarrow.csv", extra="cluster", purpose="CSV files")
+            with path.open("rb") as file:
+                _check_columns((), file.readline(BLOCK).split(b","), str(path))
+            yield from csv.open_csv(path, read_options=csv.ReadOptions(block_size=BLOCK))
         else:
-            parquet = require("pyarrow.parquet", extra="cluster", purpose="Parquet files")
-            yield from parquet.ParquetFile(path).iter_batches(CHUNK)
+            parquet = require("pyarrow.parquet", extra="cluster", purpose="Parquet files").ParquetFile(path)
+            _check_columns((), parquet.schema_arrow.names, str(path))
+            yield from parquet.iter_batches(CHUNK)
     except (OSError, arrow.ArrowException) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from None
 
@@ -113,16 +119,20 @@ def _wide(batches: Iterable[Any], name: str, value: str, limits: _Limits) -> Ite
     seen = 0
     for batch in batches:
         if value:
-            _check_columns([value], batch, name)
-            rows: Any = [np.asarray(one, float) for one in batch[value].to_pylist()]
+            _check_columns([value], batch.schema.names, name)
+            try:
+                rows: Any = [np.array(one if one is not None else (), float, ndmin=1)
+                             for one in batch[value].to_pylist()]  # fmt: skip
+            except (TypeError, ValueError) as error:
+                raise InputError(f"{name}: expected lists of numbers in column {value!r}: {error}") from None
         else:
-            numbers = [one for one in batch.schema.names if one.lower() != "id"
-                       and re.search("int|float|double|decimal", str(batch[one].type))]  # fmt: skip
+            numbers = [number for number, one in enumerate(batch.schema) if one.name.lower() != "id"
+                       and re.search("int|float|double|decimal", str(one.type))]  # fmt: skip
             if len(numbers) < LEAST:
                 what = f"{name}: expected a row per series with at least {LEAST} columns of numbers, got {len(numbers)}"
                 raise InputError(f"{what}; for a row per value, name the columns with --id and --value")
-            rows = np.stack([_floats(batch[one]) for one in numbers], 1)
-        named = [one for one in batch.schema.names if one.lower() == "id"]
+            rows = np.stack([_floats(batch[one], name) for one in numbers], 1)
+        named = [number for number, one in enumerate(batch.schema.names) if one.lower() == "id"]
         ids = batch[named[0]].to_pylist() if named else range(seen, seen + batch.num_rows)
         seen += batch.num_rows
         yield _chunk(list(map(str, ids)), rows, limits)
@@ -145,11 +155,11 @@ def _long(batches: Iterable[Any], name: str, columns: list[str], limits: _Limits
 def _runs(batches: Iterable[Any], name: str, columns: list[str]) -> Iterator[tuple[Any, Array]]:
     """Runs of rows of one series within a batch: its key and (T, 1 or 2) its time and values."""
     for batch in batches:
-        _check_columns(columns, batch, name)
-        keys = np.asarray(batch[columns[0]].to_pylist())
-        values = np.stack([_floats(batch[one]) for one in columns[1:]], 1)
+        _check_columns(columns, batch.schema.names, name)
+        keys = np.array([str(one) for one in batch[columns[0]].to_pylist()], object)
+        values = np.stack([_floats(batch[one], name) for one in columns[1:]], 1)
         edges = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])).tolist()
-        yield from ((keys[a].item(), values[a:b]) for a, b in pairwise([*edges, len(keys)]))
+        yield from ((keys[a], values[a:b]) for a, b in pairwise([*edges, len(keys)]))
 
 
 def _even(rows: Array) -> Array:
@@ -157,14 +167,15 @@ def _even(rows: Array) -> Array:
     if rows.shape[1] == 1:
         return np.asarray(rows[:, 0])
     times, values = rows[np.argsort(rows[:, 0], kind="stable")].T
-    return np.asarray(np.interp(np.linspace(times[0], times[-1], len(times)), times, values))
+    with np.errstate(invalid="ignore"):  # a time that is not finite leaves the series out
+        return np.asarray(np.interp(np.linspace(times[0], times[-1], len(times)), times, values))
 
 
 def _chunk(ids: list[str], rows: Sequence[Array] | Array, limits: _Limits) -> SeriesChunk:
     """Cleans series and computes their features."""
     if len({len(row) for row in rows}) == 1:
         rows = np.stack(list(rows))  # equal lengths need no resampling
-    if isinstance(rows, np.ndarray) and np.isfinite(rows).all() and rows.shape[1] <= POINTS:
+    if isinstance(rows, np.ndarray) and np.isfinite(rows).all() and LEAST <= rows.shape[1] <= POINTS:
         values, keep, length = rows, np.ones(len(rows), bool), np.full(len(rows), float(rows.shape[1]))
     else:
         found, keep, length = list[Array](), np.ones(len(rows), bool), np.zeros(len(rows))
@@ -242,15 +253,22 @@ def track_series(times: Array, points: Array, heights: Array, speeds: Array) -> 
     return np.concatenate(parts).astype(np.float32), values[0]
 
 
-def _check_columns(expected: Sequence[str], batch: Any, name: str) -> None:
+def _check_columns(expected: Sequence[str], names: Sequence[Any], source: str) -> None:
+    if len(names) > MOST_COLUMNS:
+        raise InputError(f"{source}: expected at most {MOST_COLUMNS} columns, got {len(names)}; write a row per value, "
+                         "and name the columns with --id and --value")  # fmt: skip
     for one in expected:
-        if one not in batch.schema.names:
-            raise InputError(f"{name}: expected a column {one!r}, got {', '.join(batch.schema.names)}")
+        if (count := names.count(one)) != 1:
+            raise InputError(f"{source}: expected one column {one!r}, got {count} among {', '.join(names[:LISTED])}")
 
 
-def _floats(column: Any) -> Array:
+def _floats(column: Any, source: str) -> Array:
     """(N,) float32; NULL is NaN."""
-    return np.asarray(column.cast("double").to_numpy(zero_copy_only=False), np.float32)
+    try:
+        with np.errstate(over="ignore"):  # beyond float32 is not finite
+            return np.asarray(column.cast("double").to_numpy(zero_copy_only=False), np.float32)
+    except (ValueError, NotImplementedError) as error:  # Arrow's are these, too
+        raise InputError(f"{source}: expected numbers: {error}") from None
 
 
 def shape_features(values: Array) -> Array:

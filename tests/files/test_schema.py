@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,18 @@ def test_all_mistakes_are_reported_one_on_a_line() -> None:
     assert lines[0] == f"{PATH}: 5 mistakes"
     assert lines[1] == "  count: expected a whole number of at least 1, got 0"
     assert len(lines) == 6
+
+
+def test_a_file_of_many_mistakes_lists_the_first_ones() -> None:
+    values = {f"key{number}": 1 for number in range(20_000)} | {"count": 0}
+    before = time.process_time()
+    with pytest.raises(FileFormatError) as caught:
+        checked(Whole, values, PATH)
+    assert time.process_time() - before < 1.5
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{PATH}: more than 50 mistakes"
+    assert len(lines) - 1 == len(caught.value.mistakes) == 50
+    assert sentences({f"key{number}": 1 for number in range(5000)})[0].endswith("it is missing")
 
 
 def test_checks_across_keys_are_made_next_to_an_unknown_key() -> None:

@@ -178,14 +178,41 @@ def test_without_calibration_a_track_has_heights_of_its_box_per_second():
     [
         ("id,a,b\n1,2,3\n", {}, "at least 8 columns of numbers, got 2"),
         ("id,v\na,1\nb,1\na,1\n", {"id_column": "id", "value_column": "v"}, "series a do not stand together"),
-        ("id,v\na,1\n", {"id_column": "id", "value_column": "w"}, "expected a column 'w', got id, v"),
+        ("id,v\na,1\n", {"id_column": "id", "value_column": "w"}, "expected one column 'w', got 0 among id, v"),
         ("id,v\na,1\n", {"id_column": "id"}, "name the column of the values"),
+        ("id,v,v\na,1,1\n", {"id_column": "id", "value_column": "v"}, "expected one column 'v', got 2 among id, v, v"),
+        ("id,v\na,x\n", {"id_column": "id", "value_column": "v"}, "expected numbers"),
+        ("id,v\na,2020-01-01\n", {"id_column": "id", "value_column": "v"}, "expected numbers"),
+        ("id,v\na,x\n", {"value_column": "v"}, "expected lists of numbers in column 'v'"),
+        ("," * 20_000 + "\n", {}, "expected at most 20000 columns, got 20001"),
     ],
 )
 def test_files_of_another_shape_are_named(tmp_path, text, options, said):
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(InputError, match=said):
         list(read_series(tmp_path / "x.csv", **options))
+
+
+def test_wide_rows_are_converted_by_many_at_a_time_and_names_may_repeat(tmp_path):
+    row = ",".join(["1.5"] * 2000) + "\n"  # 8 kB
+    (tmp_path / "x.csv").write_text(",".join(["c"] * 2000) + "\n" + row * 500)
+    (chunk,) = read_series(tmp_path / "x.csv")
+    assert len(chunk.ids) == 500
+    assert np.allclose(chunk.values, 1.5)
+
+
+@pytest.mark.parametrize("name", ["", "nan", "[1]"])
+def test_any_text_is_an_id(tmp_path, name):
+    (tmp_path / "x.csv").write_text("id,v\n" + f"{name},2\n" * 10)
+    (chunk,) = read_series(tmp_path / "x.csv", id_column="id", value_column="v")
+    assert chunk.features.shape[0] == len(chunk.ids) == 1
+
+
+def test_series_of_one_value_are_left_out(tmp_path):
+    (tmp_path / "x.csv").write_text("id,v\n" + "".join(f"{number},2\n" for number in range(20)))
+    (chunk,) = read_series(tmp_path / "x.csv", id_column="id", value_column="v")
+    assert chunk.ids == []
+    assert chunk.left_out == {"fewer than 8 values": 20}
 
 
 def test_what_cannot_be_read_is_one_sentence(tmp_path):
