@@ -37,7 +37,7 @@ from edgevid.learn.detector.data import Composer, Sample, load, read_labels, wri
 from edgevid.learn.detector.distributed import Task, train_detector
 from edgevid.learn.detector.export import export_onnx, read_onnx, write_recipe
 from edgevid.learn.detector.label import detect_fused, write_clip, write_rendered
-from edgevid.learn.detector.network import CLASSES, Shape, StreetDetector
+from edgevid.learn.detector.network import CLASSES, Block, Shape, StreetDetector
 from edgevid.learn.detector.train import Schedule
 from edgevid.types import Detections
 from edgevid.video.images import read_image
@@ -59,15 +59,15 @@ CLIPS = (
     *((f"actions/falls_gmdcsa24/{name}.mp4", 1.0) for name in FALLS),
 )
 """Training clips and the seconds between their labeled frames."""
-SHAPES = {"street-nano": Shape(), "street-small": Shape(512, 288, (16, 32, 72, 160, 256), (2, 3, 2), 64, context=True)}
+SHAPES = {"street-nano": Shape(), "street-small": Shape(512, 288, (16, 32, 72, 160, 256), (2, 3, 4), 64, context=True)}
 AUGMENTATIONS: dict[str, Any] = {
     "mosaic": 0.5,
     "paste": 0.4,
     "weather": 0.12,
     "zoom": (0.4, 3.0),
     "shares": {
-        **{"nepal": 0.2, "oi": 0.28, "coco": 0.14, "rendered": 0.08},
-        **{"felix": 0.03, "mmaction2": 0.06, "pyskl": 0.01, "pets09": 0.04},  # people
+        **{"nepal": 0.2, "oi": 0.32, "coco": 0.14, "rendered": 0.06},
+        **{"felix": 0.02, "mmaction2": 0.05, "pyskl": 0.01, "pets09": 0.03},  # people
         **{"s1-": 0.02, "s2-": 0.02, "s3-": 0.02},  # people in rooms
     },
 }
@@ -177,12 +177,21 @@ def prepare(data: Path, out: Path) -> None:
     (out / "prepared").touch()
 
 
-def thawed(path: Path, data: Path, checkpoint: Path) -> Path:
-    """A checkpoint of the network of a shipped ONNX. There, batch normalization is folded into the weights; here it
-    has the statistics of composed images again and the network is the same function, so that it trains on."""
+def grown(network: StreetDetector, shape: Shape) -> StreetDetector:
+    """The network with as many blocks as `shape` has: the new ones begin as additions of zero, the function stays."""
+    for stage, channels, blocks in zip(network.stages, shape.channels[2:], shape.blocks, strict=True):
+        for n in range(sum(isinstance(layer, Block) for layer in stage), blocks):
+            stage.insert(1 + n, block := Block(channels))
+            torch.nn.init.zeros_(block.expand[1].weight)
+    network.shape = shape
+    return network
+
+
+def thawed(path: Path, shape: Shape, data: Path, checkpoint: Path) -> Path:
+    """A checkpoint of the network of a shipped ONNX, grown to `shape`. There, batch normalization is folded into the
+    weights; here it has the statistics of composed images again, and the network is the same function to train on."""
     if not checkpoint.exists():
-        network = read_onnx(path)
-        shape = network.shape
+        network = grown(read_onnx(path), shape)
         composer = Composer(load(data, CLASSES), shape.width, shape.height, seed=9, **AUGMENTATIONS)
         images = torch.from_numpy(np.stack([composer.compose().image for _ in range(96)])).permute(0, 3, 1, 2)
         norms = [layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
@@ -253,7 +262,7 @@ def main() -> None:
     if given.start:
         schedule = replace(schedule, learning_rate=given.rate, warmup_steps=100, seed=5)
         if given.start.suffix == ".onnx":
-            given.start = thawed(given.start, given.out / "train", folder / "start.pt")
+            given.start = thawed(given.start, shape, given.out / "train", folder / "start.pt")
     checkpoint = folder / "checkpoint.pt"
     task = Task(given.out / "train", checkpoint, schedule, shape, augmentations=AUGMENTATIONS, start=given.start,
                 save_every=250)  # fmt: skip

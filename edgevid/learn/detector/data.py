@@ -222,13 +222,12 @@ class Composer:
         return box.astype(np.float32), sample.labels[k : k + 1], sample.weights[k : k + 1]
 
     def _object(self) -> tuple[Sample, int]:
-        """An object to paste: a person half the time, else a vehicle; scenes drawn evenly."""
+        """An object to paste: a person half the time, else a vehicle; classes and scenes drawn evenly."""
         vehicles = [label for label in self._objects if label != 0]
         if 0 in self._objects and (not vehicles or self.random.random() < 0.5):
             label = 0
-        else:  # mostly cars, as on streets
-            odds = np.array([3.0 if label == 2 else 1.0 for label in vehicles])
-            label = vehicles[self.random.choice(len(vehicles), p=odds / odds.sum())]
+        else:
+            label = vehicles[self.random.integers(len(vehicles))]
         scenes = list(self._objects[label].values())
         scene = scenes[self.random.integers(len(scenes))]
         n, k = scene[self.random.integers(len(scene))]

@@ -25,6 +25,7 @@ from edgevid.types import Array, Detections, Frame
 LABEL_SCORE, IGNORE_SCORE = 0.40, 0.15  # Fused scores from which a box is a label, and an ignored region
 COLUMNS = ("boxes", "scores", "labels")
 OVERLAP = 0.55  # IoU from which boxes of one class are one object
+ONE_OBJECT = 0.75  # IoU from which boxes of any classes are one object, of the class with the highest score
 
 
 def detect_classes(detector: Detector, image: Array) -> Detections:
@@ -43,7 +44,9 @@ def detect_fused(detectors: Sequence[Detector], image: Array) -> Detections:
         boxes = mirrored.boxes.copy()
         boxes[:, [0, 2]] = image.shape[1] - mirrored.boxes[:, [2, 0]]
         whole += [detect_classes(detector, image), replace(mirrored, boxes=boxes)]
-    return _suppress([fuse(whole), fuse([_tiled(detector, image) for detector in detectors])])
+    found = _suppress([fuse(whole), fuse([_tiled(detector, image) for detector in detectors])])
+    same = np.zeros_like(found.labels)
+    return found[kernels.nms(found.boxes, found.scores, same, ONE_OBJECT, max_detections=len(same))]
 
 
 def _tiled(detector: Detector, image: Array) -> Detections:

@@ -74,7 +74,8 @@ def test_pasted_vehicles_come_from_every_scene_that_has_one() -> None:
     drawn = [composer._object() for _ in range(200)]
     labels = [int(sample.labels[k]) for sample, k in drawn]
     assert 60 < labels.count(0) < 140  # half are people, though they are in eight images of ten
-    assert labels.count(2) > labels.count(4) > 5  # cars three times as often as buses
+    assert 30 < labels.count(2) < 70
+    assert 30 < labels.count(4) < 70  # buses as often as cars
 
 
 def test_views_are_drawn_by_the_shares_of_their_clips_names_and_more_often_where_a_class_is_rare() -> None:
