@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_once import made_once
 
 if "PYTHONPATH" in os.environ:  # subprocesses run in other folders
     entries = os.environ["PYTHONPATH"].split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(entry) for entry in entries)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With one process for each core, one thread each: threads that wait for each other take the others' cores."""
+    if config.getoption("numprocesses", None):
+        for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}.items():
+            os.environ.setdefault(name, value)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -43,10 +53,28 @@ def spools(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["EDGEVID_SPOOL"] = str(tmp_path_factory.mktemp("spool"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Files are not flushed to the disk, which takes milliseconds each: no test cuts the power."""
+    flush = os.fsync
+
+    def written_later(handle: int) -> None:
+        kind = os.fstat(handle).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe or device still has its own error
+            flush(handle)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", written_later)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password of one test is not masked in the messages of the next."""
-    monkeypatch.setattr("edgevid.errors._HIDDEN", set())
+def nothing_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password of one test is not masked in the messages of the next, which logs what was logged once before."""
+    from edgevid import errors
+
+    monkeypatch.setattr(errors, "_HIDDEN", set())
+    errors.log_once.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -66,11 +94,12 @@ def street_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edgevid.synthetic.render import RenderedStreet
     from edgevid.video.writer import VideoWriter
 
-    path = tmp_path_factory.mktemp("street") / "street.mp4"
-    with VideoWriter(path) as video:
-        for frame in RenderedStreet(seconds=12):
-            video.write(frame.image, frame.time)
-    return path
+    def render(path: Path) -> None:
+        with VideoWriter(path) as video:
+            for frame in RenderedStreet(seconds=12):
+                video.write(frame.image, frame.time)
+
+    return made_once(tmp_path_factory, "street.mp4", render)
 
 
 def lacks(reason: str) -> None:

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from host_driver import CHECKS, ON_HOST, SUPPORT, build_driver, living
+from made_once import made_once
 
 from edgevid.runtime.cuda.interface import Cuda
 from edgevid.runtime.cuda.open import open_cuda
@@ -62,8 +64,11 @@ def run_on_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str
     compiler = shutil.which("c++") or shutil.which("g++")
     if compiler is None:
         pytest.skip("no C++ compiler is at hand")
-    work = tmp_path_factory.mktemp("driver")
-    build_driver(compiler, work)
+
+    def build(path: Path) -> None:
+        shutil.copy(build_driver(compiler, tmp_path_factory.mktemp("driver")), path)
+
+    work = made_once(tmp_path_factory, "libcuda.so.1", build).parent
 
     def run(package: str) -> str:
         environment = {

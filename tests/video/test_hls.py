@@ -19,7 +19,7 @@ from edgevid.types import Frame
 from edgevid.video.hls import HlsStream, Segment, parse_playlist
 from edgevid.video.live import LiveSource
 
-QUICK = {"stall_s": 2.0, "min_backoff_s": 0.02, "max_backoff_s": 0.1}
+QUICK = {"stall_s": 30.0, "min_backoff_s": 0.02, "max_backoff_s": 0.1}
 TS = {"format": "mpegts", "codec": "mpeg2video"}
 
 
@@ -35,18 +35,21 @@ def playlist(names: list[str], target_s: float, first: int, *, ended: bool = Fal
 
 
 def live_server(parts: list[bytes], segment_s: float, *, window: int = 4, already: int = 3) -> Callable[[Any], None]:
-    """A live stream that has `already` segments at its start; the last one ends it."""
-    begun = list[float]()
+    """A live stream that has `already` segments at its start; the last one ends it. Its window moves on with the clock,
+    but waits for a client that has not requested its first segment yet, as on a busy machine."""
+    begun, requested = list[float](), [0]
 
     def answer(handler: Any) -> None:
         if handler.path.endswith(".m3u8"):
             begun.append(time.monotonic())
             n = already + int((time.monotonic() - begun[0]) / segment_s)
-            low, high = max(0, min(n, len(parts)) - window), min(n, len(parts))
+            low, high = max(0, min(n - window, len(parts) - window, requested[-1])), min(n, len(parts))
             body = playlist([f"s{k}.ts" for k in range(low, high)], segment_s, low, ended=n > len(parts))
             send(handler, body, "application/vnd.apple.mpegurl")
         else:
-            send(handler, parts[int(handler.path.rpartition("/s")[2].partition(".")[0])], "video/mp2t")
+            number = int(handler.path.rpartition("/s")[2].partition(".")[0])
+            requested.append(max(requested[-1], number + 1))
+            send(handler, parts[number], "video/mp2t")
 
     return answer
 
@@ -57,9 +60,13 @@ def numbers(frames: list[Frame]) -> list[int]:
 
 
 @pytest.mark.parametrize(("frames", "count"), [(5, 12), (25, 5)], ids=["0.2 s", "1 s"])
-def test_a_live_stream_is_handed_on_whole_in_order_and_at_its_pace(frames: int, count: int) -> None:
+def test_a_live_stream_is_handed_on_whole_in_order_and_at_its_pace(
+    frames: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Begins three segments before the end; a consumer of 20 ms loses nothing of frames 40 ms apart."""
+    monkeypatch.setattr("edgevid.video.live.BEHIND_S", 60.0)  # a busy machine leaves out nothing, either
     taken: list[tuple[float, Frame]] = []
+    opened = time.monotonic()
     with (
         serving(live_server(segments(count, frames), frames / 25)) as address,
         LiveSource(f"{address}/live/a.m3u8", **QUICK) as source,
@@ -74,7 +81,7 @@ def test_a_live_stream_is_handed_on_whole_in_order_and_at_its_pace(frames: int, 
     assert source.live
     length_s = taken[-1][1].time - taken[0][1].time
     assert length_s == pytest.approx((count * frames - 1) / 25, abs=0.01)
-    assert taken[-1][0] - taken[0][0] > length_s - 0.5  # never faster than it was filmed
+    assert taken[-1][0] - opened > length_s - 0.05  # never faster than it was filmed
 
 
 def test_a_slow_consumer_falls_behind_by_a_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,8 @@ from edgevid.runtime.device import Gpu
 ORIN = Gpu(0, "Orin", "8.7")
 
 
+@pytest.mark.skipif(not is_installed("cuda.bindings"), reason="cuda-bindings is not installed")
 def test_all_device_tests_pass_on_the_host_driver(run_on_host: Callable[[str], str]) -> None:
-    if not is_installed("cuda.bindings"):
-        pytest.skip("cuda-bindings is not installed")
     printed = run_on_host("cuda-bindings")
     passed = re.search(r"(\d+) passed", printed)
     assert passed is not None, printed[-500:]
