@@ -59,8 +59,10 @@ def trt(nothing_is_left: None, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture(scope="session")
-def run_on_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Runs all tests marked "device" on the host driver by one CUDA package; what pytest printed."""
+def run_on_host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Runs all tests marked "device" on the host driver by one CUDA package, in the order of this run's seed; what
+    pytest printed."""
+    seed = request.config.getoption("randomly_seed", None)
     compiler = shutil.which("c++") or shutil.which("g++")
     if compiler is None:
         pytest.skip("no C++ compiler is at hand")
@@ -78,6 +80,7 @@ def run_on_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str
             "EDGEVID_CUDA": package,
         }
         command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-m", "device", *CHECKS]
+        command += [] if seed is None else [f"--randomly-seed={seed}"]
         # Not in the clone's folder: Python would take the package without kernels.
         done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=SUPPORT)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
