@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,7 @@ def room_of(module: str) -> str:
     return pieces[1] if len(pieces) > 1 else "__init__"
 
 
+@functools.cache
 def imports(path: Path) -> list[str]:
     """Every module that a file imports, late ones too; `from a import b` is a.b where that is a module."""
     found: list[str] = []

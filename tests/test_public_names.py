@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import functools
 import importlib
 import pkgutil
 import re
@@ -64,6 +65,7 @@ def test_import_is_quick() -> None:
     assert min(float(run.stdout) for run in runs) < 0.5
 
 
+@functools.cache
 def rooms() -> list[str]:
     """edgevid, its rooms, and the rooms within rooms: what a user may import from."""
     found = pkgutil.walk_packages(edgevid.__path__, "edgevid.", onerror=lambda _: None)

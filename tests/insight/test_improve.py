@@ -97,7 +97,7 @@ def test_label_errors_are_reviewed_and_the_model_that_learns_from_it_is_deployed
     with Review("wrong") as review:  # and one image is no digit
         no_digit = review.rows("SELECT * FROM items ORDER BY id")[0]
         review.decide("none", "Ann", {no_digit["id"]: "(none of these)"}, blind=True)
-    quantize = ["quantize", str(trained), "--data", "data", "--max-frames", "100"]
+    quantize = ["quantize", str(trained), "--data", "data", "--max-frames", "50"]
     for precision in ("fp16", "int8"):  # 1: agrees too little, which is said; the files are there
         assert run_program("edgevid", [*quantize, "--precision", precision, "--save-ranges", "ranges.toml"]) in (0, 1)
     build = trained.parent / "build"
@@ -122,12 +122,13 @@ def test_label_errors_are_reviewed_and_the_model_that_learns_from_it_is_deployed
     assert 'extractor = "../pixels"' in trained.read_text()
     assert log["built"].pop("step.fp16.engine").startswith("not made: ")
     assert log["built"].keys() == {f"step.{name}.onnx" for name in before}
+    by_fp32 = shares(trained)
     for name, content in before.items():
         assert (build.parent / f"previous/build/step.{name}.onnx").read_bytes() == content
         if log["built"][f"step.{name}.onnx"].startswith("made: "):
             made = find_variant(resolve_model(trained), name)  # of this very head, as its record states
             engine = OrtEngine(made, device="cpu", threads=1, disable_optimizations=name == "int8-trt")
-            agreed = float((shares(trained, engine) == shares(trained)).mean())
+            agreed = float((shares(trained, engine) == by_fp32).mean())
             assert agreed >= (0.99 if name == "fp16" else 0.97) - 0.02
         else:
             assert "the head runs in FP32" in log["built"][f"step.{name}.onnx"]
@@ -140,10 +141,10 @@ def test_label_errors_are_reviewed_and_the_model_that_learns_from_it_is_deployed
 
 
 def shares(model: Path, engine: OrtEngine | None = None) -> np.ndarray:
-    """The class of each image of the data that was trained on."""
+    """The class of every second image of the data that was trained on."""
     loaded: Any = load_recognizer(model, device="cpu", threads=1)
     recognizer = SequenceRecognizer(loaded.extractor, engine or loaded.engine, loaded.recipe)
-    paths = sorted(Path("data").rglob("*.jpg"))
+    paths = sorted(Path("data").rglob("*.jpg"))[::2]
     found = [replay_crops(recognizer, *crop_video(path, recognizer.spec), row + 1) for row, path in enumerate(paths)]
     return np.argmax(found, axis=1)
 

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from typer.testing import CliRunner
+from web_server import serving
 
 from edgevid.cli import app
 from edgevid.run.archive import find_videos, open_jobs, process, run_jobs
 from edgevid.run.ray_fleet import connect, ray_processes, statuses
 from edgevid.site.file import Site
 from edgevid.synthetic.render import RenderedStreet
+from edgevid.video.images import to_jpeg
 from edgevid.video.writer import VideoWriter
 
 pytest.importorskip("ray", reason="ray is not installed")
@@ -37,7 +39,7 @@ def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in QUICK.items():
             patch.setenv(name, value)
-        made = Cluster(initialize_head=True, head_node_args=NODE)
+        made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
         made.second = made.add_node(**NODE)
         try:
             yield made
@@ -45,15 +47,6 @@ def cluster() -> Iterator[Any]:
             signal.signal(signal.SIGTERM, before)  # each node that is added sets its own
             ray.shutdown()
             made.shutdown()
-
-
-def test_a_connection_leaves_the_program_its_signals(cluster: Any) -> None:
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
-        connect(cluster.address)
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def command(*arguments: object) -> str:
@@ -69,20 +62,38 @@ def running(ray: Any, count: int) -> dict[str, dict[str, Any]]:
         rows = {row["name"]: row for row in statuses(ray)}
         if sum(row.get("frames", 0) > 0 for row in rows.values()) == count:
             return rows
+        clock.sleep(0.1)
     raise AssertionError(rows)
 
 
-def test_a_camera_continues_on_another_node(cluster: Any, tmp_path: Path) -> None:
-    with VideoWriter(tmp_path / "road.mp4", fps=25) as video:
-        for n in range(6000):
-            video.write(np.full((64, 96, 3), 90, np.uint8), n / 25)
+def film(handler: Any) -> None:
+    """A camera of 10 frames per second, as Motion JPEG."""
+    image = to_jpeg(np.full((64, 96, 3), 90, np.uint8))
+    handler.send_response(200)
+    handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=f")
+    handler.end_headers()
+    while True:  # until its client goes
+        head = b"--f\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(image)
+        handler.wfile.write(head + image + b"\r\n")
+        clock.sleep(0.1)
+
+
+@pytest.fixture
+def camera() -> Iterator[str]:
+    with serving(film) as address:
+        yield f"{address}/road.mjpg"
+
+
+def test_a_camera_continues_on_another_node(cluster: Any, tmp_path: Path, camera: str) -> None:
     for name in ("gate", "yard"):
         table = f'[[sink]]\ntype = "sqlite"\npath = "{name}.db"\n'
-        (tmp_path / f"{name}.toml").write_text(f'source = "road.mp4"\n[detect]\nmodel = "street-nano"\n{table}')
+        (tmp_path / f"{name}.toml").write_text(f'source = "{camera}"\n[detect]\nmodel = "street-nano"\n{table}')
     address = ("--ray", cluster.address)
     placed = (*address, "--shared", tmp_path / "shared", "--cpus", 0.5)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     assert re.search("gate .*\n.*yard ", command(tmp_path, *placed))
     ray = connect(cluster.address)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # a connection leaves the program its signals
     before = running(ray, 2)
     assert len({row["node"] for row in before.values()}) == 2
     assert {row["start"] for row in before.values()} == {"first"}
