@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 KERNELS ?= native
-JOBS ?= 2
+# Processes of the tests; four keep two cores busy, as many tests wait for streams and servers.
+JOBS ?= 4
 SEED ?= 1
 SOURCES := pyproject.toml CMakeLists.txt $(shell find edgevid engines -type f \
 	-not -name '*.so' -not -path '*/__pycache__/*' -not -path '*/build/*')
@@ -28,10 +29,10 @@ $(VENV)/.dev: $(SOURCES)
 	touch $(VENV)/.installed $@
 
 test: dev  ## the installed package with its native kernels; KERNELS=numpy: the NumPy ones, JOBS=8: eight processes, SEED=N: another order
-	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -rs -n $(JOBS) --randomly-seed=$(SEED)
+	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -rs -n $(JOBS) --dist worksteal --randomly-seed=$(SEED)
 
 coverage: dev  ## the tests, with the share of lines of edgevid/ that they run; at least 90 %
-	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -n $(JOBS) --timeout 900 --cov --cov-report=term:skip-covered --cov-fail-under=90
+	EDGEVID_KERNELS=$(KERNELS) $(BIN)/pytest -n $(JOBS) --dist worksteal --timeout 900 --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 LONG := field_fuzz,field_http,field_kill,field_rtsp,field_soak,sinks,fleet,mutants
 long: dev  ## in full what the tests do at a few percent: fuzzing, kills, soaks, mutants; hours, into benchmarks/results; DATA=folder
