@@ -177,7 +177,7 @@ def print_summary(summary: Summary, names: Sequence[str], *, seconds: float, wri
         rows.append((task, f"emitted {emitted}, abstained {reasons.total()}" + (f" ({why})" if why else "")))
     if summary.track_speeds:
         emitted, total = summary.track_speeds[Reason.OK], summary.track_speeds.total()
-        rows.append(("track speeds", f"{emitted} of {total} ended tracks"))
+        rows.append(("track speeds", f"{emitted} of {total} ended tracks (--events, --sqlite)"))
     spent = {stage: 1000 * s / max(1, summary.frames) for stage, s in summary.seconds.items()}
     shown = ", ".join(f"{stage} {ms:.2f}" for stage, ms in spent.items() if ms >= 0.01 and stage not in off)
     rows.append(("ms/frame", shown))

@@ -58,9 +58,11 @@ SELECT t.camera, start, utc AS a, until AS b, coalesce(sum(epoch(least(o.b, unti
     / (epoch(until) - epoch(utc)) AS observed
 FROM t LEFT JOIN observed o ON o.camera = t.camera AND o.a < until AND o.b > utc GROUP BY t.camera, start, utc, until;
 
-CREATE OR REPLACE TABLE counts AS  -- a line that is NULL: all tracks
+CREATE OR REPLACE TABLE counts AS  -- a line that is NULL: all tracks; a crossing has the class of its track in the end
+WITH ended AS (SELECT camera, run, track, any_value(class_name) AS last FROM e WHERE kind = 'track-ended' GROUP BY ALL)
 SELECT camera, start, place AS line, direction, class_name AS "class", count(*) AS count FROM (
-    SELECT camera, start, place, direction, class_name FROM e WHERE kind = 'cross' UNION ALL
+    SELECT camera, start, place, direction, coalesce(last, class_name) AS class_name
+        FROM e LEFT JOIN ended USING (camera, run, track) WHERE kind = 'cross' UNION ALL
     SELECT camera, start, NULL, NULL, class_name FROM e WHERE kind = 'track-ended')
 GROUP BY GROUPING SETS ((camera, start, line, direction, "class"), (camera, line, direction, "class")) ORDER BY ALL;
 

@@ -55,7 +55,7 @@ class Summary:
     event_counts: Counter[tuple[str, str]] = field(default_factory=Counter)  # (kind, place) of all events
     class_events: Counter[tuple[str, str]] = field(default_factory=Counter)  # (kind, class name) of all events
     crossings: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
-    """By line, then "forward" and "backward": crossings by class name."""
+    """By line, then "forward" and "backward": crossings by the class name that their tracks have by now."""
     stays: dict[str, dict[str, tuple[int, float]]] = field(default_factory=dict)
     """By zone, then class name: the stays that ended, and their seconds."""
     workers: Sequence[Worker] = ()  # The sinks of events, with what they have and what waits
@@ -63,6 +63,7 @@ class Summary:
     interrupted: bool = False
     _last_time: dict[int, float] = field(default_factory=dict, repr=False)
     _labels: dict[int, Counter[int]] = field(default_factory=dict, repr=False)
+    _crossed: dict[int, list[tuple[Counter[str], str]]] = field(default_factory=dict, repr=False)
     _swept: float = field(default=0.0, repr=False)
 
     def add(self, result: Result) -> None:
@@ -71,12 +72,17 @@ class Summary:
         for number, label in zip(result.tracks.ids.tolist(), result.tracks.labels.tolist(), strict=True):
             counts = self._labels.setdefault(number, Counter())
             counts[label] += 1
-            self.ids[number], self._last_time[number] = max(counts, key=counts.__getitem__), result.time
+            most = max(counts, key=counts.__getitem__)
+            if self.ids.get(number, most) != most:
+                crossed = self._crossed.pop(number, ())
+                self._crossed[number] = [(way, _moved(way, was, result.class_name(most))) for way, was in crossed]
+            self.ids[number], self._last_time[number] = most, result.time
         if result.time - self._swept > FORGET_AFTER_S:
             self._swept = result.time
             for number in [i for i, last in self._last_time.items() if result.time - last > FORGET_AFTER_S]:
                 self.ended[self.ids.pop(number)] += 1
                 del self._last_time[number], self._labels[number]
+                self._crossed.pop(number, None)
         for task, verdicts in result.verdicts.items():
             self.reasons.update((task, Reason(r)) for r in verdicts.reason.tolist())
         self.reasons.update(("speed", Reason(r)) for r in result.speeds.live.reason.tolist())
@@ -90,7 +96,10 @@ class Summary:
         self.event_counts[event.kind, event.place] += 1
         self.class_events[event.kind, event.class_name] += 1
         if event.kind == "cross":
-            self.add_line(event.place).setdefault(event.direction, Counter())[event.class_name] += 1
+            way = self.add_line(event.place).setdefault(event.direction, Counter())
+            way[event.class_name] += 1
+            if event.track in self.ids:
+                self._crossed.setdefault(event.track, []).append((way, event.class_name))
         elif event.kind == "leave":
             stays = self.stays.setdefault(event.place, {})
             count, seconds = stays.get(event.class_name, (0, 0.0))
@@ -105,6 +114,15 @@ class Summary:
         total = Counter(dict(self.ended))  # copies: the run may go on in another thread
         total.update(list(self.ids.values()))
         return total
+
+
+def _moved(way: Counter[str], was: str, name: str) -> str:
+    """The new class of a crossing that was counted as another one."""
+    way[was] -= 1
+    way[name] += 1
+    if not way[was]:
+        del way[was]
+    return name
 
 
 def run(pipeline: PipelineLike, frames: Iterable[Frame], sinks: Iterable[AnySink] = (), *,

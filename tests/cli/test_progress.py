@@ -38,7 +38,7 @@ def test_objects_abstentions_times_and_files_are_counted(capsys: pytest.CaptureF
     assert lines["objects"] == "5 car, 2 person, 1 7"
     too_short, stale = Reason.TOO_SHORT.description, Reason.STALE.description
     assert lines["action"] == f"emitted 6, abstained 4 ({too_short} 3, {stale} 1)"
-    assert lines["track speeds"] == "2 of 3 ended tracks"
+    assert lines["track speeds"] == "2 of 3 ended tracks (--events, --sqlite)"
     assert lines["ms/frame"] == "detect 10.00"  # less than a hundredth is left out
     assert lines["events"] == "4 x stopped gate"
     assert lines["note"] == "no speeds"

@@ -111,6 +111,21 @@ def test_a_summary_of_months_stays_small_and_forgets_no_count() -> None:
     assert summary.track_speeds == {Reason.OK: 2000}
 
 
+def test_a_crossing_is_counted_as_the_class_that_its_track_has_in_the_end() -> None:
+    summary = Summary()
+    for n, label in enumerate([0, 1, 1, 1]):
+        zero = [0.0]
+        tracks = Tracks.of(ids=[7], boxes=[[0, 0, 9, 9]], scores=zero, labels=[label], match=[0], age=zero, unseen=zero)
+        summary.add(Result(n, n / 10, (64, 48), Detections.empty(), tracks, names={"class": ("car", "truck")}))
+        if not n:
+            for line in ("a", "b"):
+                summary.add_event(Event(line, "cross", "", 0.0, "camera", "run", place=line, direction="forward", track=7,
+                                        class_name="car"))  # fmt: skip
+            assert summary.crossings["a"]["forward"] == {"car": 1}
+    assert summary.objects() == {1: 1}
+    assert [summary.crossings[line] for line in "ab"] == [{"forward": {"truck": 1}, "backward": {}}] * 2
+
+
 def test_a_sink_without_a_method_is_refused_before_the_first_frame() -> None:
     class OnlyWrites:
         def write(self, frame: Frame, result: Result) -> None:
