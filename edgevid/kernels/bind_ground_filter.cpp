@@ -7,7 +7,10 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -25,6 +28,7 @@ using Ids1 = nb::ndarray<nb::numpy, std::int64_t, nb::ndim<1>>;
 using Rows = std::pair<Ids1, Table>;
 using Ended = std::vector<std::pair<std::int64_t, Table>>;
 using Settings = nb::typed<nb::dict, nb::str, double>;
+using Values = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Homography = nb::ndarray<const double, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
 
 namespace {
@@ -78,9 +82,43 @@ edgevid::PlaneSettings settings_of(const nb::dict& given) {
     });
 }
 
+template <class T>
+nb::ndarray<nb::numpy, T, nb::ndim<1>> fresh(std::size_t n) {
+    auto* values = new T[n + 1];
+    return nb::ndarray<nb::numpy, T, nb::ndim<1>>(values, {n}, nb::capsule(values, [](void* p) noexcept { delete[] static_cast<T*>(p); }));
+}
+
+auto speed_rows(Values rows, Homography cells, Values errors, Doubles limits, bool camera_moved, std::optional<Flags> unusable) {
+    const std::size_t n = rows.shape(0), side = errors.shape(0);
+    if (rows.shape(1) != kColumns || errors.shape(1) != side || side == 0 || limits.shape(0) != 5 || (unusable && unusable->shape(0) != n))
+        throw nb::value_error("speed_rows: expected (N, 10) rows, N reasons or none, (C, C) errors and 5 limits");
+    const double* l = limits.data();
+    const double* c = cells.data();
+    auto mps = fresh<double>(n), sigma = fresh<double>(n), heading = fresh<double>(n), time = fresh<double>(n);
+    auto reason = fresh<std::uint8_t>(n);
+    for (std::size_t i = 0; i < n; ++i) {
+        const double* row = rows.data() + kColumns * i;
+        const double x = row[8], y = row[9], w = c[6] * x + c[7] * y + c[8], over = std::abs(w) > 1e-9 ? w : 1e-9;
+        const auto cell = [side, over](double at) {
+            return static_cast<std::size_t>(std::min(std::max(0.0, at / over), static_cast<double>(side) - 0.5));
+        };
+        const double error = errors.data()[side * cell(c[3] * x + c[4] * y + c[5]) + cell(c[0] * x + c[1] * y + c[2])];
+        edgevid::speed_row(row, unusable.has_value(), unusable ? unusable->data()[i] : 0, error, {l[0], l[1], l[2], l[3], l[4]},
+                           mps.data()[i], sigma.data()[i], heading.data()[i], reason.data()[i]);
+        time.data()[i] = row[0];
+        if (camera_moved) {
+            mps.data()[i] = heading.data()[i] = std::numeric_limits<double>::quiet_NaN();
+            reason.data()[i] = edgevid::speed_reason::kCameraMoved;
+        }
+    }
+    return std::make_tuple(mps, sigma, heading, time, reason);
+}
+
 }  // namespace
 
 void bind_ground_filter(nb::module_& m) {
+    m.def("speed_rows", &speed_rows, "rows"_a, "cells"_a, "errors"_a, "limits"_a, "camera_moved"_a,
+          "unusable"_a = nb::none());
     nb::class_<edgevid::PlaneCore>(m, "PlaneCore")
         .def("__init__", [](edgevid::PlaneCore* self, const Settings& settings, Homography ground, Homography image) {
             new (self) edgevid::PlaneCore(settings_of(settings), ground.data(), image.data());

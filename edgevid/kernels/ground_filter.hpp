@@ -50,11 +50,13 @@ struct PlaneSettings {
 
 constexpr double kUnmeasured = -1, kMoving = -1, kUndecided = -2;  // as plane_columns.py says
 constexpr double kOutlierGate = 25;  // chi-square of 2, 5 standard errors
+constexpr double kMinSightings = 5, kPi = 3.14159265358979323846;
 constexpr int kOutliersInARow = 5;   // a jump
 constexpr double kCalms = 0.5;  // share of `changes` a second with which a changing speed is constant again
 constexpr double kSlowPx = 5;   // standard errors of a box edge that an object moves in a second, up to which it is slow
 constexpr double kManeuverS = 2;  // memory of an acceleration
-constexpr double kSure = 0.2;     // a model of this probability or more counts with its whole variance
+constexpr double kSure = 0.15;    // a model of this probability or more counts with its whole variance
+constexpr double kStands = 0.5;   // seconds at rest from which on an object stands
 constexpr double kPriorScale = 5;  // sightings that the given noise counts for
 constexpr double kSizeS = 1.0, kSizeGate = 4, kSizeNoise = 0.7;  // memory of a box's height; its jumps, and the foot's share
 
@@ -202,6 +204,40 @@ struct PlaneRow {
     int count;
     double x, y;  // meters
 };
+
+// The limits by which speeds are emitted: m/s and share of the speed; seconds.
+struct SpeedLimits {
+    double sigma_mps, sigma_share, first_after_s, stale_s, lookahead_s;
+};
+
+namespace speed_reason {  // values of edgevid.types.Reason
+constexpr std::uint8_t kOk = 0, kTooShort = 1, kStale = 6, kUncertain = 10, kCameraMoved = 11;
+}
+
+// Speed, its standard error, heading and reason of one row of PlaneColumns. `unusable` is why the contact point of a
+// live row cannot be used; `error` the relative error of lengths at its place.
+inline void speed_row(const double* row, bool live, std::uint8_t unusable, double error, const SpeedLimits& limits,
+                      double& mps, double& sigma, double& heading, std::uint8_t& reason) {
+    const double vx = row[1], vy = row[2], variance = row[3], stationary = row[4], age = row[5], unseen = row[6];
+    const double speed = std::sqrt(vx * vx + vy * vy), nan = std::numeric_limits<double>::quiet_NaN();
+    const bool moving = row[7] < kMinSightings || stationary < kStands;
+    const double off = moving || limits.lookahead_s < 0 ? error * speed : speed;  // at rest, what it seems to move by
+    sigma = variance >= 0 ? std::sqrt(variance + off * off) : nan;
+    mps = moving ? speed : 0 * speed;
+    reason = speed_reason::kOk;
+    // Neither moving beyond the noise nor stationary for long enough.
+    if (!(sigma <= std::max(limits.sigma_mps, limits.sigma_share * mps)) || stationary == kUndecided || (stationary > 0 && moving))
+        reason = speed_reason::kUncertain;
+    if (row[7] < kMinSightings || age < limits.first_after_s) reason = speed_reason::kTooShort;
+    // A smoothed value close to the last sighting: no sighting would show a change of speed.
+    if (!live && unseen > -limits.lookahead_s && moving && reason == speed_reason::kOk) reason = speed_reason::kTooShort;
+    const bool stale = unseen > limits.stale_s;
+    if (stale) reason = speed_reason::kStale;
+    // Never measured, or not for a while, for a reason that the box itself shows.
+    if (live && unusable && (row[7] == 0 || stale || reason == speed_reason::kTooShort)) reason = unusable;
+    heading = reason || !moving ? nan : std::atan2(vy, vx) * (180 / kPi);
+    if (reason) mps = nan;
+}
 
 class PlaneCore {
   public:
@@ -541,7 +577,7 @@ class PlaneCore {
         return (x * x * s.p(2, 2) + 2 * x * y * s.p(2, 3) + y * y * s.p(3, 3)) / (v * v);
     }
 
-    // The mixture's; its variance is no less than that of a model that may well be true.
+    // The mixture's; its variance is no less than that of a model that may well be true. What stands may start at any moment.
     PlaneRow live_row(const PlaneTrack& t) const {
         const PlaneStep& step = t.steps.back();
         PlaneRow made = row(t, step.time, step.now);
@@ -550,8 +586,10 @@ class PlaneCore {
         made.vx = v.x;
         made.vy = v.y;
         made.variance = v.along(v.x, v.y);
-        for (int k = 0; k < 2; ++k)
-            made.variance = std::max(made.variance, std::min(t.mixture.weight[k] / kSure, 1.0) * t.mixture.velocity(k).along(v.x, v.y));
+        for (int k = 0; k < 2; ++k) {
+            const double counts = made.stationary_for >= kStands ? 1 : std::min(t.mixture.weight[k] / kSure, 1.0);
+            made.variance = std::max(made.variance, counts * t.mixture.velocity(k).along(v.x, v.y));
+        }
         // What the other filter contradicts it by.
         const double dx = step.now.x[2] - v.x, dy = step.now.x[3] - v.y, apart = dx * dx + dy * dy;
         made.variance += std::max(0.0, apart - 4 * along(step.now, dx, dy, std::sqrt(apart)));

@@ -21,3 +21,5 @@ class PlaneColumn(IntEnum):
 UNMEASURED = -1.0  # VARIANCE of a track that was never measured
 MOVING = -1.0  # STATIONARY_S of a smoothed row: it moved
 UNDECIDED = -2.0  # STATIONARY_S where the velocity may be noise or motion: they cannot be distinguished
+MIN_SIGHTINGS = 5  # With fewer, a track has no value
+STANDS_S = 0.5  # An object that has been stationary for so long stands: its speed is 0

@@ -4,22 +4,19 @@ A point z meters above the plane appears to move h / (h - z) too fast from a cam
 must lie on the ground: the bottom edge of the box, never its middle. The one speed of a track that ended has
 its reason from `SpeedEstimator._track_speeds`, by the same limits; CAMERA_MOVED comes from camera health."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from edgevid.kernels import is_occluded
-from edgevid.kernels.plane_columns import UNDECIDED, PlaneColumn
 from edgevid.speed import homography
 from edgevid.speed.calibration import CameraCalibration
-from edgevid.speed.window import MIN_SIGHTINGS
 from edgevid.types import F64, KMH, U8, Array, Reason
 
 # Plain numbers: looking a member up in an enumeration costs a microsecond, and each frame does it often.
-OK, TOO_SHORT, STALE = int(Reason.OK), int(Reason.TOO_SHORT), int(Reason.STALE)
-OFF_PLANE, TRUNCATED, OCCLUDED = int(Reason.OFF_PLANE), int(Reason.TRUNCATED), int(Reason.OCCLUDED)
-UNCERTAIN = int(Reason.UNCERTAIN)
+OK, OFF_PLANE, TRUNCATED, OCCLUDED = map(int, (Reason.OK, Reason.OFF_PLANE, Reason.TRUNCATED, Reason.OCCLUDED))
 Contact = Literal["bottom", "footprint"]  # The middle of the box's bottom edge, or the center of the footprint
 LENGTH_PER_WIDTH = 2.5  # Length of a vehicle's footprint in widths: 4.5 m x 1.8 m, and 9 m x 2.55 m is not far off
 MAX_RESIDUAL_PX = 1.0  # A 3-D box whose projection misses an edge of the detected box by more is rejected
@@ -140,22 +137,6 @@ class SpeedRules:
     stale_s: float  # A track without a measurement for longer is STALE
     lookahead_s: float  # Sightings that a smoothed value needs after its moment
 
-    def reasons(self, rows: F64, speed: F64, sigma: F64, moving: Array, unusable: U8) -> U8:
-        """(N,) Reason of each row; the first len(`unusable`) are live, of boxes with these reasons."""
-        reason = np.zeros(len(speed), np.uint8)
-        stationary, unseen = rows[PlaneColumn.STATIONARY_S], rows[PlaneColumn.UNSEEN_S]
-        sightings, n = rows[PlaneColumn.SIGHTINGS], len(unusable)
-        # Neither moving beyond the noise nor stationary for long enough.
-        undecided = (stationary == UNDECIDED) | ((stationary > 0) & moving)
-        reason[~(sigma <= self.policy.limit(speed)) | undecided] = UNCERTAIN
-        reason[(sightings < MIN_SIGHTINGS) | (rows[PlaneColumn.AGE_S] < self.first_after_s)] = TOO_SHORT
-        # A smoothed value close to the last sighting: no sighting would show a change of speed.
-        late = (unseen > -self.lookahead_s) & moving & (reason == OK)
-        late[:n] = False
-        reason[late] = TOO_SHORT
-        stale = unseen > self.stale_s
-        reason[stale] = STALE
-        # Never measured, or not for a while, for a reason that the box itself shows.
-        missing = ((sightings == 0) | stale | (reason == TOO_SHORT))[:n] & (unusable != OK)
-        reason[:n][missing] = unusable[missing]
-        return reason
+    def columns(self) -> F64:
+        """(5,) as `kernels.speed_rows` takes them."""
+        return np.array([*dataclasses.astuple(self.policy), self.first_after_s, self.stale_s, self.lookahead_s])

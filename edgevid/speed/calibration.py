@@ -217,27 +217,21 @@ class ScaleErrorGrid:
         x1, y1, x2, y2 = calibration.region.bounds
         low, step = np.array([x1, y1]), np.maximum(np.array([x2 - x1, y2 - y1]) / (CELLS - 1), 1e-6)
         self._of_pixels = np.column_stack([np.diag(1 / step), 0.5 - low / step])  # Column and row, half a cell further
-        self._of_meters = np.vstack([self._of_pixels, [0, 0, 1]]) @ calibration.inverse_homography
+        # (3, 3) from meters to column and row of `errors` (CELLS, CELLS), as `kernels.speed_rows` takes them.
+        self.cells = np.vstack([self._of_pixels, [0, 0, 1]]) @ calibration.inverse_homography
         x, y = np.meshgrid(np.linspace(x1, x2, CELLS), np.linspace(y1, y2, CELLS))
         errors = calibration.scale_error(np.stack([x.ravel(), y.ravel()], 1))
         click_px = calibration.click_px if click_px is None else click_px
         errors = np.nan_to_num(errors, nan=1.0, posinf=1.0) * (click_px / CLICK_PX)
         camera = calibration.camera()
         height = contact_m / max(camera.height_m, 0.5) if camera is not None else 0.0
-        self._grid = np.hypot(errors, np.hypot(height, calibration.meters_error)).reshape(CELLS, -1)
-
-    def at_meters(self, places: F64) -> F64:
-        """(N,) at meters x, y (2, N)."""
-        found = self._of_meters[:, :2] @ places + self._of_meters[:, 2:]
-        return self._at(found[:2] / np.where(np.abs(found[2]) > 1e-9, found[2], 1e-9))
+        self.errors = np.hypot(errors, np.hypot(height, calibration.meters_error)).reshape(CELLS, -1)
 
     def at_pixels(self, pixels: F64) -> F64:
         """(N,) at pixels u, v (2, N)."""
-        return self._at(self._of_pixels[:, :2] @ pixels + self._of_pixels[:, 2:])
-
-    def _at(self, cells: F64) -> F64:
+        cells = self._of_pixels[:, :2] @ pixels + self._of_pixels[:, 2:]
         column, row = np.minimum(np.maximum(cells, 0.0), CELLS - 0.5).astype(np.intp)
-        return np.asarray(self._grid[row, column])
+        return np.asarray(self.errors[row, column])
 
 
 def make_calibration(

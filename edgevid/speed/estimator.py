@@ -8,19 +8,17 @@ import numpy as np
 
 from edgevid import kernels
 from edgevid.errors import InputError, check_choice, check_type, log
-from edgevid.kernels.plane_columns import PlaneColumn
 from edgevid.speed.abstain import Contact, SpeedPolicy, SpeedRules, contact_points, contact_reasons, footprint_centers
 from edgevid.speed.calibration import CameraCalibration, ScaleErrorGrid
 from edgevid.speed.displacement import Displacement, DisplacementCore
 from edgevid.speed.track_speed import track_speed
-from edgevid.speed.window import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS, Rows, WindowCore
+from edgevid.speed.window import CORRELATION_S, MIN_SECONDS, Rows, WindowCore
 from edgevid.types import F64, KMH, U8, FrameClock, Hinted, Reason, SpeedReport, Speeds, Tracks, with_speeds
 
 Method = Literal["filter", "displacement", "window"]
 METHODS: tuple[Method, ...] = get_args(Method)
 CONTACTS: tuple[Contact, ...] = get_args(Contact)
 LOOKAHEAD = 0.6  # A smoothed value needs sightings up to this share of `lag_s` after its moment
-STATIONARY_AFTER_S = 0.5  # An object that has been stationary for this long has the speed 0
 STEADY_SHARE, ACCELERATION_MPS2 = 0.005, 2.5  # Live models where `process_noise` is 1: its share, accelerations
 SLOW_CORRELATION_S = 0.1  # Errors of boxes correlate for so much longer where an object hardly moves in the image
 NOISE_TRACKS, KEPT_TRACKS = 10, 200
@@ -62,6 +60,7 @@ class SpeedEstimator(Hinted):
         self._noise, self._clock = noise_px, FrameClock("speed estimator", frame_rate)
         lookahead_s = LOOKAHEAD * lag_s if method == "filter" else -math.inf
         self._rules = SpeedRules(SpeedPolicy(sigma_limit_mps, sigma_limit_share), first_after_s, stale_s, lookahead_s)
+        self._limits = self._rules.columns()
         self._footprint, self._road_deg = contact == "footprint", float(road_deg)
         self._errors, self._lost_after_s = (click_px, contact_m), max(lost_after_s, 1e-6)
         settings = {
@@ -139,7 +138,7 @@ class SpeedEstimator(Hinted):
         live, smoothed, ended = self._core.update(
             tracks.ids, pixels, noise, measured, time, None if rotated else boxes[:, 3] - boxes[:, 1]
         )
-        return SpeedReport(*self._speeds(live, smoothed, unusable), self._track_speeds(ended, time))
+        return SpeedReport(self._speeds(live, unusable), self._speeds(smoothed, None), self._track_speeds(ended, time))
 
     def _noise_of(self, boxes: F64) -> F64:
         if self._noise is not None:
@@ -154,26 +153,11 @@ class SpeedEstimator(Hinted):
         straight = self.calibration.undistort(boxes.reshape(-1, 2)).reshape(-1, 4)
         return footprint_centers(straight, self._to_ground, self._camera, road_deg=self._road_deg)
 
-    def _speeds(self, live: Rows, smoothed: Rows, unusable: U8) -> tuple[Speeds, Speeds]:
-        """The tables of both kinds of rows, computed together: half the calls."""
-        n, ids = len(live[0]), np.concatenate([live[0], smoothed[0]])
-        rows = np.ascontiguousarray(np.concatenate([live[1], smoothed[1]]).T)
-        vx, vy, variance = rows[PlaneColumn.VX], rows[PlaneColumn.VY], rows[PlaneColumn.VARIANCE]
-        speed = np.sqrt(vx * vx + vy * vy)
-        scale = self._scale.at_meters(rows[PlaneColumn.X : PlaneColumn.Y + 1]) * speed
-        moving = (rows[PlaneColumn.SIGHTINGS] < MIN_SIGHTINGS) | (rows[PlaneColumn.STATIONARY_S] < STATIONARY_AFTER_S)
-        off = np.where(moving | (self._rules.lookahead_s < 0), scale, speed)  # At rest, what it seems to move by
-        sigma = np.sqrt(variance + off * off, where=variance >= 0, out=np.full(len(ids), np.nan))
-        speed *= moving
-        reason = self._rules.reasons(rows, speed, sigma, moving, unusable)
-        if self.camera_moved:
-            reason[:] = Reason.CAMERA_MOVED
-        abstained = reason != Reason.OK
-        heading = np.degrees(np.arctan2(vy, vx))
-        heading[abstained | ~moving] = np.nan
-        speed[abstained] = np.nan
-        columns = (ids, speed, sigma, heading, rows[PlaneColumn.TIME], reason)
-        return Speeds.trusted(*(c[:n] for c in columns)), Speeds.trusted(*(c[n:] for c in columns))
+    def _speeds(self, rows: Rows, unusable: U8 | None) -> Speeds:
+        """The table of live rows, whose contact points are `unusable` for these reasons, or of smoothed ones."""
+        grid = self._scale
+        found = kernels.speed_rows(rows[1], grid.cells, grid.errors, self._limits, self.camera_moved, unusable)
+        return Speeds.trusted(rows[0], *found)
 
     def _track_speeds(self, ended: list[tuple[int, F64]], time: float) -> Speeds:
         """One speed for each track that ended, or was another object from some moment on."""

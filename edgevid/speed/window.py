@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgevid.kernels.plane_columns import UNDECIDED, UNMEASURED, PlaneColumn
+from edgevid.kernels.plane_columns import MIN_SIGHTINGS, UNDECIDED, UNMEASURED, PlaneColumn
 from edgevid.speed import homography
 from edgevid.types import F64, I64, Array
 
@@ -20,9 +20,9 @@ STATE = np.dtype([
     ("first_seen", float), ("last_seen", float), ("stationary_since", float), ("sightings", np.int64),
     ("outliers", np.int64), ("frames", np.int64),  # outliers in a row; frames since the first sighting
 ])  # fmt: skip
-MIN_SIGHTINGS, MIN_SECONDS = 5, 0.3
-"""A track with fewer sightings, or over a shorter time, has no window fit and no track speed (but see
-`track_speed.DENSE_SECONDS`); with fewer sightings it has no live value either."""
+MIN_SECONDS = 0.3
+"""A track over a shorter time, or with fewer than MIN_SIGHTINGS, has no window fit and no track speed (but see
+`track_speed.DENSE_SECONDS`)."""
 CORRELATION_S = 0.15  # Correlation time of box errors in seconds: typical of detectors (0.8 per frame at 30 fps)
 Rows = tuple[I64, F64]  # Track ids (N,) and their values (N, len(PlaneColumn))
 PlaneUpdate = tuple[Rows, Rows, list[tuple[int, F64]]]

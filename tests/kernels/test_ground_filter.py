@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgevid.kernels import BACKEND, MOVING, UNDECIDED, UNMEASURED, PlaneColumn, reference
-from edgevid.types import Array
+from edgevid.types import Array, Reason
 
 TO_GROUND, TO_IMAGE = np.diag([0.1, 0.1, 1.0]), np.diag([10.0, 10.0, 1.0])
 PRIOR, TAU, Q = 40.0, 0.05, 1.0
@@ -328,6 +328,83 @@ def test_both_twins_have_the_same_steady_speeds() -> None:
         assert [i for i, _ in one[2]] == [i for i, _ in two[2]]
         for (_, a), (_, b) in zip(one[2], two[2], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
+def test_what_stands_may_start_at_any_moment(twin: Any) -> None:
+    """At rest for 3 s, then 2 m/s2: until it shows, the error that is stated for rest holds what is missed."""
+    random, core = np.random.default_rng(5), core_of(twin, **STEADY)
+    rows = []
+    for n in range(135):
+        place = max(n / 30 - 3, 0) ** 2 + random.normal(0, 0.05)
+        rows.append(step(core, n / 30, (place, 0.0))[0][1][0])
+    table = np.array(rows)
+    at_rest = table[:, PlaneColumn.STATIONARY_S] >= 0.5
+    true = 2 * np.maximum(np.arange(135) / 30 - 3, 0)
+    sd = np.sqrt(table[:, PlaneColumn.VARIANCE] + table[:, PlaneColumn.VX] ** 2)  # As speed_rows states it
+    assert at_rest[60:90].all()
+    assert not at_rest[-15:].any()
+    assert (true[at_rest] <= 1.96 * sd[at_rest]).mean() > 0.95
+    assert sd[60:90].max() < 0.5  # Small while it stands
+
+
+LIMITS = np.array([0.5, 0.05, 0.13, 0.7, 0.3])
+"""m/s, share, and seconds: age, time unseen, sightings after a smoothed value."""
+
+
+def speed_rows(twin: Any, *rows: dict[str, float], **how: Any) -> Any:
+    """Of rows that are moving at 3, 4 m/s for 10 sightings, but for what is given; lengths are 2 % uncertain."""
+    usual = dict(zip(PlaneColumn.__members__, (2, 3, 4, 0.04, 0, 1, 0, 10, 0, 0), strict=True))
+    table = np.array([list({**usual, **row}.values()) for row in rows], float)
+    given = {"cells": np.eye(3), "errors": np.full((4, 4), 0.02), "limits": LIMITS, "camera_moved": False, **how}
+    return twin.speed_rows(table, **given)
+
+
+def test_a_speed_has_the_error_of_its_lengths_and_a_heading(twin: Any) -> None:
+    errors = np.zeros((4, 4))
+    errors[2, 1], errors[3, 0] = 0.1, 0.2
+    rows = [{"X": 1.9, "Y": 2.0}, {"X": -7.0, "Y": 99.0}, {"STATIONARY_S": 0.6, "VX": 0.1, "VY": 0.0}]
+    how = {"errors": errors, "limits": np.array([9, 0.05, 0.13, 0.7, 0.3]), "unusable": np.zeros(3, np.uint8)}
+    mps, sigma, heading, time, reason = speed_rows(twin, *rows, **how)
+    assert mps.tolist() == [5, 5, 0]
+    assert sigma == pytest.approx([math.hypot(0.2, 0.5), math.hypot(0.2, 1), math.hypot(0.2, 0.1)])
+    assert heading[:2] == pytest.approx([math.degrees(math.atan2(4, 3))] * 2)
+    assert np.isnan(heading[2])
+    assert (time.tolist(), reason.tolist()) == ([2, 2, 2], [0, 0, 0])
+
+
+def test_each_reason_for_no_speed(twin: Any) -> None:
+    hidden, uncertain = int(Reason.OCCLUDED), Reason.UNCERTAIN
+    cases = [
+        ({}, 0, Reason.OK), ({"VARIANCE": 0.3}, 0, uncertain), ({"STATIONARY_S": UNDECIDED}, 0, uncertain),
+        ({"STATIONARY_S": 0.3}, 0, uncertain), ({"SIGHTINGS": 4}, 0, Reason.TOO_SHORT),
+        ({"AGE_S": 0.1}, 0, Reason.TOO_SHORT), ({"UNSEEN_S": 0.8}, 0, Reason.STALE), ({}, hidden, Reason.OK),
+        ({"UNSEEN_S": 0.8}, hidden, Reason.OCCLUDED),
+        ({"SIGHTINGS": 0, "VARIANCE": UNMEASURED}, hidden, Reason.OCCLUDED),
+    ]  # fmt: skip
+    unusable = np.array([why for _, why, _ in cases], np.uint8)
+    mps, sigma, _, _, reason = speed_rows(twin, *(row for row, _, _ in cases), unusable=unusable)
+    assert [Reason(r) for r in reason] == [expected for *_, expected in cases]
+    assert (np.isfinite(mps) == (reason == 0)).all()
+    assert np.isnan(sigma[-1])
+    smoothed = [{"UNSEEN_S": -0.4}, {"UNSEEN_S": -0.2}, {"UNSEEN_S": -0.2, "STATIONARY_S": 0.6, "VX": 0, "VY": 0}]
+    assert speed_rows(twin, *smoothed)[4].tolist() == [Reason.OK, Reason.TOO_SHORT, Reason.OK]
+    moved = speed_rows(twin, {}, {}, camera_moved=True)
+    assert (moved[4].tolist(), np.isnan(moved[0]).all()) == ([Reason.CAMERA_MOVED] * 2, True)
+
+
+def test_both_twins_have_the_same_tables_of_speeds(native: Any) -> None:
+    random, n = np.random.default_rng(9), 2000
+    rows = random.normal(0, 1, (n, len(PlaneColumn)))
+    rows[:, PlaneColumn.SIGHTINGS] = random.integers(0, 12, n)
+    rows[::3, PlaneColumn.STATIONARY_S] = random.choice([0.0, MOVING, UNDECIDED, 1.0], len(rows[::3]))
+    rows[:, PlaneColumn.X :] *= 9
+    given = [rows, random.normal(0, 1, (3, 3)), random.uniform(0.01, 0.1, (16, 16)), LIMITS]
+    for unusable in (None, random.choice([0, 0, 7, 8, 9], n).astype(np.uint8)):
+        for a, b in zip(*(t.speed_rows(*given, False, unusable) for t in (native, reference)), strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+    with pytest.raises(ValueError, match="rows, N reasons or none"):
+        native.speed_rows(rows[:, :9].copy(), *given[1:], False)
 
 
 def test_of_many_sightings_every_second_one_is_kept(twin: Any) -> None:

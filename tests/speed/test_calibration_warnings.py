@@ -136,7 +136,8 @@ def test_scale_errors_are_looked_up_at_the_nearest_of_16_cells() -> None:
     exact = made.scale_error(pixels.T)
     np.testing.assert_allclose(grid.at_pixels(pixels), exact)
     np.testing.assert_allclose(grid.at_pixels(pixels + np.array([[19], [-19]])), exact)
-    np.testing.assert_allclose(grid.at_meters((pixels - 300) / 20), exact)
+    x, y, w = grid.cells @ [*((pixels - 300) / 20), np.ones(256)]
+    np.testing.assert_allclose(grid.errors[(y / w).astype(int), (x / w).astype(int)], exact)
     np.testing.assert_allclose(ScaleErrorGrid(made, 5.0).at_pixels(pixels), 2.5 * exact)
     outside = grid.at_pixels(np.array([[-900.0, 9000.0], [-900.0, 9000.0]]))
     assert outside == pytest.approx([exact[0], exact[-1]])

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevid.kernels.plane_columns import MOVING, UNDECIDED, UNMEASURED, PlaneColumn
+from edgevid.kernels.plane_columns import MOVING, STANDS_S, UNDECIDED, UNMEASURED, PlaneColumn
 from edgevid.types import F64, I64, U8
 
 SETTINGS = {
@@ -31,7 +31,7 @@ OUTLIERS_IN_A_ROW = 5  # So many outliers in a row are a jump: the track starts 
 CALMS = 0.5  # Share of `changes` a second with which a changing speed is constant again
 MANEUVER_S = 2.0  # Memory of an acceleration
 SLOW_PX = 5.0  # Standard errors of a box edge that an object moves in a second, up to which it is slow
-SURE = 0.2  # A model of this probability or more counts with its whole variance
+SURE = 0.15  # A model of this probability or more counts with its whole variance
 PRIOR_SCALE = 5  # Sightings that the given noise counts for
 SIZE_S, SIZE_GATE, SIZE_NOISE = 1.0, 4.0, 0.7
 """Memory of a box's height; the jumps of it that count, and the share of them that the bottom edge has."""
@@ -296,7 +296,9 @@ class PlaneCore:
             return self._row(t, step.time, step.x, step.p[2:, 2:])
         v, cov, own = mixture.velocity()
         row = self._row(t, step.time, np.append(step.x[:2], v), cov)
-        wide = [min(w / SURE, 1) * _along(one, v) for w, one in zip(mixture.weight, own, strict=True)]
+        # What stands may start at any moment.
+        counts = np.ones(2) if row[PlaneColumn.STATIONARY_S] >= STANDS_S else np.minimum(mixture.weight / SURE, 1)
+        wide = [share * _along(one, v) for share, one in zip(counts, own, strict=True)]
         apart = step.x[2:] - v  # What the other filter contradicts it by
         beyond = max(0.0, float(apart @ apart) - 4 * _along(step.p[2:, 2:], apart))
         row[PlaneColumn.VARIANCE] = max(row[PlaneColumn.VARIANCE], *wide) + beyond
