@@ -152,7 +152,12 @@ class FieldError(InputError):
     def __init__(self, name: str, key: str, expected: str, got: object = None) -> None:
         """`name` is what the message calls the value: "zone 'yard'"; an empty `key` means the whole of it."""
         self.key, self.expected, self.got = key, expected, got
-        super().__init__(f"{f'{name} {key}'.strip()}: expected {expected}, got {got!r}")
+        super().__init__(f"{f'{name} {key}'.strip()}: expected {expected}, got {clipped(repr(got))}")
+
+
+def clipped(text: str) -> str:
+    """At most 500 characters of a text, for a message."""
+    return text if len(text) <= 500 else f"{text[:500]}..."
 
 
 class FileFormatError(InputError):
@@ -162,7 +167,7 @@ class FileFormatError(InputError):
         """`text` says what was received, where the value itself does not: "it is missing"."""
         self.path, self.key, self.expected, self.got = str(path), key, expected, got
         self.mistakes: tuple[FileFormatError, ...] = (self,)
-        self.sentence = f"{key}: expected {expected}, {text or f'got {got!r}'}"
+        self.sentence = f"{clipped(key)}: expected {expected}, {clipped(text) or f'got {clipped(repr(got))}'}"
         super().__init__(f"{path}: {self.sentence}")
 
     @classmethod

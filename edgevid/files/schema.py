@@ -111,6 +111,7 @@ def checked(kind: type[T], values: Mapping[str, Any], path: Path, *, name: str =
     # As JSON, whose arrays become tuples in strict mode, too; a date is no value of any key.
     found: list[FileFormatError] = []
     known = expand(values, path, found) if expand else values
+    found = list({one.sentence: one for one in found}.values())
     text = json.dumps(known, default=lambda date: [str(date)])
     errors: list[Any] = []
     while True:

@@ -113,6 +113,20 @@ def test_a_file_of_many_mistakes_lists_the_first_ones() -> None:
     assert sentences({f"key{number}": 1 for number in range(5000)})[0].endswith("it is missing")
 
 
+def test_a_long_value_is_clipped_and_a_mistake_is_listed_once() -> None:
+    (sentence,) = sentences({"count": 1, "kind": "x" * 100_000})
+    assert len(sentence) < 700
+    assert "got 'xxx" in sentence
+
+    def expand(values: Any, path: Path, mistakes: list[FileFormatError]) -> Any:
+        mistakes += [FileFormatError(path, "code", expected="a variable", got=None, text="it is not")] * 3
+        return values
+
+    with pytest.raises(FileFormatError) as caught:
+        checked(Whole, {"count": 1}, PATH, expand=expand)
+    assert [one.key for one in caught.value.mistakes] == ["code"]
+
+
 def test_checks_across_keys_are_made_next_to_an_unknown_key() -> None:
     assert [one.split(": ")[1] for one in sentences({"count": 13, "other": 1})] == ["count", "other"]
 

@@ -119,7 +119,7 @@ def test_a_crossing_is_counted_as_the_class_that_its_track_has_in_the_end() -> N
         summary.add(Result(n, n / 10, (64, 48), Detections.empty(), tracks, names={"class": ("car", "truck")}))
         if not n:
             for line in ("a", "b"):
-                summary.add_event(Event(line, "cross", "", 0.0, "camera", "run", place=line, direction="forward", track=7,
+                summary.add_event(Event(line, "cross", "", 0.0, "camera", "run", place=line, track=7, direction="forward",
                                         class_name="car"))  # fmt: skip
             assert summary.crossings["a"]["forward"] == {"car": 1}
     assert summary.objects() == {1: 1}
