@@ -22,6 +22,7 @@ from edgevid.video.stamps import FAR_DISCONTINUOUS_S, StampRepair, Stamps
 
 VIDEOS = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv")
 DAMAGE_LIMIT = 100  # Reads in a row that may fail before the rest of a file is given up
+OPEN_S = 10.0  # Until a file must be open: a playlist may lead to itself
 DEFAULT_FPS = 25.0  # The rate of a file that states none
 JUMPING = {"mpegts", "mpeg"}  # FFmpeg's formats whose time stamps may jump
 MOST_SCANNED = 500_000_000  # Bytes of a file that is searched for such jumps before a seek
@@ -166,7 +167,7 @@ def _opened(path: Path, given: Any = None, hwaccel: Any = None) -> tuple[Any, An
         raise SourceError(f"{path}: expected a video, the file is empty; copy it again")
     try:
         options: Any = {} if hwaccel is None else {"hwaccel": hwaccel}
-        options["options"] = ffmpeg_limits("file,crypto,data")
+        options |= {"options": ffmpeg_limits("file,crypto,data"), "timeout": (OPEN_S, None)}
         container = given if hasattr(given, "demux") else av.open(_plain(path) if given is None else given, **options)
     except (av.FFmpegError, ValueError) as error:
         why = f"FFmpeg cannot read this one ({short_reason(error)}); check that it plays, or convert it to MP4"

@@ -119,8 +119,8 @@ def test_a_crossing_is_counted_as_the_class_that_its_track_has_in_the_end() -> N
         summary.add(Result(n, n / 10, (64, 48), Detections.empty(), tracks, names={"class": ("car", "truck")}))
         if not n:
             for line in ("a", "b"):
-                summary.add_event(Event(line, "cross", "", 0.0, "camera", "run", place=line, track=7, direction="forward",
-                                        class_name="car"))  # fmt: skip
+                values = {"place": line, "direction": "forward", "track": 7, "class_name": "car"}
+                summary.add_event(Event(line, "cross", "", 0.0, "camera", "run", **values))
             assert summary.crossings["a"]["forward"] == {"car": 1}
     assert summary.objects() == {1: 1}
     assert [summary.crossings[line] for line in "ab"] == [{"forward": {"truck": 1}, "backward": {}}] * 2
