@@ -42,7 +42,7 @@ JOBS = 3
 """Kinds that are run at a time."""
 SITE = 25
 """Tracks of one site."""
-CHANGES = (0.002, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+CHANGES = (0.0, 0.002, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Of the curve; the filter's own is 0.2."""
 CAR, PERSON = (4.5, 1.8, 1.5), (0.4, 0.5, 1.75)
 
@@ -230,16 +230,16 @@ def run(kind: str, tracks: int, seed: int = 0, **how: Any) -> dict[str, dict[str
 
 def curve(tracks: int, seed: int) -> None:
     """Live values with other priors: the emitted share on steady driving against the coverage under change."""
-    whole, rows = kernels.PlaneCore, []
+    whole, rows, kept = kernels.PlaneCore, [], {}
     for changes in CHANGES:
         kernels.PlaneCore = lambda s, *h, c=changes: whole({**s, "changes": c}, *h)  # type: ignore[misc,assignment]
-        found = {kind: run(kind, tracks, seed)["live"] for kind in KINDS}
+        kept[f"{changes:g}"] = found = {kind: run(kind, tracks, seed)["live"] for kind in KINDS}
         rows.append([f"{changes:g}", *(f"{100 * s['within 95']:.0f} % of {100 * s['emitted']:.0f} %"
                                        for s in found.values())])  # fmt: skip
     kernels.PlaneCore = whole  # type: ignore[misc]
     head = ["changes a second", *KINDS]
     print(table(head, rows))
-    save("speed_curve", {"head": head, "rows": rows, "tracks": tracks, "seed": seed}, conditions())
+    save("speed_curve", {"head": head, "rows": rows, "scores": kept, "tracks": tracks, "seed": seed}, conditions())
 
 
 def main() -> None:
