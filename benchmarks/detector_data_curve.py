@@ -26,7 +26,7 @@ from detector_cases import EYE, Case, eye, judge, photos
 from tracker_peers import version
 
 from edgevid import kernels
-from edgevid.detect import preprocess as imaging
+from edgevid.detect.preprocess import Preprocessor
 from edgevid.learn.detector.data import Composer, Sample, load
 from edgevid.learn.detector.network import CLASSES, Deployed, Shape
 from edgevid.learn.detector.train import Schedule, Trainer
@@ -53,9 +53,9 @@ def scenes(samples: list[Sample], share: float) -> list[Sample]:
 def detect_image(network: Deployed, image: Array, *, nms_iou: float = 0.5) -> Detections:
     """Detections of a network before its export in `image` (H, W, 3) uint8 RGB, in its pixels."""
     shape = network.network.shape
-    planes, fit = imaging.letterbox(Frame(image, 0.0, 0), InputSpec(shape.width, shape.height))
+    planes, (fit,) = Preprocessor(InputSpec(shape.width, shape.height))([Frame(image, 0.0, 0)])
     with torch.no_grad():
-        out = network(torch.from_numpy(planes[None]))[0].numpy()
+        out = network(torch.from_numpy(planes))[0].numpy()
     boxes, scores, labels = kernels.decode_columns(
         np.ascontiguousarray(out[:4]), np.ascontiguousarray(out[4:]), MIN_SCORE
     )

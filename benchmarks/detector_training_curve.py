@@ -41,7 +41,7 @@ def main() -> None:
             network.load_state_dict(state["average"])
             detect = Deployed(network).eval()
             figures = [judge(seer(detect, kind), cases) for _, kind, cases in tests]
-            share = state["step"] / state["schedule"]["steps"]
+            share = state["step"] / state["schedule"]["steps"] if state["step"] else 0.0  # begun with --start
             rows.append([size, f"{share:.0%}", f"{state['step'] * BATCH:,}", *(f"{v:.3f}" for v in figures)])
             print(rows[-1], flush=True)
     head = ["detector", "of the schedule", "images", *(name for name, _, _ in tests)]
