@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from edgevid.kernels.plane_columns import MIN_SIGHTINGS
 from edgevid.speed import homography
-from edgevid.speed.window import CORRELATION_S, MIN_SECONDS, MIN_SIGHTINGS
+from edgevid.speed.window import CORRELATION_S, MIN_SECONDS
 from edgevid.types import F64, I64, Array
 
 DENSE_SIGHTINGS, DENSE_SECONDS = 6, 0.1
