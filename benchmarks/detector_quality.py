@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 
@@ -54,9 +55,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", help="only these, separated by commas; nothing is saved")
+    parser.add_argument("--apart", action="store_true", help="boxes of different classes on one object stay; not saved")
     options = parser.parse_args()
     names = options.models.split(",") if options.models else MODELS
-    models = {Path(n).parent.name if "/" in n else n: Detector.load(n, score_threshold=0.02, threads=1) for n in names}
+    rule: dict[str, Any] = {"same_object_iou": None} if options.apart else {}
+    loaded = [Detector.load(name, score_threshold=0.02, threads=1, **rule) for name in names]
+    models = {Path(n).parent.name if "/" in n else n: one for n, one in zip(names, loaded, strict=True)}
     plain = [Detector.load(name, threads=1) for name in names]
     tests: list[tuple[str, str, Sequence[Case]]] = [
         (f"{kind}, roads/val", kind, cases)
@@ -84,7 +88,7 @@ def main() -> None:
     print(table(head, rows))
     where = conditions({"onnxruntime": version("onnxruntime")})
     where["command"] = "python benchmarks/detector_quality.py DATA"
-    if not options.models:
+    if not (options.models or options.apart):
         save("detector_quality", {"head": head, "rows": rows}, where)
 
 
