@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,10 @@ if "PYTHONPATH" in os.environ:  # subprocesses run in other folders
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With one process for each core, one thread each: threads that wait for each other take the others' cores."""
+    """With one process for each core, one thread each: threads that wait for each other take the others' cores. Ctrl-C
+    works in the programs that tests start, though a shell ignores it for what it runs in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("numprocesses", None):
         for name, value in {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}.items():
             os.environ.setdefault(name, value)
