@@ -41,7 +41,10 @@ def check(program: subprocess.Popen[str], number: signal.Signals, folder: Path) 
     assert frames == (sum(1 for _ in open_video(folder / "a.mp4")) if frames else 0)
 
 
-@pytest.mark.parametrize(("number", "delay"), zip(cycle(SIGNALS), [0.0, 0.05, 0.25, 0.6, 1.6], strict=False))
+DELAYS = (0.0, 0.02, 0.1, 0.25, 0.5, 0.9, 1.6)  # Seconds; the program runs for about four
+
+
+@pytest.mark.parametrize(("number", "delay"), [*zip(cycle(SIGNALS), DELAYS, strict=False)])
 def test_a_signal_at_any_moment_ends_the_program_with_its_status(
     street_clip: Path, tmp_path: Path, number: signal.Signals, delay: float
 ) -> None:

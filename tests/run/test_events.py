@@ -126,7 +126,7 @@ def test_a_sink_that_hangs_does_not_stop_the_loop(monkeypatch: pytest.MonkeyPatc
 
 def test_kills_lose_no_event_and_double_none(tmp_path: Path) -> None:
     script = str(REPOSITORY / "benchmarks" / "sinks.py")
-    call = [sys.executable, script, "--only", "kills", "--kills", "2", "--json", str(tmp_path / "found.json")]
+    call = [sys.executable, script, "--only", "kills", "--kills", "3", "--json", str(tmp_path / "found.json")]
     done = subprocess.run(call, capture_output=True, text=True, env={**os.environ, "OMP_WAIT_POLICY": "passive"})
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text())["kills"]

@@ -49,7 +49,7 @@ def test_damaged_files_are_refused_in_a_sentence_or_read_as_far_as_they_are_good
 
 
 def test_a_killed_program_leaves_readable_records(tmp_path: Path) -> None:
-    done = script("field_kill.py", "--kills", "2", "--longest", "0.8", "--rendered", "--json", str(tmp_path / "f"))
+    done = script("field_kill.py", "--kills", "2", "--longest", "2", "--rendered", "--json", str(tmp_path / "f"))
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "f").read_text())
     assert found["kills"] == 2

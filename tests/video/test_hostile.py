@@ -35,14 +35,14 @@ def test_a_hostile_camera_takes_bounded_memory_is_named_and_closes_at_once(kind:
         if kind == "RTSP noise":
             uri = uri.replace("http://", "rtsp://")
         before = most = resident_mb()
-        source = LiveSource(uri, stall_s=1.0, min_backoff_s=30)
+        source = LiveSource(uri, stall_s=1.0, min_backoff_s=5)
         ends = time.monotonic() + 12
         while not source.events and time.monotonic() < ends:
             most = max(most, resident_mb())
             time.sleep(0.02)
         begun = time.monotonic()
         source.close()
-        assert time.monotonic() - begun < 10  # far below the 30 s until it would connect again
+        assert time.monotonic() - begun < 2.0
     assert re.search(FAULTS.get(kind, "MB came without a frame|no frame for"), source.events[0].detail), source.events
     assert most - before < 150
     assert source.decoded == 0
@@ -55,6 +55,5 @@ def test_a_source_that_waits_for_its_camera_closes_at_once_and_its_thread_ends(k
         time.sleep(0.3)
         begun = time.monotonic()
         source.close()
-        assert time.monotonic() - begun < 10  # far below the 60 s that it would wait for a frame
-        source._thread.join(30)  # on a busy machine later than `close` waits for
+        assert time.monotonic() - begun < 2.0
         assert not source._thread.is_alive()

@@ -45,8 +45,7 @@ def detect_fused(detectors: Sequence[Detector], image: Array) -> Detections:
         boxes[:, [0, 2]] = image.shape[1] - mirrored.boxes[:, [2, 0]]
         whole += [detect_classes(detector, image), replace(mirrored, boxes=boxes)]
     found = _suppress([fuse(whole), fuse([_tiled(detector, image) for detector in detectors])])
-    same = np.zeros_like(found.labels)
-    return found[kernels.nms(found.boxes, found.scores, same, ONE_OBJECT, max_detections=len(same))]
+    return found[kernels.nms(found.boxes, found.scores, found.labels, ONE_OBJECT, False, len(found))]
 
 
 def _tiled(detector: Detector, image: Array) -> Detections:
