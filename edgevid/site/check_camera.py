@@ -62,9 +62,10 @@ class CameraCheck(NamedTuple):
 def check_camera(uri: str, *, watch_s: float = 5.0, timeout_s: float = 10.0) -> CameraCheck:
     """The findings about a camera, read for `watch_s` seconds after its first frame. `timeout_s` limits the
     wait for the first frame."""
-    if Path(uri).exists() and not is_live(uri):
+    if not is_live(uri):
         remedy = "give a camera: rtsp://..., http://..., a number; `edgevid run FILE` needs no check"
-        return CameraCheck([Finding("camera", f"{uri} is a file or folder, no camera", False, remedy)])
+        state = f"{uri} is a file or folder, no camera" if Path(uri).exists() else f"{uri}: there is no such file"
+        return CameraCheck([Finding("camera", state, False, remedy)])
     found = _check_network(uri)
     if found and found[-1].ok is False:
         return CameraCheck(found)

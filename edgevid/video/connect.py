@@ -24,9 +24,11 @@ NOMINAL = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v", "jpeg_pipe", "image2pipe") 
 QUICKLY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
 """FFmpeg reads this much to learn a live stream's format; what it reads comes no faster than it is filmed."""
 PLAYLIST = b"#EXTM3U"
+MOST_DESCRIBED = 1 << 14  # Bytes of a session's description that FFmpeg reads
 PAGES = (b"<!doctype html", b"<html")  # How they begin: servers state wrong content types
 SEGMENTS_STALL = 5  # FFmpeg's own HLS reader may wait this many times longer for a frame: for the next segment
 NETWORK = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")  # How the address of a stream in a network begins
+SESSION = re.compile(r"(?is)(?!.*://).*\.sdp")  # The file with the description of a session
 Kind = Literal["connected", "lost", "stalled", "resized", "jumped", "retimed", "skipped", "ended"]
 REMEDIES: Mapping[str, str] = read_toml(Path(__file__).with_name("remedies.toml"))
 FASTEST_S, SLOWEST_S = 0.2, 1.0  # Between these, an image is requested as often as it changes
@@ -99,6 +101,8 @@ class Connector:
         self._hooks, self._stall_s, self._transport, self._follow_hosts = hooks, stall_s, transport, follow_hosts
         self.hwaccel = hwaccel
         self.address = network_address(uri)
+        self.silent = bool(SESSION.fullmatch(self.address) or re.match("(?i)(udp|s?rtp)://", self.address))
+        """Whether what sends is not asked, and does not answer."""
         self.client: HttpClient | None = None
         self._wire: Wire | None = None
         self._segments: HlsStream | None = None
@@ -124,11 +128,16 @@ class Connector:
             options["timeout"] = str(round(1e6 * self._stall_s))
         if address.lower().startswith("rtsps"):
             options |= {"tls_verify": "1", **trusted_certificates()}
-        if address.lower().endswith(".sdp") and "://" not in address:
+        if SESSION.fullmatch(address):
+            with Path(address).open("rb") as file:
+                if not re.search(rb"(?m)^m=video +[1-9]", file.read(MOST_DESCRIBED)):
+                    raise PermanentError("expected the description of a session with a line m=video PORT, got none")
             options["protocol_whitelist"] = "file,rtp,udp,crypto,data"
         try:
             return Connection("live", self._open(address, options=options))
         except av.FFmpegError as error:
+            if SESSION.fullmatch(address) and isinstance(error, av.InvalidDataError):
+                raise SourceError("FFmpeg does not know this session, or another program has its port") from None
             if options.get("rtsp_transport") != "tcp" or not re.search("(?i)protocol not supported|461", str(error)):
                 raise  # 461: Unsupported Transport
             self._transport = "udp"
@@ -162,10 +171,10 @@ class Connector:
         with self._wire.watched():
             try:
                 return av.open(source, timeout=(limit_s, limit_s), **options)
-            except av.InvalidDataError:  # what FFmpeg says of everything
+            except (av.InvalidDataError, av.ExitError):  # what FFmpeg says of everything
                 if self._wire.flooded:
                     raise SourceError(f"more than {self._wire.received >> 20} MB came without a frame") from None
-                if not self._wire.received and clock.monotonic() - begun > 0.9 * limit_s:
+                if not (self.silent or self._wire.received) and clock.monotonic() - begun > 0.9 * limit_s:
                     raise TimeoutError(f"no answer for {limit_s:g} s") from None
                 raise
 

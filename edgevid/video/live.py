@@ -137,7 +137,10 @@ class LiveSource(Source):
         """Raises when the source is closed, or no frame has come for `times` the time of a stall."""
         self._check()
         if clock.monotonic() - self._alive_at > times * self.stall_s:
-            raise TimeoutError(f"no frame for {times * self.stall_s:g} s")
+            raise TimeoutError(self._silence(times))
+
+    def _silence(self, times: float = 1) -> str:
+        return f"no frame{' came' * self._connector.silent} for {times * self.stall_s:g} s"
 
     def _sleep(self, seconds: float) -> None:
         with self._changed:
@@ -186,8 +189,8 @@ class LiveSource(Source):
         path = f"{Path(self.uri)}: "
         detail = str(error) if isinstance(error, SourceError) else short_reason(error)
         if isinstance(error, (av.ExitError, av.TimeoutError, TimeoutError)):
-            stated = "no " in str(error)  # by this package; FFmpeg's and the system's words say less
-            self._report("stalled", detail if stated else f"no frame for {self.stall_s:g} s")
+            stated = detail.startswith("no ")  # by this package; FFmpeg's and the system's words say less
+            self._report("stalled", detail if stated else self._silence())
         else:
             self._report("lost", masked(detail.removeprefix(path)))
         if self.decoded:
@@ -263,11 +266,11 @@ class LiveSource(Source):
 
     def _take(self, connection: Connection) -> None:
         """Hands on the frames of a live stream."""
-        container = connection.container
+        container, paced = connection.container, connection.kind == "paced"
+        self._check_alive(SEGMENTS_STALL if paced else 1)  # FFmpeg opens a session also where nothing comes
         if not container.streams.video:
             raise SourceError("the stream has no video")
         stream = container.streams.video[0]
-        paced = connection.kind == "paced"
         times, backlog = StreamClock(nominal=connection.nominal, report=self._report), Backlog()
         pace, damage = PacedClock(self._report), DamageDetector(stream, live=True, tap=self._tap)
         corrupted, frames, orientation = self.corrupted, 0, Orientation()
