@@ -19,7 +19,7 @@ from edgevid.video.connect import remedy_for
 from edgevid.video.live import LiveSource
 from edgevid.video.open import open_video
 
-SILENT = {"stall_s": 1.5, "min_backoff_s": 0.05, "max_backoff_s": 0.1, "give_up_s": 2.0}
+SILENT: dict[str, Any] = {"stall_s": 1.5, "min_backoff_s": 0.05, "max_backoff_s": 0.1, "give_up_s": 2.0}
 
 
 def free_port() -> int:
