@@ -42,7 +42,7 @@ def section(name: str, command: Any) -> str:
         default = parameter.default
         shown = default is not None and not callable(default) and default not in (False, (), [], "", ...)
         rows.append(f"| {label} | {escaped(parameter.help or '')}{f' (default: `{default}`)' if shown else ''} |")
-    table = "\n".join(["| | |", "|---|---|", *rows]) if rows else ""
+    table = "\n".join(["| option | meaning |", "|---|---|", *rows]) if rows else ""
     return f"## {name}\n\n{inspect.cleandoc(command.help or '')}\n\n{table}\n"
 
 

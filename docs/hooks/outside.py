@@ -35,6 +35,8 @@ def title(name: str) -> str:
 def on_config(config: Any) -> Any:
     if "MIKE_DOCS_VERSION" in os.environ:  # built by mike, which writes the list of versions
         config.extra["version"] = {"provider": "mike"}
+    if address := config.extra["repository"]:
+        config.extra["social"] = [{"icon": "material/source-branch", "link": address, "name": "Source code"}]
     cards = [page for name, page in homes().items() if name.startswith("engines/")]
     for entry in config.nav:
         if isinstance(entry, dict) and "Project" in entry:
