@@ -1,5 +1,6 @@
 """The training loop of the detector: resumable, seeded, on the CPU or a GPU."""
 
+import copy
 import math
 import pickle
 from collections import deque
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.distributed as distributed
+from torch import Tensor
 
 from edgevid.errors import InputError
 from edgevid.files.atomic import atomic_path
@@ -71,13 +73,14 @@ def _prefetch(batches: Iterator[tuple[Array, ...]]) -> Iterator[Callable[[], tup
 class Trainer:
     """Trains on a Composer's images and saves everything needed to resume."""
 
-    def __init__(self, composer: Composer, schedule: Schedule, shape: Shape, *, device: str = "cpu") -> None:
+    def __init__(self, composer: Composer, schedule: Schedule, shape: Shape, *, device: str = "cpu",
+                 network: StreetDetector | None = None) -> None:  # fmt: skip
         torch.manual_seed(schedule.seed)
         self.composer, self.schedule, self.device = composer, schedule, torch.device(device)
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
-        self.network = StreetDetector(shape).to(self.device).to(**layout)
-        self.average = StreetDetector(shape).to(self.device)
-        self.average.load_state_dict(self.network.state_dict())
+        network = (network or StreetDetector(shape)).to(self.device)
+        self.average = copy.deepcopy(network)
+        self.network = network.to(**layout)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
         groups = [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
@@ -140,9 +143,7 @@ class Trainer:
         shape = replace(self.shape, width=pixels.shape[3], height=pixels.shape[2])
         points, strides = (t.to(self.device) for t in anchor_points(shape))
         self.network.train(not s.frozen)
-        with torch.autocast(self.device.type, torch.bfloat16, self._half):
-            raw = self.network(pixels)
-        value = loss(raw, Truth(boxes, labels, weights), points, strides)
+        value = self.loss(pixels, Truth(boxes, labels, weights), points, strides)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         self._average_gradients()
@@ -151,6 +152,12 @@ class Trainer:
         self.step += 1
         self._update_average()
         return float(value.detach())
+
+    def loss(self, pixels: Tensor, truth: Truth, points: Tensor, strides: Tensor) -> Tensor:
+        """The loss of a batch of images (B, 3, H, W) in 0..1; benchmarks/detector_ablation.py tries others."""
+        with torch.autocast(self.device.type, torch.bfloat16, self._half):
+            raw = self.network(pixels)
+        return loss(raw, truth, points, strides)
 
     def _average_gradients(self) -> None:
         """Averages the gradients of all processes."""
