@@ -258,6 +258,7 @@ def harms(images: Path, seconds: float) -> list[dict[str, Any]]:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job, and inherited so
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--restarts", type=int, default=20)
     parser.add_argument("--short", action="store_true", help="less of everything, as the tests do")
