@@ -35,7 +35,7 @@ def findings() -> list[Finding]:
     from edgevid.runtime.onnxruntime.engine import providers, version
 
     native, chosen = kernels.BACKEND == "native", os.environ.get("EDGEVID_KERNELS", "auto")
-    remedy = "" if native or chosen == "numpy" else kernels.BUILD_COMMAND
+    ok, remedy = (native or None, "") if native or chosen == "numpy" else (False, kernels.BUILD_COMMAND)
     measured, faster = count_choices()
     runs = f"OpenVINO runs {faster} of {measured} models measured here, ONNX Runtime all others"
     chooses = (runs, bool(measured) or None, "edgevid bench MODEL --choose --data VIDEO")
@@ -43,7 +43,7 @@ def findings() -> list[Finding]:
     found = [
         Finding("edgevid", f"{__version__} on Python {platform.python_version()}", True),
         Finding("machine", f"{platform.machine()}, {os.cpu_count()} cores", True),
-        Finding("kernels", f"{kernels.BACKEND} (EDGEVID_KERNELS={chosen})", native, remedy),
+        Finding("kernels", f"{kernels.BACKEND} (EDGEVID_KERNELS={chosen})", ok, remedy),
         Finding("ONNX Runtime", f"{version()}: {', '.join(providers())}", True),
         Finding("on the CPU", *(chooses if module_version("openvino") else ("ONNX Runtime runs all models", True))),
         Finding("NVIDIA driver", *((device, True) if driver() else ("none found: models run on the CPU", None))),
