@@ -47,7 +47,7 @@ def entries(items: Any, base: str, depth: int = 2) -> list[str]:
         if item.is_section:
             made += ["", f"{'#' * depth} {item.title}", "", *entries(item.children, base, min(depth + 1, 4))]
         elif item.is_page:
-            made.append(f"- [{item.title}]({base}{item.url}): {LINES[item.file.src_uri]}")
+            made.append(f"- [{item.title}]({base}{item.url or './'}): {LINES[item.file.src_uri]}")
     return made
 
 
