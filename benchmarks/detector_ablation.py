@@ -28,13 +28,12 @@ from typing import Any
 os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 
 import numpy as np
-import onnx
 import torch
 import torch.nn.functional as F
 from bench import conditions, save, table
 from detector_cases import EYE, Case, average_precision, eye, photos, roads
 from detector_data_curve import detect_image
-from onnx import numpy_helper
+from detector_teacher import Teacher, score_loss
 from street_nano import AUGMENTATIONS, BATCH, SHAPES, judged_images, prepare, thawed
 from torch import Tensor, nn
 from tracker_peers import version
@@ -47,7 +46,6 @@ from edgevid.learn.detector.train import Schedule, Trainer
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.quantize import quantize
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.runtime.recipe import COCO
 from edgevid.types import Array, Frame
 from edgevid.video.images import read_image
 
@@ -143,42 +141,6 @@ def with_teachers(samples: list[Sample], paths: list[Path], kept: Path) -> None:
             sample.boxes = np.concatenate([sample.boxes, boxes]).astype(np.float32)
             sample.labels = np.concatenate([sample.labels, held["l"].astype(np.int64) + SOFT])
             sample.weights = np.concatenate([sample.weights, held["s"]]).astype(np.float32)
-
-
-class Teacher:
-    """YOLOX-nano on composed images of any size: at strides 8, 16 and 32 it has the cells that the student has."""
-
-    def __init__(self) -> None:
-        model = onnx.load(resolve_model("yolox-nano-416").local)
-        graph, made = model.graph, dict[str, Any]()
-        for node in graph.node:
-            made |= dict.fromkeys(node.output, node)
-            if node.op_type == "Reshape":
-                for weight in graph.initializer:
-                    if weight.name == node.input[1]:  # any batch size
-                        weight.CopyFrom(numpy_helper.from_array(np.array([0, 85, -1], np.int64), weight.name))
-        for value, words in ((graph.input[0], "b.hw"), (graph.output[0], "bn.")):
-            for dim, word in zip(value.type.tensor_type.shape.dim, words, strict=True):
-                if word != ".":
-                    dim.dim_param = word
-        del graph.value_info[:]
-        self.levels = []
-        for level in range(3):  # back through the four convolutions before the scores, to what feeds both towers
-            name = next(n.input[0] for n in graph.node if f"head.cls_preds.{level}.weight" in n.input)
-            for _ in range(4):
-                gate = made[name]
-                name = made[gate.input[0]].input[0]
-            self.levels.append(name)
-            graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-        self.engine = OrtEngine(model.SerializeToString(), device="cpu", threads=1)
-        self.columns = [5 + COCO.index(name) for name in CLASSES]
-
-    def __call__(self, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Scores (B, N, C) and features (B, 64, h, w) of each stride."""
-        given = np.ascontiguousarray(pixels.flip(1).numpy() * 255)
-        found = self.engine.run({"images": given})
-        output = torch.from_numpy(found["output"])
-        return output[:, :, self.columns] * output[:, :, 4:5], [torch.from_numpy(found[n]) for n in self.levels]
 
 
 class Branches(nn.Module):
@@ -300,13 +262,6 @@ class Study(Trainer):
         return total
 
 
-def score_loss(logits: Tensor, scores: Tensor) -> Tensor:
-    """Quality focal loss (Li 2020) towards a teacher's scores of each cell, over their sum."""
-    focus = (scores - logits.sigmoid()).abs().pow(2)
-    cells = F.binary_cross_entropy_with_logits(logits, scores, reduction="none") * focus
-    return cells.sum() / scores.amax(2).sum().clamp(min=1.0)
-
-
 def train(arm: Arm, steps: int, data: Path, start: Path, checkpoint: Path, name: str) -> StreetDetector:
     """The averaged network of a change, as it would be exported."""
     schedule = Schedule(steps=steps, batch=BATCH, learning_rate=2e-3, warmup_steps=100, weight_decay=0.04,
@@ -425,8 +380,8 @@ def main() -> None:
     where = conditions({"torch": version("torch")})
     where["command"] = "python benchmarks/detector_ablation.py DATA OUT"
     if not given.only:
-        save("detector_ablation", {"steps": given.steps, "batch": BATCH, "held out": exam().counts,
-                                   "table": [head, *rows]}, where)  # fmt: skip
+        found = {"steps": given.steps, "batch": BATCH, "objects held out": exam().counts, "head": head, "rows": rows}
+        save("detector_ablation", found, where)
 
 
 if __name__ == "__main__":
