@@ -66,10 +66,11 @@ class Review(Closing):
     def scan(self) -> int:
         """Takes what was saved in the folder since the last call, and drops what was deleted; how many are new."""
         with self._lock:
-            files, found = {file.stem: file for file in self.source.glob("????????T?????????-*.json")}, []
+            described = filter(Path.is_file, self.source.glob("????????T?????????-*.json"))
+            files, found = {file.stem: file for file in described}, []
             for stem in sorted(files.keys() - self._known):
-                with suppress(FileNotFoundError):  # deleted for a newer one meanwhile
-                    found.append((stem, files[stem].read_text(encoding="utf-8", errors="replace")))
+                with suppress(FileNotFoundError), files[stem].open(encoding="utf-8", errors="replace") as file:
+                    found.append((stem, file.read(1 << 24)))  # else deleted for a newer one meanwhile
             self._write("DELETE FROM items WHERE id = ?", [(stem,) for stem in self._known - files.keys()])
             count = self._take(found)
             whole = {row["id"] for row in self.rows("SELECT id FROM found WHERE json_valid(about)")}

@@ -7,7 +7,8 @@ INSERT INTO items
             (SELECT n.value FROM json_each(about, '$.scores') s JOIN json_each(about, '$.names') n ON n.key = s.key
                 ORDER BY s.value DESC LIMIT 1),
             ''),
-        confidence, names, coalesce(scores, '[]'), crop, film, clip, times, coalesce(rate, :rate), coalesce(draw, draw(id)), NULL
+        confidence, names, coalesce(scores, '[]'),
+        CASE WHEN instr(crop, '/') THEN NULL ELSE crop END, CASE WHEN instr(film, '/') THEN NULL ELSE film END, clip, times, coalesce(rate, :rate), coalesce(draw, draw(id)), NULL
     FROM (SELECT id, about,
         json_extract(about, '$.task') AS task, json_extract(about, '$.camera') AS camera,
         json_extract(about, '$.source') AS source, json_extract(about, '$.run') AS run,

@@ -61,8 +61,8 @@ class ObjectRows(Closing):
         return rows
 
 
-ODD = """SELECT name FROM sqlite_master WHERE lower(name) IN ('events', 'objects', 'runs')
-    AND sql NOT LIKE 'CREATE TABLE %'"""
+ODD = """SELECT name FROM sqlite_master AS m WHERE lower(name) IN ('events', 'objects', 'runs')
+    AND (sql NOT LIKE 'CREATE TABLE %' OR EXISTS (SELECT 1 FROM pragma_table_xinfo(m.name) WHERE hidden))"""
 SCRIPT = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 VERSION, APPLICATION_ID = 2, 0x65647669  # That the script writes into the header of the file
 BUSY_S = 10.0
@@ -151,9 +151,11 @@ def open_database(path: Path, mode: str = "mode=ro") -> Iterator[sqlite3.Connect
         raise SourceError(f"{path}: there is no such file; check the path")
     address = f"{path.absolute().as_uri()}?{mode}"
     with database_errors(path), closing(sqlite3.connect(address, BUSY_S, uri=True)) as base:
+        with suppress(AttributeError):  # before Python 3.11
+            base.setlimit(0, 1 << 24)  # SQLITE_LIMIT_LENGTH, of a row
         if not version_of(base, path):
             raise InputError(f"{path}: expected a database of edgevid, got another or an empty one")
-        if odd := base.execute(ODD).fetchone():  # a view may never end
+        if odd := base.execute(ODD).fetchone():  # a view, or a column that is computed, may never end
             raise InputError(f"{path}: expected the table {odd[0]}, got something else of its name")
         yield base
 

@@ -213,12 +213,15 @@ def _has_files(path: Path) -> bool:
 def _found(path: Path, selection: Selection) -> Iterator[tuple[str, tuple[Any, ...], list[Path]]]:
     """Kind, what `holds` takes, and files: of crops (their source is one that the camera has in a database),
     and of recorded videos (by the time of their first frame) and snapshots."""
-    for about in path.glob(CROPS):
-        one = json.loads(about.read_text(encoding="utf-8"))
-        start = datetime.strptime(about.name[:18], "%Y%m%dT%H%M%S%f").replace(tzinfo=timezone.utc).timestamp()
-        camera = selection.camera if one["source"] in selection.sources else None
-        known = (camera, None, utc_text(start + one["time_s"]), one["track"])
-        yield "crops", known, [about.with_name(one[key]) for key in ("crop", "film") if key in one] + [about]
+    for about in filter(Path.is_file, path.glob(CROPS)):
+        try:
+            one = json.loads(about.read_text(encoding="utf-8"))
+            start = datetime.strptime(about.name[:18], "%Y%m%dT%H%M%S%f").replace(tzinfo=timezone.utc).timestamp()
+            camera = selection.camera if one["source"] in selection.sources else None
+            known = (camera, None, utc_text(start + one["time_s"]), one["track"])
+        except (KeyError, OverflowError, RecursionError, TypeError, ValueError):
+            raise InputError(f"{about}: expected what describes a crop, got another file; move it away") from None
+        yield "crops", known, [about.with_name(about.stem + end) for end in (".jpg", "-film.jpg", ".json")]
     for file in path.glob("*/*"):
         if named := read_name(file.name):
             track = named.kind if named.kind.isdecimal() else None
@@ -230,7 +233,7 @@ def _found(path: Path, selection: Selection) -> Iterator[tuple[str, tuple[Any, .
 
 def _files(path: Path, selection: Selection, apply: bool) -> Counter[str]:
     gone = [(kind, files) for kind, known, files in _found(path, selection) if selection.holds(*known)]
-    for file in (file for _, files in gone for file in files if file.exists()):
+    for file in (file for _, files in gone for file in files if file.is_file()):
         _check_idle(file)
         if apply:
             file.unlink()

@@ -110,7 +110,7 @@ class Store(Closing):
         self.base.execute(f"INSERT INTO {table} BY NAME SELECT {', '.join(names)} FROM ({select})")
 
     def _add_parquet(self, path: Path) -> None:
-        files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+        files = sorted(f for f in path.rglob("*.parquet") if f.is_file()) if path.is_dir() else [path]
         found = ([_text(f) for f in files if f.name.startswith(kind)] for kind in ("events", "objects"))
         events, objects = (f"[{', '.join(texts)}]" for texts in found)
         if events == "[]":
@@ -221,7 +221,7 @@ class Report:
         self.store, self.zone, self.unit = store, zone, unit
         store.base.execute("UPDATE events SET camera = '' WHERE camera IS NULL")
         ((length, first, last),) = store.rows("SELECT epoch(max(utc) - min(utc)), min(utc), max(utc) FROM events")
-        if length > LONGEST:
+        if length is None or length > LONGEST:
             raise InputError(f"expected events of up to ten years, got {first} to {last}: a clock was "
                              "not set; edgevid forget --before and --after delete what is wrong")  # fmt: skip
         if every and length / every > MOST:

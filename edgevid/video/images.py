@@ -4,6 +4,7 @@ import glob
 import io
 import re
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import nullcontext
 from fractions import Fraction
 from itertools import pairwise, zip_longest
 from pathlib import Path
@@ -15,10 +16,11 @@ import numpy as np
 from edgevid.errors import InputError, SourceError, log
 from edgevid.types import Array, Frame, as_frame
 from edgevid.video.frames import Source, exif_matrix, matrix_of, upright
-from edgevid.video.packets import ffmpeg_limits, limit_pixels, too_large
+from edgevid.video.packets import ffmpeg_limits, has_many_scans, limit_pixels, too_large
 
 IMAGES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 """Suffixes of the image files that are read."""
+MOST_BYTES = 1 << 28  # Of an image's file
 PATTERN = re.compile(r"%0?(\d*)d")  # A number in the names of a sequence: img_%04d.jpg
 PAIRS, SMALL, SAME_SCENE = 8, 16, 0.6
 """The first so many images, at so many pixels, are compared each with the next; correlation of one scene."""
@@ -122,9 +124,15 @@ def read_image(path: Path | BinaryIO) -> Array | None:
     """(H, W, 3) uint8 RGB of an image file, upright; None where it does not decode. SourceError: it is too large."""
     name = f"{path}: " * isinstance(path, Path)
     try:
-        data = path.read_bytes() if isinstance(path, Path) else path.read()
+        if isinstance(path, Path) and not path.is_file():  # a pipe may never end
+            return None
+        with path.open("rb") if isinstance(path, Path) else nullcontext(path) as file:
+            data = file.read(MOST_BYTES)
         with av.open(io.BytesIO(_without_texts(data)), "r", options=ffmpeg_limits()) as container:
-            container.streams.video[0].codec_context.options = limit_pixels()
+            codec = container.streams.video[0].codec_context
+            codec.options = limit_pixels()
+            if has_many_scans(codec, data):
+                return None
             av_frame = next(container.decode(video=0))
             return upright(av_frame.to_ndarray(format="rgb24"), exif_matrix(data) or matrix_of(av_frame))
     except av.ArgumentError:  # what FFmpeg says of a size

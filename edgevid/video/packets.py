@@ -54,6 +54,11 @@ def too_large(size: str = "a larger or damaged one") -> SourceError:
     return SourceError(f"expected an image of {limit}, got {size}")
 
 
+def has_many_scans(codec: Any, data: Any) -> bool:
+    """Whether a JPEG has so many scans, of all pixels and few bytes each, that decoding takes more than 3 s."""
+    return codec.name == "mjpeg" and bool(codec.width * codec.height * bytes(data).count(b"\xff\xda") > 4e10)
+
+
 @dataclass(slots=True)
 class Coded:
     """One encoded packet, a copy of its own."""
@@ -162,6 +167,9 @@ class DamageDetector:
             self._packets[self._number] = packet, packet.pts, packet.dts
             packet.pts = packet.dts = self._number
         frames: list[Any] = []
+        if not ended and has_many_scans(self._codec, packet):
+            self.failed += 1
+            return []
         try:
             frames = self._codec.decode(packet)
         except av.EOFError:
