@@ -24,6 +24,7 @@ from edgevid.speed.calibration_file import CalibrationTable, calibration_tables,
 from edgevid.types import F64, Frame
 from edgevid.video.open import FrameSeeker
 from edgevid.viewer.broadcast import encode_jpeg
+from edgevid.viewer.security import is_operator
 from edgevid.viewer.serve import RequestError, json_of, make_app
 
 QUALITY = 93  # Of the JPEG: a mark on the road must stay sharp
@@ -39,7 +40,7 @@ class CalibrationSession:
         """`existing` is the calibration to start from; its image has the aspect ratio of the source's."""
         self.frames, self.folder, self.name, self.time = frames, folder, name, time
         self._lock = threading.Lock()
-        self._frame = frames.at(time)
+        self._frame, self._jpeg = frames.at(time), b""
         self.existing = existing.scaled_to(self._frame.size) if existing is not None else None
         self.saved: Path | None = None  # The file that was written last
 
@@ -48,12 +49,13 @@ class CalibrationSession:
         """(width, height) of the image."""
         return self._frame.size
 
-    def frame(self, seconds: float) -> Frame:
-        """The image at `seconds`, kept until the next request for another one."""
+    def frame(self, seconds: float | None) -> tuple[Frame, bytes]:
+        """The image at `seconds` and its JPEG, kept until the next request for another one; None: the one kept."""
         with self._lock:
-            if self.frames.live or abs(self._frame.time - seconds) > 1e-3:
-                self._frame = self.frames.at(seconds)
-            return self._frame
+            if seconds is not None and (self.frames.live or abs(self._frame.time - seconds) > 1e-3):
+                self._frame, self._jpeg = self.frames.at(seconds), b""
+            self._jpeg = self._jpeg or encode_jpeg(self._frame.image, QUALITY)
+            return self._frame, self._jpeg
 
     def start(self) -> dict[str, Any]:
         """What the page needs when it opens."""
@@ -90,11 +92,11 @@ def calibration_app(session: CalibrationSession) -> Any:
 
     def image(request: Request) -> Response:
         try:
-            frame = session.frame(float(request.query_params.get("t", "0")))
+            seconds = float(request.query_params.get("t", "0"))
+            frame, data = session.frame(seconds if is_operator(request.scope) else None)
         except (EdgevidError, ValueError, OverflowError) as error:
             raise RequestError(str(error)) from None
         headers = {"x-time": f"{frame.time:.4f}", "x-size": f"{frame.width}x{frame.height}"}
-        data = encode_jpeg(frame.image, QUALITY)
         return Response(data, media_type="image/jpeg", headers={**headers, "cache-control": "no-store"})
 
     async def solve_points(request: Request) -> Response:

@@ -24,7 +24,9 @@ from edgevid.files import toml_text
 from edgevid.speed.calibration import make_calibration, rectangle
 from edgevid.speed.calibration_file import calibration_tables, read_calibration
 from edgevid.video.open import FrameSeeker
+from edgevid.viewer import calibration
 from edgevid.viewer.calibration import CalibrationSession, calibration_app
+from edgevid.viewer.security import SecurityMiddleware
 
 SIZE = (960, 540)
 CORNERS = [[200, 450], [750, 450], [550, 200], [400, 200]]
@@ -51,6 +53,24 @@ def session(photo: Path, tmp_path: Path) -> Iterator[CalibrationSession]:
 @pytest.fixture
 def client(session: CalibrationSession) -> TestClient:
     return TestClient(calibration_app(session))
+
+
+def test_who_only_looks_gets_the_frame_that_is_kept(
+    session: CalibrationSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No seek and no encoding of theirs delays the operator, whose frame stays the one that is saved."""
+    sought, encoded, at, encode = list[float](), list[Any](), session.frames.at, calibration.encode_jpeg
+    monkeypatch.setattr(session.frames, "at", lambda seconds: sought.append(seconds) or at(seconds))
+    monkeypatch.setattr(calibration, "encode_jpeg", lambda *given: encoded.append(given) or encode(*given))
+    client = TestClient(SecurityMiddleware(calibration_app(session), token="of-operators", viewer_token="of-viewers"),
+                        base_url="http://localhost")  # fmt: skip
+    first = client.get("/api/frame?t=0", headers={"authorization": "Bearer of-operators"})
+    for seconds in ("0.5", "7", "nan"):
+        one = client.get(f"/api/frame?t={seconds}", headers={"authorization": "Bearer of-viewers"})
+        assert (one.status_code, one.content) == (200, first.content)
+    assert (sought, len(encoded)) == ([], 1)
+    assert client.get("/api/frame?t=7", headers={"authorization": "Bearer of-operators"}).status_code == 200
+    assert sought == [7.0]
 
 
 def test_the_page_and_its_files_are_served(client: TestClient) -> None:
