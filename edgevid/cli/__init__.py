@@ -58,7 +58,9 @@ def main(arguments: list[str] | None = None, program: str = "edgevid") -> None:
         from edgevid.cli.command_line import run_program
 
         status = run_program(program, arguments)
-    except KeyboardInterrupt:
+    except (Exception, KeyboardInterrupt) as error:
+        if not (received or isinstance(error, KeyboardInterrupt)):  # DuckDB has words of its own for a signal
+            raise
         status = 128 + signal.SIGINT
     finally:
         for number, handler in before.items():  # a program that ends stops at once, without a traceback

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from edgevid.output.records import read_jsonl
+from edgevid.output.tables import SqliteSink
+from edgevid.types import Event
 from edgevid.video.open import open_video
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -70,3 +73,25 @@ def test_a_signal_while_records_are_written_finishes_them(
         time.sleep(0.01)
     check(program, number, tmp_path)
     assert len(list(read_jsonl(tmp_path / "a.jsonl"))) >= 4
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_query_without_an_end(tmp_path: Path, number: signal.Signals) -> None:
+    """DuckDB has words of its own for it."""
+    pytest.importorskip("duckdb", reason="the extra 'report' is not installed")
+    with SqliteSink(tmp_path / "a.db") as sink:
+        sink.send([Event("gate-1-1", "track-ended", "2026-01-01T00:00:00.000Z", 1.0, "gate", "gate-1")])
+    call = [sys.executable, "-m", "edgevid", "query", str(tmp_path / "a.db")]
+    call.append("SELECT count(*) FROM range(1000000000) a, range(1000000000) b")
+    program = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    time.sleep(0.5)
+    while used(program.pid) < 3.0:  # seconds: the query has begun, or will begin soon
+        assert program.poll() is None
+        time.sleep(0.05)
+    check(program, number, tmp_path)
+
+
+def used(process: int) -> float:
+    """Seconds of CPU time."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
