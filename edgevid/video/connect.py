@@ -24,7 +24,6 @@ NOMINAL = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v", "jpeg_pipe", "image2pipe") 
 QUICKLY = {"analyzeduration": "1000000", "fpsprobesize": "0"}
 """FFmpeg reads this much to learn a live stream's format; what it reads comes no faster than it is filmed."""
 PLAYLIST = b"#EXTM3U"
-MOST_DESCRIBED = 1 << 14  # Bytes of a session's description that FFmpeg reads
 PAGES = (b"<!doctype html", b"<html")  # How they begin: servers state wrong content types
 SEGMENTS_STALL = 5  # FFmpeg's own HLS reader may wait this many times longer for a frame: for the next segment
 NETWORK = re.compile(r"(?i)[a-z][a-z0-9+.-]*://")  # How the address of a stream in a network begins
@@ -102,7 +101,6 @@ class Connector:
         self.hwaccel = hwaccel
         self.address = network_address(uri)
         self.silent = bool(SESSION.fullmatch(self.address) or re.match("(?i)(udp|s?rtp)://", self.address))
-        """Whether what sends is not asked, and does not answer."""
         self.client: HttpClient | None = None
         self._wire: Wire | None = None
         self._segments: HlsStream | None = None
@@ -130,7 +128,7 @@ class Connector:
             options |= {"tls_verify": "1", **trusted_certificates()}
         if SESSION.fullmatch(address):
             with Path(address).open("rb") as file:
-                if not re.search(rb"(?m)^m=video +[1-9]", file.read(MOST_DESCRIBED)):
+                if not re.search(rb"(?m)^m=video +[1-9]", file.read(1 << 14)):
                     raise PermanentError("expected the description of a session with a line m=video PORT, got none")
             options["protocol_whitelist"] = "file,rtp,udp,crypto,data"
         try:

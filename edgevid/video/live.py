@@ -73,6 +73,7 @@ class LiveSource(Source):
         hooks = Hooks(self._check, self._check_alive, self._sleep, self._report, self._retry)
         self._connector = Connector(uri, hooks, stall_s=stall_s, transport=rtsp_transport, hwaccel=hardware(decode),
                                     follow_hosts=follow_hosts)  # fmt: skip
+        self._silence = f"no frame{' came' * self._connector.silent} for"
         self._thread = threading.Thread(target=self._work, name="edgevid-live", daemon=True)
         self._thread.start()
 
@@ -137,10 +138,7 @@ class LiveSource(Source):
         """Raises when the source is closed, or no frame has come for `times` the time of a stall."""
         self._check()
         if clock.monotonic() - self._alive_at > times * self.stall_s:
-            raise TimeoutError(self._silence(times))
-
-    def _silence(self, times: float = 1) -> str:
-        return f"no frame{' came' * self._connector.silent} for {times * self.stall_s:g} s"
+            raise TimeoutError(f"{self._silence} {times * self.stall_s:g} s")
 
     def _sleep(self, seconds: float) -> None:
         with self._changed:
@@ -189,8 +187,7 @@ class LiveSource(Source):
         path = f"{Path(self.uri)}: "
         detail = str(error) if isinstance(error, SourceError) else short_reason(error)
         if isinstance(error, (av.ExitError, av.TimeoutError, TimeoutError)):
-            stated = detail.startswith("no ")  # by this package; FFmpeg's and the system's words say less
-            self._report("stalled", detail if stated else self._silence())
+            self._report("stalled", detail if detail.startswith("no ") else f"{self._silence} {self.stall_s:g} s")
         else:
             self._report("lost", masked(detail.removeprefix(path)))
         if self.decoded:
