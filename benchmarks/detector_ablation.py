@@ -7,7 +7,8 @@ not there. Resumes after an interruption and prints a line a minute; OUT/ablatio
 
 A part of the training images is held out from every run: runs of 20 consecutive pictures of Nepal's streets and every
 sixth photo of Open Images. They alone rank the changes, by the mean AP50 of the classes; roads/val, the photos and the
-clips by eye are for information and choose nothing. The shipped ONNX, from which each run starts, had learned from the
+clips by eye are for information and choose nothing. The boxes of the teachers are no change: the labels of the recipe
+have them already. The shipped ONNX, from which each run starts, had learned from the
 held-out images too: its own figure there is too high, and the runs are compared with the baseline alone, which was run
 with two seeds.
 """
@@ -47,7 +48,6 @@ from edgevid.models.hub import resolve_model
 from edgevid.optimize.quantize import quantize
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.types import Array, Frame
-from edgevid.video.images import read_image
 
 NAME = "street-nano"
 SHAPE = replace(SHAPES[NAME], width=320, height=192)
@@ -56,8 +56,6 @@ RUN, EVERY = 20, 6
 """Pictures of Nepal's streets in a held-out run, and the share of all pictures that is held out."""
 FEWEST = 20
 """Objects of a class from which its AP50 counts in the mean."""
-SOFT = 100
-"""Added to the class of a row that is a teacher's box, not a label."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,6 @@ class Arm:
 
     seed: int = 5
     single: float = 0.0  # share of the steps at the end without mosaics and pasted objects
-    boxes: float = 0.0  # weight of the loss on the teachers' cached boxes, whose scores are the weights
     scores: float = 0.0  # weight of the loss on YOLOX-nano's class scores of each cell
     features: float = 0.0  # weight of the distance to YOLOX-nano's features through a 1x1 convolution
     branches: bool = False  # 1x1 and identity next to each 3x3 convolution (RepVGG, Ding 2021)
@@ -80,7 +77,6 @@ ARMS = {
     "re-parameterization": Arm(branches=True),
     "baseline, another seed": Arm(seed=6),
     "YOLOX-nano's features": Arm(features=1.0),
-    "teachers' boxes, scores as weights": Arm(boxes=0.5),
     "quantization-aware in the last 25 %": Arm(quantized=0.25),
 }
 INTEGER = ("baseline", "quantization-aware in the last 25 %")
@@ -130,17 +126,6 @@ class Composing(Composer):
             if step >= self.single_from:
                 self.mosaic = self.paste = 0.0
             yield shape
-
-
-def with_teachers(samples: list[Sample], paths: list[Path], kept: Path) -> None:
-    """Adds the teachers' boxes as rows of class SOFT and more, weighted by their scores."""
-    for sample, path in zip(samples, paths, strict=True):
-        if (file := kept / f"{path.stem}.npz").exists():
-            held, high = np.load(file), read_image(path).shape[0]
-            boxes = held["b"] * (sample.image.shape[0] / high)
-            sample.boxes = np.concatenate([sample.boxes, boxes]).astype(np.float32)
-            sample.labels = np.concatenate([sample.labels, held["l"].astype(np.int64) + SOFT])
-            sample.weights = np.concatenate([sample.weights, held["s"]]).astype(np.float32)
 
 
 class Branches(nn.Module):
@@ -244,14 +229,7 @@ class Study(Trainer):
         with torch.autocast("cpu", torch.bfloat16, self._half):
             raw = self.network(pixels)
             maps = [layer(self.neck[n]) for n, layer in enumerate(self.network.adapters)] if arm.features else []
-        soft = truth.labels >= SOFT
-        labels = Truth(truth.boxes, truth.labels % SOFT, truth.weights * ~soft)  # a weight of 0 is no row
-        total = loss(raw, labels, points, strides)
-        if arm.boxes:
-            # Pasted objects have no boxes of the teachers: labeled places are ignored where those have none.
-            own = -(truth.weights != 0).float()
-            given = Truth(truth.boxes, truth.labels % SOFT, torch.where(soft, truth.weights, own))
-            total = total + arm.boxes * loss(raw, given, points, strides)
+        total = loss(raw, truth, points, strides)
         if self.teacher:
             scores, features = self.teacher(pixels)
             if arm.scores:
@@ -269,8 +247,6 @@ def train(arm: Arm, steps: int, data: Path, start: Path, checkpoint: Path, name:
     samples = load(data, CLASSES)
     composer = Composing(samples, SHAPE.width, SHAPE.height, seed=arm.seed, single_from=(1 - arm.single) * steps,
                          **AUGMENTATIONS)  # fmt: skip
-    if arm.boxes:
-        with_teachers(samples, sorted((data / "images").iterdir()), checkpoint.parents[2] / "teachers")
     trainer = Study(arm, composer, schedule, start)
     begin = reported = time.monotonic()
     first = 0
