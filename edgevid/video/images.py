@@ -124,7 +124,7 @@ def read_image(path: Path | BinaryIO) -> Array | None:
     """(H, W, 3) uint8 RGB of an image file, upright; None where it does not decode. SourceError: it is too large."""
     name = f"{path}: " * isinstance(path, Path)
     try:
-        if isinstance(path, Path) and not path.is_file():  # a pipe may never end
+        if isinstance(path, Path) and path.exists() and not path.is_file():  # a pipe may never end
             return None
         with path.open("rb") if isinstance(path, Path) else nullcontext(path) as file:
             data = file.read(MOST_BYTES)
