@@ -8,7 +8,7 @@ INSERT INTO items
                 ORDER BY s.value DESC LIMIT 1),
             ''),
         confidence, names, coalesce(scores, '[]'),
-        CASE WHEN instr(crop, '/') THEN NULL ELSE crop END, CASE WHEN instr(film, '/') THEN NULL ELSE film END, clip, times, coalesce(rate, :rate), coalesce(draw, draw(id)), NULL
+        iif(crop LIKE '/%' OR instr('/' || crop || '/', '/../'), NULL, crop), iif(film LIKE '/%' OR instr('/' || film || '/', '/../'), NULL, film), clip, times, coalesce(rate, :rate), coalesce(draw, draw(id)), NULL
     FROM (SELECT id, about,
         json_extract(about, '$.task') AS task, json_extract(about, '$.camera') AS camera,
         json_extract(about, '$.source') AS source, json_extract(about, '$.run') AS run,
