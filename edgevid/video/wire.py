@@ -26,6 +26,7 @@ class Wire:
         self._server = parts.hostname or "", parts.port or PORTS.get(parts.scheme.lower(), 0)
         self._before, self._inode = {inode for inode, _ in _sockets()}, ""
         self.received, self.flooded = 0, False  # Bytes that came, and whether it was ended as they were too many
+        self._ending = False
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -38,7 +39,8 @@ class Wire:
             over.set()
 
     def end(self) -> None:
-        """Ends the connection: a read that waits returns at once."""
+        """Ends the connection, as soon as there is one: a read that waits returns at once."""
+        self._ending = True
         for inode, connection in _sockets():
             if inode == self._inode:
                 with suppress(OSError):
@@ -57,8 +59,8 @@ class Wire:
                             new[inode] = struct.unpack_from("Q", info, RECEIVED_AT)[0]
                 if len(new) == 1:
                     ((self._inode, self.received),) = new.items()
-                    if self.received > MOST_BYTES:
-                        self.flooded = True
+                    self.flooded |= self.received > MOST_BYTES
+                    if self.flooded or self._ending:
                         self.end()
 
 

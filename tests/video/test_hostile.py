@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import time
 
+import av
 import pytest
 from hostile_camera import KINDS, HostileCamera
 
 from edgevid.video.live import LiveSource
+from edgevid.video.wire import Wire
 
 FAULTS = {
     "header by byte": "no end of the HTTP header", "endless header": "no frame for|no end of the HTTP header",
@@ -57,3 +59,15 @@ def test_a_source_that_waits_for_its_camera_closes_at_once_and_its_thread_ends(k
         source.close()
         assert time.monotonic() - begun < 2.0
         assert not source._thread.is_alive()
+
+
+def test_a_source_closes_before_its_connection_was_found() -> None:
+    """The first look at the open connections may come later than the end, on a busy machine."""
+    with HostileCamera(*KINDS["RTSP silent"]) as camera:
+        wire = Wire(camera.uri())
+        wire.end()
+        begun = time.monotonic()
+        with wire.watched(), pytest.raises(av.FFmpegError):
+            av.open(camera.uri(), timeout=(20.0, 20.0), options={"rtsp_transport": "tcp"})
+        assert time.monotonic() - begun < 5.0
+        assert not wire.flooded
