@@ -24,27 +24,31 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = (
-    ("torch",),
-    ("--no-deps", "ultralytics", "ultralytics-thop"),
-    ("pyyaml", "requests", "psutil", "polars", "scipy", "supervision", "trackers", "norfair", "boxmot"),
-    ("edgefirst-tracker",), ("ioutrack",), ("openvino",), ("pycocotools",), ("--no-deps", "trackeval"),
+    ("torch", "torchvision", "kornia", "supervision", "pyyaml", "requests", "psutil", "polars", "scipy"),
+    # Without what they ask for: some want a rich or a numpy that edgevid and the others do not take, and pip would
+    # choose years-old releases. What they need to run follows.
+    ("--no-deps", "ultralytics", "ultralytics-thop", "trackers", "norfair", "boxmot", "trackeval"),
+    ("--no-deps", "edgefirst-tracker"), ("--no-deps", "ioutrack"),
+    ("pydeprecate", "gdown", "platformdirs", "loguru", "gitpython", "aiofiles", "beautifulsoup4"),
+    ("--no-deps", "filterpy", "lapx"), ("openvino",), ("pycocotools",),
     ("paho-mqtt", "httpx", "redis", "confluent-kafka", "pg8000", "duckdb", "pyarrow", "scikit-learn"),
 )  # fmt: skip
 OWN = {"roboflow": ("inference-cpu",)}
-QUICK = """letterbox.py
-tracker.py
-whole_frame.py
-whole_application.py {data}
-calibration_points.py
-speed.py --seeds 1 --python roboflow={roboflow}
-overlay.py
-records.py
-detector_quality.py {data}
-evaluate.py --only time
-lines.py judge --data {data}""".splitlines()  # Scripts with their options; {data} and the names of OWN are replaced
-FULL = (
-    [line.replace("--seeds 1", "--seeds 3") for line in QUICK]
-    + """tracking_quality.py {data} --cache build/bench/cache
+QUICK = {
+    "letterbox.py": "--source 1280x720",
+    "tracker.py": "--frames 40 --rounds 1",
+    "whole_frame.py": "",
+    "whole_application.py {data}": "--rounds 1",
+    "calibration_points.py": "",
+    "speed.py --seeds 3 --python roboflow={roboflow}": "--seeds 1",
+    "overlay.py": "",
+    "records.py": "",
+    "detector_quality.py {data}": "",
+    "evaluate.py --only time": "",
+    "lines.py judge --data {data}": "",
+}
+"""Scripts with their options, {data} and the names of OWN replaced, and the options that make them quick."""
+FULL = [*QUICK, *"""tracking_quality.py {data} --cache build/bench/cache
 decode.py
 speed_errors.py --tracks 1000
 speed_brno.py {data}/speed/brnocompspeed
@@ -77,8 +81,7 @@ field_latency.py
 field_soak.py
 cluster.py
 review.py
-mutants.py""".splitlines()
-)
+mutants.py""".splitlines()]  # fmt: skip
 
 
 def environment(name: str, groups: tuple[tuple[str, ...], ...]) -> Path:
@@ -101,7 +104,7 @@ def main() -> int:
     parser.add_argument("--here", action="store_true", help="use this Python and what it has, install nothing")
     parser.add_argument("--list", action="store_true", help="print the commands alone")
     given = parser.parse_args()
-    chosen = [line for line in (QUICK if given.quick else FULL)
+    chosen = [line for line in ([f"{line} {less}".rstrip() for line, less in QUICK.items()] if given.quick else FULL)
               if not given.only or line.split(".")[0] in given.only.split(",")]  # fmt: skip
     if not chosen:
         names = ", ".join(line.split(".")[0] for line in FULL)
