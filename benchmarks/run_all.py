@@ -29,7 +29,7 @@ PEERS = (
     # choose years-old releases. What they need to run follows.
     ("--no-deps", "ultralytics", "ultralytics-thop", "trackers", "norfair", "boxmot", "trackeval"),
     ("--no-deps", "edgefirst-tracker"), ("--no-deps", "ioutrack"),
-    ("pydeprecate", "gdown", "platformdirs", "loguru", "gitpython", "aiofiles", "beautifulsoup4"),
+    ("pydeprecate", "gdown", "platformdirs", "loguru", "gitpython", "aiofiles", "beautifulsoup4", "tabulate"),
     ("--no-deps", "filterpy", "lapx"), ("openvino",), ("pycocotools",),
     ("paho-mqtt", "httpx", "redis", "confluent-kafka", "pg8000", "duckdb", "pyarrow", "scikit-learn"),
 )  # fmt: skip
