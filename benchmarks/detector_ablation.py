@@ -8,9 +8,8 @@ not there. Resumes after an interruption and prints a line a minute; OUT/ablatio
 A part of the training images is held out from every run: runs of 20 consecutive pictures of Nepal's streets and every
 sixth photo of Open Images. They alone rank the changes, by the mean AP50 of the classes; roads/val, the photos and the
 clips by eye are for information and choose nothing. The boxes of the teachers are no change: the labels of the recipe
-have them already. The shipped ONNX, from which each run starts, had learned from the
-held-out images too: its own figure there is too high, and the runs are compared with the baseline alone, which was run
-with two seeds.
+have them already. The shipped ONNX, from which each run starts, had learned from the held-out images too: its own
+figure there is too high, and the runs are compared with the baseline alone, which was run with two seeds.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ import argparse
 import copy
 import json
 import os
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -32,22 +30,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from bench import conditions, save, table
-from detector_cases import EYE, Case, average_precision, eye, photos, roads
+from detector_cases import EYE, average_precision, cases_of, eye, photos, roads
 from detector_data_curve import detect_image
 from detector_teacher import Teacher, score_loss
-from street_nano import AUGMENTATIONS, BATCH, SHAPES, judged_images, prepare, thawed
+from street_nano import AUGMENTATIONS, BATCH, SHAPES, a_line_a_minute, judged_images, prepare, thawed
 from torch import Tensor, nn
 from tracker_peers import version
 
 from edgevid._opencv import cv2
-from edgevid.learn.detector.data import Composer, Sample, load
+from edgevid.learn.detector.data import Composer, load
 from edgevid.learn.detector.export import export_onnx, write_recipe
 from edgevid.learn.detector.network import CLASSES, Deployed, StreetDetector, Truth, loss
 from edgevid.learn.detector.train import Schedule, Trainer
 from edgevid.models.hub import resolve_model
 from edgevid.optimize.quantize import quantize
 from edgevid.runtime.onnxruntime.engine import OrtEngine
-from edgevid.types import Array, Frame
+from edgevid.types import Array
 
 NAME = "street-nano"
 SHAPE = replace(SHAPES[NAME], width=320, height=192)
@@ -203,13 +201,19 @@ class _Rounded:
         return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding)
 
 
+def begun(start: Path) -> StreetDetector:
+    """The network that every run begins with."""
+    network = StreetDetector(SHAPE)
+    network.load_state_dict(torch.load(start, weights_only=True)["average"])
+    return network
+
+
 class Study(Trainer):
     """The training with a change."""
 
     def __init__(self, arm: Arm, composer: Composing, schedule: Schedule, start: Path) -> None:
         torch.manual_seed(schedule.seed)
-        network = StreetDetector(SHAPE)
-        network.load_state_dict(torch.load(start, weights_only=True)["average"])
+        network = begun(start)
         if arm.branches:
             branched(network)
         if arm.features:
@@ -248,18 +252,7 @@ def train(arm: Arm, steps: int, data: Path, start: Path, checkpoint: Path, name:
     composer = Composing(samples, SHAPE.width, SHAPE.height, seed=arm.seed, single_from=(1 - arm.single) * steps,
                          **AUGMENTATIONS)  # fmt: skip
     trainer = Study(arm, composer, schedule, start)
-    begin = reported = time.monotonic()
-    first = 0
-
-    def progress(step: int, total: int, text: str) -> None:
-        nonlocal reported, first
-        now, first = time.monotonic(), first or step
-        if now - reported >= 60 or step == total:
-            reported = now
-            rate = (step - first) * BATCH / (now - begin)
-            print(f"{time.strftime('%H:%M:%S')} {name} {step}/{total} {text} {rate:.0f} images/s", flush=True)
-
-    trainer.run(checkpoint, save_every=100, progress=progress)
+    trainer.run(checkpoint, save_every=100, progress=a_line_a_minute(f"{name} "))
     return folded(trainer.average)
 
 
@@ -268,7 +261,7 @@ class Exam:
 
     def __init__(self, data: Path, held: Path, kept: Path) -> None:
         samples = judged_images(held, kept)
-        self.sets = {"held out": {kind: _cases(samples, kind) for kind in CLASSES}}
+        self.sets = {"held out": {kind: cases_of(samples, kind) for kind in CLASSES}}
         self.counts = {k: sum(len(case.truth) for case in cases) for k, cases in self.sets["held out"].items()}
         kinds = ("car", "truck", "bus", "motorcycle", "person")
         self.sets["roads/val"] = {kind: roads(data, kind) for kind in kinds}
@@ -301,15 +294,6 @@ class Integer:
         return torch.from_numpy(self.engine.run({"images": planes.numpy()})["output"].copy())
 
 
-def _cases(samples: list[Sample], kind: str) -> list[Case]:
-    cases = []
-    for sample in samples:
-        mine = (sample.labels == CLASSES.index(kind)) & (sample.weights > 0)
-        frame = Frame(np.ascontiguousarray(sample.image), 0.0, 0)
-        cases.append(Case(frame, sample.boxes[mine], sample.boxes[sample.weights <= 0]))
-    return cases
-
-
 def write(path: Path, figures: dict[str, float]) -> None:
     path.write_text(json.dumps(figures, indent=1) + "\n")
 
@@ -336,8 +320,7 @@ def main() -> None:
                 continue
             mine.mkdir(exist_ok=True)
             if arm is None:
-                network = StreetDetector(SHAPE)
-                network.load_state_dict(torch.load(start, weights_only=True)["average"])
+                network = begun(start)
             else:
                 network = train(arm, given.steps, kept, start, mine / "checkpoint.pt", name)
                 write_recipe(mine, export_onnx(network, mine / "network.onnx").name, network, name=mine.name,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgevid.kernels import iou
-from edgevid.learn.detector.data import load
+from edgevid.learn.detector.data import Sample, load
 from edgevid.learn.detector.network import CLASSES
 from edgevid.types import Array, Detections, Frame
 from edgevid.video.images import read_image
@@ -101,9 +101,14 @@ def photos(data: Path, every: int = 2) -> list[Case]:
 
 
 def roads(data: Path, expected: str) -> list[Case]:
-    """The images of roads/val with the boxes of one class; ignored places count neither way."""
+    """The images of roads/val with the boxes of one class."""
+    return cases_of(load(data / "roads" / "val", CLASSES), expected)
+
+
+def cases_of(samples: list[Sample], expected: str) -> list[Case]:
+    """Labeled images with the boxes of one class; ignored places count neither way."""
     cases = []
-    for sample in load(data / "roads" / "val", CLASSES):
+    for sample in samples:
         sure = sample.weights > 0
         truth = sample.boxes[sure & (sample.labels == CLASSES.index(expected))]
         cases.append(Case(Frame(np.ascontiguousarray(sample.image), 0.0, 0), truth, sample.boxes[~sure]))

@@ -39,7 +39,7 @@ from edgevid.learn.detector.export import export_onnx, read_onnx, write_recipe
 from edgevid.learn.detector.label import detect_fused, write_clip, write_rendered
 from edgevid.learn.detector.network import CLASSES, Block, Shape, StreetDetector
 from edgevid.learn.detector.train import Schedule
-from edgevid.types import Detections
+from edgevid.types import Detections, Progress
 from edgevid.video.images import read_image
 from edgevid.video.open import open_video
 
@@ -244,6 +244,22 @@ def export(network: StreetDetector, samples: list[Sample], folder: Path, name: s
     print(f"written {path}: {found}", flush=True)
 
 
+def a_line_a_minute(name: str = "") -> Progress:
+    """Progress of a training: prints a line each minute and at the end, with the images a second since its begin."""
+    begin = told = time.monotonic()
+    first = 0
+
+    def report(step: int, total: int, text: str) -> None:
+        nonlocal told, first
+        now, first = time.monotonic(), first or step
+        if now - told >= 60 or step == total:
+            told = now
+            rate = (step - first) * BATCH / (now - begin)
+            print(f"{time.strftime('%H:%M:%S')} {name}{step}/{total} {text} {rate:.0f} images/s", flush=True)
+
+    return report
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
@@ -266,16 +282,10 @@ def main() -> None:
     checkpoint = folder / "checkpoint.pt"
     task = Task(given.out / "train", checkpoint, schedule, shape, augmentations=AUGMENTATIONS, start=given.start,
                 save_every=250)  # fmt: skip
-    begin = told = time.monotonic()
-    first = 0
+    begin, report = time.monotonic(), a_line_a_minute()
 
     def progress(step: int, total: int, text: str) -> None:
-        nonlocal told, first
-        now, first = time.monotonic(), first or step
-        if now - told >= 60 or step == total:
-            told = now
-            rate = (step - first) * BATCH / (now - begin)
-            print(f"{time.strftime('%H:%M:%S')} {step}/{total} {text} {rate:.0f} images/s", flush=True)
+        report(step, total, text)
         quarter, before = (n * 4 // total for n in (step, step - task.save_every))
         if step % task.save_every == 0 and before < quarter < 4:
             shutil.copy(checkpoint, folder / f"at_{round(100 * step / total)}.pt")

@@ -8,7 +8,10 @@ INSERT INTO items
                 ORDER BY s.value DESC LIMIT 1),
             ''),
         confidence, names, coalesce(scores, '[]'),
-        iif(crop LIKE '/%' OR instr('/' || crop || '/', '/../'), NULL, crop), iif(film LIKE '/%' OR instr('/' || film || '/', '/../'), NULL, film), clip, times, coalesce(rate, :rate), coalesce(draw, draw(id)), NULL
+        -- No names of files outside of the folder.
+        iif(crop LIKE '/%' OR instr('/' || crop || '/', '/../'), NULL, crop),
+        iif(film LIKE '/%' OR instr('/' || film || '/', '/../'), NULL, film),
+        clip, times, coalesce(rate, :rate), coalesce(draw, draw(id)), NULL
     FROM (SELECT id, about,
         json_extract(about, '$.task') AS task, json_extract(about, '$.camera') AS camera,
         json_extract(about, '$.source') AS source, json_extract(about, '$.run') AS run,

@@ -10,6 +10,7 @@ import sqlite3
 import struct
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -89,28 +90,26 @@ def test_a_description_of_a_crop_that_is_none_is_named(tmp_path: Path, text: str
         forget([tmp_path], Selection(track=1))
 
 
-def database(folder: Path) -> Path:
-    with SqliteSink(folder / "a.db") as sink:
+def changed_database(folder: Path, sql: str) -> Path:
+    """A database with one event, changed by a stranger's statement."""
+    path = folder / "a.db"
+    with SqliteSink(path) as sink:
         sink.send([Event("gate-1-1", "track-ended", "2026-01-01T00:00:00.000Z", 1.0, "gate", "gate-1")])
-    return folder / "a.db"
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute(sql)
+    return path
 
 
 def test_a_column_that_is_computed_is_not_read(tmp_path: Path) -> None:
     """400 MB for each row of a file of 28 kB."""
-    path = database(tmp_path)
-    with sqlite3.connect(path) as base:
-        base.execute("ALTER TABLE events ADD COLUMN more TEXT AS (hex(zeroblob(200000000)))")
-    base.close()
+    path = changed_database(tmp_path, "ALTER TABLE events ADD COLUMN more TEXT AS (hex(zeroblob(200000000)))")
     with pytest.raises(InputError, match="expected the table events, got something else"):
         read_database(path)
 
 
 @pytest.mark.skipif(not hasattr(sqlite3.Connection, "setlimit"), reason="Python 3.10 has no limits of SQLite")
 def test_a_row_without_measure_is_not_read(tmp_path: Path) -> None:
-    path = database(tmp_path)
-    with sqlite3.connect(path) as base:
-        base.execute("UPDATE events SET camera = hex(zeroblob(20000000))")
-    base.close()
+    path = changed_database(tmp_path, "UPDATE events SET camera = hex(zeroblob(20000000))")
     with pytest.raises(SourceError, match="too big"):
         read_database(path)
 
