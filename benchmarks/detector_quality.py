@@ -54,7 +54,8 @@ def times(models: dict[str, Detector]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--models", help="only these, separated by commas; nothing is saved")
+    parser.add_argument("--models", help="only these, separated by commas; nothing is saved without --save")
+    parser.add_argument("--save", help="name of another result file")
     parser.add_argument("--apart", action="store_true", help="boxes of different classes on one object stay; not saved")
     options = parser.parse_args()
     names = options.models.split(",") if options.models else MODELS
@@ -88,8 +89,11 @@ def main() -> None:
     print(table(head, rows))
     where = conditions({"onnxruntime": version("onnxruntime")})
     where["command"] = "python benchmarks/detector_quality.py DATA"
-    if not (options.models or options.apart):
-        save("detector_quality", {"head": head, "rows": rows}, where)
+    if options.save:
+        said = ",".join("/".join(["OUT", *Path(n).parts[-2:]]) if "/" in n else n for n in names)
+        where["command"] += f" --models {said} --save {options.save}"
+    if options.save or not (options.models or options.apart):
+        save(options.save or "detector_quality", {"head": head, "rows": rows}, where)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,14 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import Tensor
 
-from edgevid.learn.detector.network import CLASSES
+from edgevid.learn.detector.network import CLASSES, Truth
+from edgevid.learn.detector.train import Trainer
 from edgevid.models.hub import resolve_model
 from edgevid.runtime.onnxruntime.engine import OrtEngine
 from edgevid.runtime.recipe import COCO
+
+WEIGHT = 0.5
+"""Of the loss on the teacher's scores, next to that of the labels."""
 
 
 class Teacher:
@@ -62,3 +66,17 @@ def score_loss(logits: Tensor, scores: Tensor) -> Tensor:
     focus = (scores - logits.sigmoid()).abs().pow(2)
     cells = F.binary_cross_entropy_with_logits(logits, scores, reduction="none") * focus
     return cells.sum() / scores.amax(2).sum().clamp(min=1.0)
+
+
+class Distilling(Trainer):
+    """The training with the teacher's scores of each cell next to the labels."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.teacher = Teacher()
+        self.raw = torch.zeros(0)
+        self.network.register_forward_hook(lambda _, given, raw: setattr(self, "raw", raw))
+
+    def loss(self, pixels: Tensor, truth: Truth, points: Tensor, strides: Tensor) -> Tensor:
+        labeled, (scores, _) = super().loss(pixels, truth, points, strides), self.teacher(pixels)
+        return labeled + WEIGHT * score_loss(self.raw[:, 4:].transpose(1, 2).float(), scores)

@@ -4,12 +4,12 @@
 
 DATA is the test data folder, with roads/, videos/ and actions/. Resumes after an interruption and prints a line a
 minute. Learns only from pictures whose license allows it: roads/train and roads/proposals (their SOURCES.tsv says
-which license each has), the clips of CLIPS (MIT, Apache-2.0) and rendered streets. People drew most boxes of
-vehicles in roads/train; what they left out, and the clips, are labeled by larger detectors beforehand, so that none
-runs during training. OUT gets train/ (images and labels), teachers/ (their detections), NOTICE.txt (whose pictures
-they are), and for each size a folder with the checkpoint, those at a quarter, half and three quarters of the
-schedule, the ONNX, its recipe and its options. `roads/val` chooses the temperature, the bias and the thresholds of
-the classes, nothing else.
+which license each has), the clips of CLIPS (MIT, Apache-2.0) and rendered streets. People drew most boxes of vehicles
+in roads/train; what they left out, and the clips, are labeled by larger detectors beforehand, so that none runs
+during training, unless `--teacher` asks for YOLOX-nano's scores of each composed image. OUT gets train/ (images and
+labels), teachers/ (their detections), NOTICE.txt (whose pictures they are), and for each size a folder with the
+checkpoint, those at a quarter, half and three quarters of the schedule, the ONNX, its recipe and its options.
+`roads/val` chooses the temperature, the bias and the thresholds of the classes, nothing else.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 import numpy as np
 import torch
 from detector_calibration import calibrated, fit, judge_all, thresholds
+from detector_teacher import Distilling
 
 from edgevid.detect.detector import Detector
 from edgevid.kernels import iou
@@ -38,7 +39,7 @@ from edgevid.learn.detector.distributed import Task, train_detector
 from edgevid.learn.detector.export import export_onnx, read_onnx, write_recipe
 from edgevid.learn.detector.label import detect_fused, write_clip, write_rendered
 from edgevid.learn.detector.network import CLASSES, Block, Shape, StreetDetector
-from edgevid.learn.detector.train import Schedule
+from edgevid.learn.detector.train import Schedule, Trainer
 from edgevid.types import Detections, Progress
 from edgevid.video.images import read_image
 from edgevid.video.open import open_video
@@ -268,11 +269,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--start", type=Path, help="checkpoint or shipped ONNX of this size to go on from")
     parser.add_argument("--rate", type=float, default=5e-4, help="learning rate with --start")
+    parser.add_argument("--blocks", help="others than the detector's at strides 8, 16 and 32, as 2,5,4")
+    parser.add_argument("--teacher", action="store_true", help="learn YOLOX-nano's scores of each cell, too")
     parser.add_argument("--processes", type=int, default=2, help="processes of the distributed training")
     given = parser.parse_args()
     prepare(given.data, given.out)
     name, shape, folder = given.size, SHAPES[given.size], given.out / given.size
     folder.mkdir(parents=True, exist_ok=True)
+    if given.blocks:
+        shape = replace(shape, blocks=tuple(map(int, given.blocks.split(","))))
     steps = given.steps or STEPS[name]
     schedule = Schedule(steps=steps, batch=BATCH, warmup_steps=300, weight_decay=0.04, seed=2, sizes=SIZES[name])
     if given.start:
@@ -281,7 +286,7 @@ def main() -> None:
             given.start = thawed(given.start, shape, given.out / "train", folder / "start.pt")
     checkpoint = folder / "checkpoint.pt"
     task = Task(given.out / "train", checkpoint, schedule, shape, augmentations=AUGMENTATIONS, start=given.start,
-                save_every=250)  # fmt: skip
+                save_every=250, trainer=Distilling if given.teacher else Trainer)  # fmt: skip
     begin, report = time.monotonic(), a_line_a_minute()
 
     def progress(step: int, total: int, text: str) -> None:

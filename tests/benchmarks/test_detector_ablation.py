@@ -8,8 +8,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from edgevid.learn.detector.data import Sample  # noqa: E402
+from edgevid.learn.detector.data import Sample, write_image  # noqa: E402
+from edgevid.learn.detector.distributed import Task, train_detector  # noqa: E402
 from edgevid.learn.detector.network import Shape, StreetDetector  # noqa: E402
+from edgevid.learn.detector.train import Schedule, Trainer  # noqa: E402
 
 SMALL = Shape(96, 64, (8, 8, 16, 16, 16), (1, 1, 1), 16)
 
@@ -70,3 +72,28 @@ def test_rounded_layers_have_255_steps_and_gradients() -> None:
     assert float((rounded - values).detach().abs().max()) <= 0.5 / 255 + 1e-6
     rounded.sum().backward()
     assert float(layer.weight.grad) == pytest.approx(500, rel=1e-2)
+
+
+def test_a_training_with_the_teacher_adds_the_loss_of_its_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import detector_teacher
+
+    cells, losses = 8 * 12 + 4 * 6 + 2 * 3, []
+    monkeypatch.setattr(detector_teacher, "Teacher", lambda: lambda pixels: (torch.full((2, cells, 6), 0.5), []))
+    plain = Trainer.loss
+    monkeypatch.setattr(Trainer, "loss", lambda *given: losses.append(plain(*given)) or losses[-1])
+
+    class Kept(detector_teacher.Distilling):
+        def loss(self, *given: torch.Tensor) -> torch.Tensor:
+            losses.append(super().loss(*given))
+            return losses[-1]
+
+    write_image(tmp_path, "a_1", np.full((64, 96, 3), 80, np.uint8), "car 20 20 60 50 1\n")
+    task = Task(tmp_path, tmp_path / "checkpoint.pt", Schedule(steps=1, batch=2), SMALL, trainer=Kept)
+    network = train_detector(task)
+    labeled, both = (float(one.detach()) for one in losses)
+    # At the prior of 0.01 each of the six classes of a cell is 0.49 below the teacher's 0.5.
+    expected = detector_teacher.WEIGHT * 6 * 2 * 0.49**2 * -(np.log(0.01) + np.log(0.99)) / 2
+    assert both - labeled == pytest.approx(expected, rel=0.05)
+    assert network.state_dict().keys() == StreetDetector(SMALL).state_dict().keys()

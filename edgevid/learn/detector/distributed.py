@@ -44,6 +44,7 @@ class Task:
     """Checkpoint or ONNX of another training: its weights are loaded where they fit, unless this one has begun."""
     held_out: tuple[str, ...] = ()  # Clips that are not learned from
     save_every: int = 500
+    trainer: type[Trainer] = Trainer  # Another one may have another loss
 
 
 def train_detector(task: Task, *, device: str = "cpu", processes: int = 1,
@@ -73,7 +74,7 @@ def _trainer(task: Task, rank: int, processes: int, device: str) -> Trainer:
     shape, samples = task.shape, [one for one in load(task.data, CLASSES) if one.clip not in task.held_out]
     composer = Composer(samples, shape.width, shape.height, seed=seed, **task.augmentations)
     share = replace(task.schedule, batch=task.schedule.batch // processes)
-    trainer = Trainer(composer, share, shape, device=device)
+    trainer = task.trainer(composer, share, shape, device=device)
     if task.start and not task.checkpoint.exists() and not trainer.start_from(task.start):
         raise InputError(f"{task.start}: expected a checkpoint with weights of this network, none fits")
     return trainer
