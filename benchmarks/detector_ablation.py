@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from bench import conditions, save, table
 from detector_cases import EYE, average_precision, cases_of, eye, photos, roads
 from detector_data_curve import detect_image
-from detector_teacher import Teacher, score_loss
+from detector_teacher import WEIGHT, Teacher, score_loss
 from street_nano import AUGMENTATIONS, BATCH, SHAPES, a_line_a_minute, judged_images, prepare, thawed
 from torch import Tensor, nn
 from tracker_peers import version
@@ -71,7 +71,7 @@ class Arm:
 ARMS = {
     "baseline": Arm(),
     "single views in the last 40 %": Arm(single=0.4),
-    "YOLOX-nano's scores of each cell": Arm(scores=0.5),
+    "YOLOX-nano's scores of each cell": Arm(scores=WEIGHT),
     "re-parameterization": Arm(branches=True),
     "baseline, another seed": Arm(seed=6),
     "YOLOX-nano's features": Arm(features=1.0),
@@ -230,14 +230,14 @@ class Study(Trainer):
         if arm.quantized and not self.rounds and self.step >= (1 - arm.quantized) * self.schedule.steps:
             round_layers(self.network)
             self.rounds = True
+        raw = self.forward(pixels)
         with torch.autocast("cpu", torch.bfloat16, self._half):
-            raw = self.network(pixels)
             maps = [layer(self.neck[n]) for n, layer in enumerate(self.network.adapters)] if arm.features else []
         total = loss(raw, truth, points, strides)
         if self.teacher:
             scores, features = self.teacher(pixels)
             if arm.scores:
-                total = total + arm.scores * score_loss(raw[:, 4:].transpose(1, 2).float(), scores)
+                total = total + arm.scores * score_loss(raw, scores)
             for own, other in zip(maps, features, strict=True) if arm.features else ():
                 mean, deviation = other.mean((0, 2, 3), keepdim=True), other.std((0, 2, 3), keepdim=True)
                 total = total + arm.features / 3 * F.mse_loss(own.float(), (other - mean) / (deviation + 1e-3))

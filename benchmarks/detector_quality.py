@@ -56,7 +56,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", help="only these, separated by commas; nothing is saved without --save")
     parser.add_argument("--save", help="name of another result file")
-    parser.add_argument("--apart", action="store_true", help="boxes of different classes on one object stay; not saved")
+    parser.add_argument(
+        "--apart", action="store_true", help="boxes of different classes on one object stay; saved with --save"
+    )
     options = parser.parse_args()
     names = options.models.split(",") if options.models else MODELS
     rule: dict[str, Any] = {"same_object_iou": None} if options.apart else {}
@@ -91,7 +93,7 @@ def main() -> None:
     where["command"] = "python benchmarks/detector_quality.py DATA"
     if options.save:
         said = ",".join("/".join(["OUT", *Path(n).parts[-2:]]) if "/" in n else n for n in names)
-        where["command"] += f" --models {said} --save {options.save}"
+        where["command"] += f" --models {said}{' --apart' * options.apart} --save {options.save}"
     if options.save or not (options.models or options.apart):
         save(options.save or "detector_quality", {"head": head, "rows": rows}, where)
 

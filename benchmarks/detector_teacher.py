@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import Tensor
 
-from edgevid.learn.detector.network import CLASSES, Truth
+from edgevid.learn.detector.network import CLASSES, Truth, loss
 from edgevid.learn.detector.train import Trainer
 from edgevid.models.hub import resolve_model
 from edgevid.runtime.onnxruntime.engine import OrtEngine
@@ -61,8 +61,9 @@ class Teacher:
         return output[:, :, self.columns] * output[:, :, 4:5], [torch.from_numpy(found[n]) for n in self.levels]
 
 
-def score_loss(logits: Tensor, scores: Tensor) -> Tensor:
-    """Quality focal loss (Li 2020) towards a teacher's scores of each cell, over their sum."""
+def score_loss(raw: Tensor, scores: Tensor) -> Tensor:
+    """Quality focal loss (Li 2020) of raw outputs (B, 4 + C, N) towards scores (B, N, C), over their sum."""
+    logits = raw[:, 4:].transpose(1, 2).float()
     focus = (scores - logits.sigmoid()).abs().pow(2)
     cells = F.binary_cross_entropy_with_logits(logits, scores, reduction="none") * focus
     return cells.sum() / scores.amax(2).sum().clamp(min=1.0)
@@ -74,9 +75,7 @@ class Distilling(Trainer):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.teacher = Teacher()
-        self.raw = torch.zeros(0)
-        self.network.register_forward_hook(lambda _, given, raw: setattr(self, "raw", raw))
 
     def loss(self, pixels: Tensor, truth: Truth, points: Tensor, strides: Tensor) -> Tensor:
-        labeled, (scores, _) = super().loss(pixels, truth, points, strides), self.teacher(pixels)
-        return labeled + WEIGHT * score_loss(self.raw[:, 4:].transpose(1, 2).float(), scores)
+        raw = self.forward(pixels)
+        return loss(raw, truth, points, strides) + WEIGHT * score_loss(raw, self.teacher(pixels)[0])

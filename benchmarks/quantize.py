@@ -194,11 +194,14 @@ def store(new: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Adds to what earlier runs measured (models and floors may be run in parts); the table of all."""
     stored = RESULTS / "quantize.json"
     before = json.loads(stored.read_text()) if stored.is_file() else {"models": {}}
-    found = {**before["models"], **new}
+    found, now = {**before["models"], **new}, where() if new else before["conditions"]
+    if new and before["models"].keys() - new.keys():  # rows of other days and machines stay: the caption names all
+        now |= {key: ", ".join(dict.fromkeys([*before["conditions"][key].split(", "), now[key]]))
+                for key in ("processor", "date")}  # fmt: skip
     order = sorted(found, key=lambda k: (MODELS.index(k.split(" ")[0]), found[k]["settings"]["floor"]))
     found = {k: found[k] for k in order}
     head, rows = summary(found)
-    save("quantize", {"head": head, "rows": rows, "models": found}, where() if new else before["conditions"])
+    save("quantize", {"head": head, "rows": rows, "models": found}, now)
     return head, rows
 
 

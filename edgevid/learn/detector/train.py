@@ -154,10 +154,14 @@ class Trainer:
         return float(value.detach())
 
     def loss(self, pixels: Tensor, truth: Truth, points: Tensor, strides: Tensor) -> Tensor:
-        """The loss of a batch of images (B, 3, H, W) in 0..1; benchmarks/detector_ablation.py tries others."""
+        """The loss of a batch of images (B, 3, H, W) in 0..1; benchmarks/ tries others."""
+        return loss(self.forward(pixels), truth, points, strides)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """The raw output (B, 4 + C, N) of images (B, 3, H, W) in 0..1."""
         with torch.autocast(self.device.type, torch.bfloat16, self._half):
-            raw = self.network(pixels)
-        return loss(raw, truth, points, strides)
+            raw: Tensor = self.network(pixels)
+        return raw
 
     def _average_gradients(self) -> None:
         """Averages the gradients of all processes."""
